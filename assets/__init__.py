@@ -1,0 +1,1 @@
+"""The nouns: thin Dagster assets and their checks, a few lines each over one library call."""

@@ -1,0 +1,141 @@
+"""Folders that appear whole or not at all, and the free space they need.
+
+Every artefact is a frozen dataclass with ``save(folder)`` and ``load(folder)``. ``save`` writes
+through :func:`atomic_folder`: into a sibling with a temporary name, flushed to disk, then renamed.
+A process that dies in between leaves only a sibling that the next writer removes.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+from model.errors import InputError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_PARTIAL = ".partial-"
+
+
+@runtime_checkable
+class Artifact(Protocol):
+    """What passes from asset to asset: a value that lives in a folder."""
+
+    def save(self, folder: Path) -> None: ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self: ...
+
+
+@contextmanager
+def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
+    """Give an empty folder to write into; on success it takes the place of ``folder``.
+
+    Args:
+        folder: where the artefact shall stand; what stands there now stays until the swap.
+        needed_bytes: estimated size, checked against the free space before anything is written.
+
+    Raises:
+        InputError: not enough space, with the needed and the free bytes.
+    """
+    folder = Path(folder).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_partial_folders(folder)
+    require_free_space(folder.parent, needed_bytes, what=folder.name)
+    partial = folder.with_name(f".{folder.name}{_PARTIAL}{os.getpid()}")
+    partial.mkdir()
+    try:
+        yield partial
+        _flush(partial)
+        _take_place(partial, folder)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(folder.parent).free
+            raise InputError(
+                f"{folder}: the disk filled up while writing ({free:,} bytes free); free some "
+                "space and run the same command again; the previous version is untouched"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def atomic_write(path: Path, content: bytes | str) -> None:
+    """Replace one file whole: temporary name, flush, rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{_PARTIAL}{os.getpid()}")
+    data = content.encode() if isinstance(content, str) else content
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON the same way every time (sorted keys), so that equal values are equal bytes."""
+    Path(path).write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: missing or damaged, with the file's name.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); materialise it again") from None
+
+
+def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:
+    """Refuse before writing when the disk cannot hold it.
+
+    Raises:
+        InputError: with the needed and the free bytes.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise InputError(
+            f"{folder}: {what} needs about {needed_bytes:,} bytes and {free:,} are free; "
+            "free some space or choose another --data folder"
+        )
+
+
+def remove_partial_folders(folder: Path) -> None:
+    """Remove what dead writers of ``folder`` left beside it; a living writer's is kept."""
+    for partial in folder.parent.glob(f".{folder.name}{_PARTIAL}*"):
+        pid = partial.name.rsplit("-", 1)[1]
+        if pid.isdigit() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists():
+            continue
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _take_place(partial: Path, folder: Path) -> None:
+    """Rename, or exchange in one system call where something stands there already."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    old, new = os.fsencode(partial), os.fsencode(folder)
+    if libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_EXCHANGE) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), str(folder))

@@ -1,0 +1,78 @@
+"""Columns of codes: one row per item or user, memory-mapped.
+
+A code is 1..vocabulary size; 0 means missing or unknown. Row 0 is the padding row, all zeros.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.artifact import read_json, write_json
+
+
+@dataclass(frozen=True)
+class ArrayColumn:
+    """A column whose cells are lists of codes, in CSR form.
+
+    ``offsets`` (N + 1,) int64; ``values`` (total,) int32.
+    """
+
+    offsets: np.ndarray
+    values: np.ndarray
+
+    def padded(self, max_length: int) -> np.ndarray:
+        """(N, max_length) int32, cut or filled with 0 on the right."""
+        lengths = np.minimum(np.diff(self.offsets), max_length)
+        column = np.arange(max_length)
+        inside = column < lengths[:, None]
+        dense = np.zeros(inside.shape, np.int32)
+        dense[inside] = self.values[(self.offsets[:-1, None] + column)[inside]]
+        return dense
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """The features of all items or all users, N rows, row 0 being padding.
+
+    ``scalars`` maps a feature name to (N,) int32, ``arrays`` to an :class:`ArrayColumn`;
+    ``vocabulary_sizes`` gives every feature's largest code.
+    """
+
+    num_rows: int
+    scalars: dict[str, np.ndarray]
+    arrays: dict[str, ArrayColumn]
+    vocabulary_sizes: dict[str, int]
+
+    def write(self, folder: Path) -> None:
+        """Write into an existing folder (part of a larger artefact)."""
+        for name, column in self.scalars.items():
+            np.save(folder / f"scalar_{name}.npy", column.astype(np.int32, copy=False))
+        for name, array in self.arrays.items():
+            np.save(folder / f"array_{name}_offsets.npy", array.offsets)
+            np.save(folder / f"array_{name}_values.npy", array.values.astype(np.int32, copy=False))
+        schema = {
+            "num_rows": self.num_rows,
+            "scalars": list(self.scalars),
+            "arrays": list(self.arrays),
+            "vocabulary_sizes": self.vocabulary_sizes,
+        }
+        write_json(folder / "schema.json", schema)
+
+    @classmethod
+    def read(cls, folder: Path) -> "FeatureTable":
+        """Open what :meth:`write` wrote, memory-mapped."""
+        schema = read_json(folder / "schema.json")
+
+        def column(name: str) -> np.ndarray:
+            return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+        return cls(
+            num_rows=schema["num_rows"],
+            scalars={name: column(f"scalar_{name}") for name in schema["scalars"]},
+            arrays={
+                name: ArrayColumn(column(f"array_{name}_offsets"), column(f"array_{name}_values"))
+                for name in schema["arrays"]
+            },
+            vocabulary_sizes=schema["vocabulary_sizes"],
+        )

@@ -1,0 +1,1 @@
+"""Checkpoint in, ten items per user out: beam search, cascade, evaluation, submission."""

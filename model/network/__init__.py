@@ -1,0 +1,1 @@
+"""Torch modules and nothing but: towers, HSTU, MoE, encoder, decoder, losses, checkpoint."""

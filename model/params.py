@@ -1,0 +1,313 @@
+"""The shape of ``params.yaml``: frozen, strict, without hidden defaults.
+
+Every key must be present and every unknown key is refused, so that the file alone says what ran.
+Sections are named after the asset that reads them, or after what they describe when several do.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model.errors import InputError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown and missing keys are errors, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SyntheticWorldParams(Section):
+    """The world that the synthesiser writes, in TencentGR's parquet layout."""
+
+    num_users: Positive
+    num_items: Annotated[int, Field(ge=100)]  # in the training vocabulary
+    num_candidates: Positive
+    cold_candidate_share: Annotated[float, Field(ge=0.0, lt=1.0)]
+    num_clusters: Annotated[int, Field(ge=2)]  # latent clusters of items
+    modality_widths: dict[str, Positive]
+    modality_coverage: dict[str, Share]
+    users_per_shard: Positive
+
+    @model_validator(mode="after")
+    def _same_modalities(self) -> Self:
+        if self.modality_widths.keys() != self.modality_coverage.keys():
+            raise ValueError("modality_widths and modality_coverage must name the same modalities")
+        return self
+
+
+class RawDataParams(Section):
+    """Where the raw files lie and what they are; ``synthetic`` writes them first."""
+
+    format: Literal["synthetic", "tencent_parquet", "tencent_jsonl", "recbole"]
+    source: str  # a folder, relative to the working directory; unused content for ``synthetic``
+    synthetic_world: SyntheticWorldParams
+
+
+class SplitParams(Section):
+    """What is held out of each user's history.
+
+    ``leave_one_out``: the last event is the test target, the one before it validates.
+    ``last_positive``: the last click or conversion is the test target and what follows it is
+    dropped; the click or conversion before it validates.
+    ``validation_fraction``: the share of users (seeded) that give a validation target; the others'
+    events train up to the test target.
+    """
+
+    strategy: Literal["leave_one_out", "last_positive"]
+    validation_fraction: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class InteractionsParams(Section):
+    """Readers and split."""
+
+    split: SplitParams
+
+
+class ItemStatisticsParams(Section):
+    """Counts over the training part."""
+
+    num_time_buckets: Annotated[int, Field(ge=1, le=65_535)]  # equal-frequency
+    memory_limit_gib: PositiveFloat  # DuckDB's
+
+
+class ModalityEmbeddingsParams(Section):
+    """Which modalities are read; ``text`` is made from the items' own text and category tokens."""
+
+    modalities: Annotated[list[str], Field(min_length=1)]
+    text_width: Positive
+
+
+class CoverageThresholds(Section):
+    """The gate of one modality."""
+
+    min_rate: Share  # covered items / all items; below it the run stops
+    max_invalid_rate: Share  # NaN, infinite or wrong-width rows / rows; above it the run stops
+    max_zero_rate: Share  # all-zero rows / rows; above it a warning
+
+
+class CoverageReportParams(Section):
+    """What the gate demands, per modality; ``default`` for one that is not named."""
+
+    thresholds: dict[str, CoverageThresholds]
+
+    @model_validator(mode="after")
+    def _has_default(self) -> Self:
+        if "default" not in self.thresholds:
+            raise ValueError("thresholds must hold an entry named default")
+        return self
+
+
+class FeatureParams(Section):
+    """Inputs of the item tower and the sequence; each can be switched off for an ablation."""
+
+    item_id_dim: NonNegative  # width of the zero-initialised item id table; 0 switches it off
+    hash_sizes: list[Positive]  # rows of each hashed item id table
+    hash_dim: Positive
+    feature_dim: Positive  # width of every sparse, context and modality embedding
+    modalities: list[str]  # model inputs, a subset of modality_embeddings.modalities
+    item_features: bool
+    user_features: bool
+    life_cycle: bool
+    popularity: bool
+    relative_time: bool
+    absolute_time: bool
+    action: bool
+    next_action: bool
+    context_dropout: Dropout  # of absolute time and popularity, per token, in training
+
+
+class FeedForwardParams(Section):
+    """What follows the attention in each layer.
+
+    ``none``: the paper's dense HSTU. ``dense``: one SwiGLU. ``moe``: routed SwiGLU experts.
+    """
+
+    kind: Literal["none", "dense", "moe"]
+    hidden_dim: Positive
+    num_experts: Positive
+    top_k: Positive
+    num_shared_experts: NonNegative
+    gate: Literal["softmax", "sigmoid"]
+    balance_loss_weight: NonNegativeFloat  # sequence-wise
+    bias_step: NonNegativeFloat  # loss-free balancing; 0 switches it off
+
+    @model_validator(mode="after")
+    def _top_k_fits(self) -> Self:
+        if self.top_k > self.num_experts:
+            raise ValueError(f"top_k {self.top_k} is more than num_experts {self.num_experts}")
+        return self
+
+
+class NetworkParams(Section):
+    """The HSTU + MoE encoder-decoder."""
+
+    dim: Positive
+    num_layers: Positive
+    num_heads: Positive
+    max_length: Annotated[int, Field(ge=2)]  # item events per row; the user token comes on top
+    dropout: Dropout
+    input_dropout: Dropout
+    position_bias: bool
+    time_bias: bool
+    normalize_attention: bool  # norm of the attention output before the gate, as published HSTU
+    feed_forward: FeedForwardParams
+    num_decoder_layers: Positive  # cross-attention layers of each level after the first
+    sid_dim: Positive  # width of the semantic ID embeddings
+    features: FeatureParams
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.num_heads:
+            raise ValueError(f"dim {self.dim} is not a multiple of num_heads {self.num_heads}")
+        return self
+
+
+class OptimizerParams(Section):
+    """Muon for hidden matrices, AdamW for the rest, row-sparse AdamW for embedding tables."""
+
+    muon_lr: PositiveFloat
+    muon_momentum: Annotated[float, Field(ge=0.0, lt=1.0)]
+    adamw_lr: PositiveFloat
+    embedding_lr: PositiveFloat
+    betas: tuple[Share, Share]
+    weight_decay: NonNegativeFloat
+    schedule: Literal["cosine", "constant_decay"]
+    warmup_share: Share  # of all steps
+    clip_norm: PositiveFloat
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]  # 0 switches the average of weights off
+
+
+class LossParams(Section):
+    """Weights and form of the losses."""
+
+    temperature: PositiveFloat
+    infonce_weight: NonNegativeFloat
+    sid_weights: list[NonNegativeFloat]  # one per semantic ID level; empty trains no decoder
+    action_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
+    negatives: Literal["in_batch", "full_catalogue"]
+    num_uniform_negatives: NonNegative
+    logq: Literal["none", "static", "streaming"]
+    cross_rank_negatives: bool
+    label_smoothing: Dropout  # of the full-catalogue softmax
+
+
+class TrainingParams(Section):
+    """One training run: ``encoder_checkpoint`` or ``recommender_checkpoint``."""
+
+    epochs: PositiveFloat  # a fraction is a part of an epoch
+    batch_size: Positive  # sequences per step over all ranks
+    accumulation_steps: Positive
+    loss: LossParams
+    patience: NonNegative  # validations without a better NDCG@10 before stopping; 0 never stops
+    validate_every_epochs: PositiveFloat
+    max_validation_users: Positive
+    checkpoint_minutes: PositiveFloat
+    precision: Literal["fp32", "bf16"]
+    initialize_from_encoder: bool  # start from encoder_checkpoint's weights
+
+
+class CodebookParams(Section):
+    """Semantic IDs."""
+
+    method: Literal["residual_kmeans", "balanced_residual_kmeans", "rq_vae"]
+    sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)]
+    metric: Literal["cosine", "l2"]
+    initialization: Literal["kmeans++", "sample"]
+    iterations: Positive
+    training_sample: Positive  # vectors that fit the centroids; all items are assigned
+    reassignment: Literal["none", "paper", "exact"]
+    neighbors: Positive  # of the paper's re-assignment
+    capacity: Positive  # items per semantic ID
+    per_modality: bool  # report every modality's own tokenizer beside the collaborative one
+
+
+class CascadeParams(Section):
+    """Inference: beams propose, the embedding re-scores, filters clean up."""
+
+    beam_width: Positive
+    num_sids: Positive  # K', semantic IDs kept after the last level
+    filter_history: list[Annotated[int, Field(ge=0, le=2)]]  # action types whose items are removed
+    filter_cold: bool  # items without a training event
+    logq_weight: NonNegativeFloat  # subtracted log q when re-scoring; 0 is off
+    beam_weight: NonNegativeFloat | Literal["validation"]  # blend of the beam's log-probability
+    max_per_group: NonNegative  # items of one ``group_feature`` value; 0 is no cap
+    group_feature: str  # an item feature, read when max_per_group is not 0
+    default_action: Literal["click", "conversion"]  # asked for where the input names none
+    batch_size: Positive
+    search: Literal["exact", "ivf", "hnsw"]  # back-fill and embedding-only
+
+
+class EvaluationReportParams(Section):
+    """The full-catalogue evaluation."""
+
+    cutoffs: list[Positive]
+    bootstrap_samples: Positive
+    max_users: Positive  # a seeded sample when there are more
+    action_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
+
+
+class Params(Section):
+    """The whole file."""
+
+    seed: NonNegative
+    raw_data: RawDataParams
+    interactions: InteractionsParams
+    item_statistics: ItemStatisticsParams
+    modality_embeddings: ModalityEmbeddingsParams
+    coverage_report: CoverageReportParams
+    network: NetworkParams
+    optimizer: OptimizerParams
+    encoder_checkpoint: TrainingParams
+    codebook: CodebookParams
+    recommender_checkpoint: TrainingParams
+    cascade: CascadeParams
+    evaluation_report: EvaluationReportParams
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        unknown = set(self.network.features.modalities) - set(self.modality_embeddings.modalities)
+        if unknown:
+            raise ValueError(
+                f"network.features.modalities names {sorted(unknown)}, which "
+                "modality_embeddings.modalities does not"
+            )
+        levels, weights = len(self.codebook.sizes), self.recommender_checkpoint.loss.sid_weights
+        if weights and len(weights) != levels:
+            raise ValueError(
+                f"recommender_checkpoint.loss.sid_weights has {len(weights)} entries for "
+                f"{levels} codebook levels"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a parameter file.
+
+        Raises:
+            InputError: missing, not YAML, or a key that is unknown, missing or out of range; the
+                message names the file and every such key.
+        """
+        try:
+            values: Any = yaml.safe_load(Path(path).read_text())
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such parameter file; see params/ for examples") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: not valid YAML: {error}") from None
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [
+                f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
+                for problem in error.errors()
+            ]
+            raise InputError(f"{path}: " + "; ".join(lines)) from None

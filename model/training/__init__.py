@@ -1,0 +1,1 @@
+"""Batches in, checkpoint out: optimisers, schedule, loop, the torchrun worker."""
