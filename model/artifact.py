@@ -51,8 +51,7 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        _flush(partial)
-        _take_place(partial, folder)
+        publish_folder(partial, folder)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             free = shutil.disk_usage(folder.parent).free
@@ -118,6 +117,16 @@ def remove_partial_folders(folder: Path) -> None:
         if pid.isdigit() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists():
             continue
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def publish_folder(finished: Path, folder: Path) -> None:
+    """Let a finished folder take the place of ``folder`` in one step; both on one file system.
+
+    What stood there before is left at ``finished`` where there was something.
+    """
+    _flush(finished)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _take_place(finished, folder)
 
 
 def _flush(folder: Path) -> None:

@@ -1,0 +1,317 @@
+"""One decorator: a plain function over library values becomes a Dagster asset with lineage.
+
+    @artifact_asset(group="items", kinds={"faiss"})
+    def codebook(params: Params, fused_embeddings: FusedEmbeddings) -> Codebook:
+        return build_codebook(...)
+
+The name is the asset's, the folder's below the data folder and the DVC stage's. Every parameter
+but the four of ``_GIVEN`` names an upstream asset and is opened by its annotation's ``load``. What
+comes back is saved, gets its lineage beside it and appears in one step. When nothing that decides
+its content has changed, it is not made again.
+"""
+
+import inspect
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import dagster as dg
+
+from assets.lineage import Lineage, Recipe, content_files, differences
+from assets.report_metadata import measured, peak_memory_bytes, reset_peak_memory
+from assets.workspace import Workspace
+from model.artifact import Artifact, publish_folder
+from model.errors import InputError
+
+logger = logging.getLogger("onepiece")
+
+_GIVEN = ("params", "workspace", "partition", "folder")
+OWNER = "team:recommendation"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What must hold of an artefact, beyond its being there.
+
+    Attributes:
+        name: of the check.
+        description: one sentence on what it demands.
+        judge: gets the artefact and the workspace; gives None when all is well, or what is
+            wrong, and in any case a table for the reader.
+        blocking: whether the run stops, and nothing is recorded, when it fails.
+    """
+
+    name: str
+    description: str
+    judge: Callable[[Any, Workspace], "Verdict"]
+    blocking: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a check.
+
+    Attributes:
+        passed: whether it holds.
+        reason: one sentence; names the failing rows when there are any.
+        metadata: tables and links for the run's page.
+    """
+
+    passed: bool
+    reason: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """The function behind an asset, and how its result is shown.
+
+    Attributes:
+        function: the plain function.
+        deps: assets that must stand before it, which it opens itself or not at all.
+        describe: metadata of the finished artefact.
+        checks: what must hold of it.
+        publish: puts a finished folder in its place; None replaces what stands there.
+    """
+
+    function: Callable[..., Artifact]
+    deps: Sequence[str]
+    describe: Callable[[Any], Mapping[str, Any]]
+    checks: Sequence[Check]
+    publish: Callable[[Workspace, Path], None] | None
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def returns(self) -> type[Artifact]:
+        return get_type_hints(self.function)["return"]
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """Annotations of the upstream assets that are opened, by name."""
+        hints = get_type_hints(self.function)
+        names = inspect.signature(self.function).parameters
+        return {name: hints[name] for name in names if name not in _GIVEN}
+
+    @property
+    def upstream(self) -> list[str]:
+        return [*self.loaded, *(name for name in self.deps if name not in self.loaded)]
+
+    def make(self, workspace: Workspace, partition: str | None, staging: Path) -> None:
+        """Run the function and leave its artefact, without lineage, in an empty folder."""
+        given = {
+            "params": workspace.params,
+            "workspace": workspace,
+            "partition": partition,
+            "folder": staging,
+        }
+        wanted = inspect.signature(self.function).parameters
+        arguments = {name: value for name, value in given.items() if name in wanted}
+        for name, annotation in self.loaded.items():
+            arguments[name] = _load(workspace, name, annotation)
+        made = self.function(**arguments)
+        if "folder" not in wanted:
+            made.save(staging)
+
+
+def artifact_asset(
+    *,
+    group: str,
+    kinds: set[str],
+    deps: Sequence[str] = (),
+    pool: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    describe: Callable[[Any], Mapping[str, Any]] = lambda made: {},
+    checks: Sequence[Check] = (),
+    publish: Callable[[Workspace, Path], None] | None = None,
+) -> Callable[[Callable[..., Artifact]], dg.AssetsDefinition]:
+    """Make an asset of a function; see the module's text.
+
+    Args:
+        group: of the asset, in the graph.
+        kinds: technologies, shown as badges.
+        deps: assets that must stand before it but are not opened for it.
+        pool: concurrency pool.
+        tags: of the asset.
+        describe: metadata from the finished artefact.
+        checks: what must hold of it.
+        publish: puts a finished folder in its place; None replaces what stands there.
+    """
+
+    def decorate(function: Callable[..., Artifact]) -> dg.AssetsDefinition:
+        recipient = Recipient(function, deps, describe, checks, publish)
+
+        @dg.asset(
+            name=recipient.name,
+            description=inspect.cleandoc(function.__doc__ or ""),
+            deps=recipient.upstream,
+            group_name=group,
+            kinds=kinds,
+            pool=pool,
+            tags=tags,
+            owners=[OWNER],
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            check_specs=[
+                dg.AssetCheckSpec(
+                    check.name,
+                    asset=recipient.name,
+                    description=check.description,
+                    blocking=check.blocking,
+                )
+                for check in checks
+            ],
+        )
+        def compute(
+            context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+        ) -> Iterator[Any]:
+            yield from _materialize(recipient, context, workspace)
+
+        return compute
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Made:
+    """One artefact on disk and what is known of its making."""
+
+    partition: str | None
+    version: str
+    metadata: dict[str, Any]
+    results: list[dg.AssetCheckResult]
+
+
+def _materialize(
+    recipient: Recipient, context: dg.AssetExecutionContext, workspace: Workspace
+) -> Iterator[Any]:
+    partitioned = workspace.stages[recipient.name].partitioned
+    partitions = list(context.partition_keys) if partitioned else [None]
+    made = [_ensure(recipient, workspace, partition) for partition in partitions]
+    first = made[0]
+    version = first.version if len(made) == 1 else _joint_version(made)
+    yield dg.MaterializeResult(
+        data_version=dg.DataVersion(version),
+        metadata=first.metadata if len(made) == 1 else {"partitions": len(made)},
+        check_results=first.results,
+    )
+    if len(made) > 1:
+        _log_partitions(context, made)
+
+
+def _joint_version(made: Sequence[Made]) -> str:
+    return "+".join(one.version for one in made)[:200]
+
+
+def _log_partitions(context: dg.AssetExecutionContext, made: Sequence[Made]) -> None:
+    """Give every partition of a range its own data version and metadata.
+
+    One result of a run over several partitions reaches all of them alike; a second event for each
+    says what is true of it alone.
+    """
+    for one in made:
+        records = context.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[one.partition]),
+            limit=1,
+        ).records
+        event = records[0].asset_materialization
+        tags = {**(event.tags or {} if event else {}), "dagster/data_version": one.version}
+        context.log_event(
+            dg.AssetMaterialization(
+                context.asset_key, partition=one.partition, metadata=one.metadata, tags=tags
+            )
+        )
+
+
+def _ensure(recipient: Recipient, workspace: Workspace, partition: str | None) -> Made:
+    """Make an artefact, or find that it stands; check it; have it recorded."""
+    target = workspace.stages[recipient.name].target(partition)
+    with workspace.exclusive(recipient.name, partition):
+        recipe = workspace.recipe(recipient.name, partition)
+        reused = not workspace.force and is_current(workspace, recipe)
+        started = time.monotonic()
+        reset_peak_memory()
+        if reused:
+            logger.info("%s: unchanged, reused", target)
+        else:
+            logger.info("%s: making it", target)
+            _make(recipient, workspace, recipe)
+        seconds = time.monotonic() - started
+        folder = workspace.current_folder(recipient.name, partition)
+        value = recipient.returns.load(folder)
+        facts = measured(folder, seconds=seconds, memory=peak_memory_bytes(), reused=reused)
+        results = [_judge(check, value, workspace) for check in recipient.checks]
+        refused = _refusal(recipient, results)
+        workspace.note_refusal(recipient.name, partition, refused)
+        if refused is None:
+            workspace.recorder.record(target)
+        if not reused:
+            logger.info("%s: made in %.1f s", target, seconds)
+        version = workspace.version(recipient.name, partition)
+        return Made(partition, version, {**facts, **recipient.describe(value)}, results)
+
+
+def _make(recipient: Recipient, workspace: Workspace, recipe: Recipe) -> None:
+    staging = workspace.staging(recipient.name, recipe.partition)
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.parent.mkdir(parents=True, exist_ok=True)
+    recipient.make(workspace, recipe.partition, staging)
+    Lineage.of(recipe, staging, workspace.hashes).write(staging)
+    if recipient.publish is None:
+        publish_folder(staging, workspace.folder(recipient.name, recipe.partition))
+    else:
+        recipient.publish(workspace, staging)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def is_current(workspace: Workspace, recipe: Recipe) -> bool:
+    """Whether what lies on disk is what this recipe makes, byte for byte."""
+    try:
+        folder = workspace.current_folder(recipe.asset, recipe.partition)
+        lineage = Lineage.read(folder)
+    except InputError:
+        return False
+    if lineage.recipe != recipe:
+        return False
+    changed = differences(lineage, content_files(folder, workspace.hashes))
+    if changed:
+        logger.warning("%s: %s; it is made again", folder, changed[0])
+    return not changed
+
+
+def _judge(check: Check, value: Any, workspace: Workspace) -> dg.AssetCheckResult:
+    verdict = check.judge(value, workspace)
+    if not verdict.passed:
+        logger.error("%s: %s", check.name, verdict.reason)
+    return dg.AssetCheckResult(
+        passed=verdict.passed,
+        check_name=check.name,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=verdict.reason,
+        metadata=verdict.metadata,
+    )
+
+
+def _refusal(recipient: Recipient, results: Sequence[dg.AssetCheckResult]) -> str | None:
+    """Why nothing may be built on this, if a blocking check says so."""
+    blocking = {check.name for check in recipient.checks if check.blocking}
+    reasons = [
+        result.description or "it gave no reason"
+        for result in results
+        if not result.passed and result.check_name in blocking
+    ]
+    return " ".join(reasons) or None
+
+
+def _load(workspace: Workspace, name: str, annotation: Any) -> Any:
+    """Open an upstream artefact; all partitions, by name, where the annotation is a dict."""
+    if not workspace.stages[name].partitioned:
+        return annotation.load(workspace.folder(name))
+    kind = get_args(annotation)[1]
+    keys = workspace.params.modality_embeddings.modalities
+    return {key: kind.load(workspace.folder(name, key)) for key in keys}

@@ -1,0 +1,101 @@
+"""Content hashes equal to DVC's, so that Dagster's data version and ``dvc.lock`` are one number.
+
+A file is its md5. A folder is the md5 of the sorted JSON list of its files' md5s and relative
+paths, with ``.dir`` behind it. What ``.dvcignore`` leaves out is left out here too.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from model.artifact import atomic_write
+from model.progress import track
+
+_IGNORED_NAMES = {"__pycache__"}
+_IGNORED_SUFFIX = ".pyc"
+_IGNORED_PART = ".partial-"
+
+
+class HashCache:
+    """Remembers md5s by path, size, inode and modification time, as DVC does.
+
+    With ``HashCache(None)`` nothing is remembered: every byte is read.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._known: dict[str, list] = {}
+        if file is not None and file.exists():
+            try:
+                self._known = json.loads(file.read_text())
+            except ValueError:  # damaged: it is only a cache
+                self._known = {}
+
+    def hash_file(self, path: Path) -> str:
+        """The md5 of a file's bytes."""
+        facts = path.stat()
+        seen = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
+        known = self._known.get(str(path.absolute()))
+        if self._file is not None and known is not None and known[:3] == seen:
+            return known[3]
+        digest = hash_file(path)
+        self._known[str(path.absolute())] = [*seen, digest]
+        return digest
+
+    def hash_files(self, folder: Path) -> dict[str, str]:
+        """The md5 of each file of a folder, several at a time, by relative posix path."""
+        paths = list_files(folder)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            digests = pool.map(lambda path: self.hash_file(folder / path), paths)
+            tracked = track(digests, total=len(paths), what=f"hashing {folder.name}", unit="file")
+            found = dict(zip(paths, tracked, strict=True))
+        self._remember()
+        return found
+
+    def hash_path(self, path: Path) -> str:
+        """The hash of a file or folder as ``dvc.lock`` records it."""
+        return hash_listing(self.hash_files(path)) if path.is_dir() else self.hash_file(path)
+
+    def _remember(self) -> None:
+        if self._file is None:
+            return
+        self._known = {path: facts for path, facts in self._known.items() if Path(path).exists()}
+        atomic_write(self._file, json.dumps(self._known, sort_keys=True))
+
+
+def hash_file(path: Path) -> str:
+    """The md5 of a file's bytes, read now."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def hash_bytes(content: bytes) -> str:
+    """The md5 of some bytes."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def hash_listing(files: Mapping[str, str]) -> str:
+    """The folder hash that DVC gives to these files.
+
+    Args:
+        files: md5 by relative posix path.
+    """
+    entries = [{"md5": files[path], "relpath": path} for path in sorted(files)]
+    return hash_bytes(json.dumps(entries, sort_keys=True).encode()) + ".dir"
+
+
+def list_files(folder: Path) -> list[str]:
+    """Relative posix paths of all files in a folder that DVC would see, sorted."""
+    found = []
+    for parent, names, files in os.walk(folder):
+        names[:] = [name for name in names if name not in _IGNORED_NAMES and _counts(name)]
+        base = Path(parent).relative_to(folder)
+        found.extend((base / name).as_posix() for name in files if _counts(name))
+    return sorted(found)
+
+
+def _counts(name: str) -> bool:
+    return not name.endswith(_IGNORED_SUFFIX) and _IGNORED_PART not in name

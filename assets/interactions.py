@@ -1,0 +1,35 @@
+"""Every event, in one memory-mapped store, whatever the input format."""
+
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from assets.artifact_asset import artifact_asset
+from assets.report_metadata import table
+from model.dataset.interactions import Interactions
+from model.dataset.raw_data import RawData
+from model.dataset.readers import read_interactions
+from model.params import Params
+
+
+def _describe(made: Interactions) -> dict[str, Any]:
+    lengths = np.diff(made.offsets)
+    facts = {
+        "users": made.num_users,
+        "items": made.num_items,
+        "events": made.num_events,
+        "candidates": len(made.candidate_item_ids),
+        "items outside the training vocabulary": made.num_items - made.num_known_items,
+        "longest history": int(lengths.max(initial=0)),
+        "users with a validation target": int((made.validation_event >= 0).sum()),
+        "users with a test target": int((made.test_event >= 0).sum()),
+    }
+    rows = [{"fact": name, "value": f"{value:,}"} for name, value in facts.items()]
+    return {"dagster/row_count": made.num_events, "facts": dg.MetadataValue.md(table(rows))}
+
+
+@artifact_asset(group="dataset", kinds={"arrow", "numpy"}, describe=_describe)
+def interactions(params: Params, raw_data: RawData) -> Interactions:
+    """Events per user in order of time, item and user features, vocabularies and the split."""
+    return read_interactions(raw_data, params.interactions, params.seed)

@@ -1,0 +1,85 @@
+"""What every asset shows of itself in the user interface: size, rows, time, memory, pictures."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.lineage import Lineage
+
+_MAX_PICTURES = 6
+_MAX_PICTURE_BYTES = 400_000
+
+
+def measured(folder: Path, *, seconds: float, memory: int, reused: bool) -> dict[str, Any]:
+    """Metadata that every artefact has.
+
+    Args:
+        folder: where it lies.
+        seconds: that it took.
+        memory: peak bytes of this process while it was made.
+        reused: whether it was found unchanged.
+    """
+    lineage = Lineage.read(folder)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    facts: dict[str, Any] = {
+        "path": dg.MetadataValue.path(str(folder)),
+        "bytes": sum(path.stat().st_size for path in files),
+        "files": len(files),
+        "reused": reused,
+        "seconds": round(seconds, 2),
+        "peak_memory_mib": round(memory / 2**20, 1),
+        "content_hash": lineage.content,
+        "code_hash": lineage.recipe.code,
+        "parameters": dg.MetadataValue.json(lineage.recipe.params),
+        "parents": dg.MetadataValue.md(
+            table(
+                [{"made from": name, "hash": md5} for name, md5 in lineage.recipe.parents.items()]
+            )
+        ),
+    }
+    pictures = sorted(path for path in files if path.suffix == ".png")[:_MAX_PICTURES]
+    for path in pictures:
+        if path.stat().st_size <= _MAX_PICTURE_BYTES:
+            facts[path.stem] = picture(path)
+    return facts
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of equal keys as a Markdown table."""
+    if not rows:
+        return "(none)"
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def picture(path: Path) -> dg.MarkdownMetadataValue:
+    """A plot that stands in the page itself."""
+    content = base64.b64encode(path.read_bytes()).decode()
+    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{content})")
+
+
+def reset_peak_memory() -> None:
+    """Begin a new measurement, where the kernel lets us."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not Linux, or not allowed: the peak is then that of the whole process
+        return
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process held since the last reset; 0 where unknown."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peaks[0]) * 1024 if peaks else 0
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,97 @@
+"""Training belongs to other processes: one per GPU under torchrun, one on a CPU.
+
+The worker's lines reach the run's log as they come. When the run is cancelled, or its process
+dies, so does the worker; its resumable state stays for the next run.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from assets.workspace import Workspace
+from model.errors import InputError
+
+logger = logging.getLogger("onepiece")
+
+STOP_SECONDS = 8.0
+INPUT_ERROR_EXIT = 2
+_PR_SET_PDEATHSIG = 1
+
+
+def run_training(workspace: Workspace, asset: str, folder: Path) -> None:
+    """Train one asset in worker processes and leave its checkpoint in ``folder``.
+
+    Raises:
+        InputError: the worker refused its input; with its sentence.
+        RuntimeError: the worker failed otherwise.
+    """
+    module = ["model.training", asset]
+    where = ["--params", str(workspace.params_file), "--data", str(workspace.data)]
+    stream(["-m", *_launcher(), *module, *where, "--out", str(folder)], cwd=workspace.root)
+
+
+def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = logger.info) -> None:
+    """Run Python with these arguments, passing its lines on, and end it when we end.
+
+    Raises:
+        InputError: it exited as a refusal; the message is its last line.
+        RuntimeError: it failed otherwise.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=Path.cwd(),
+        env={**os.environ, "PYTHONPATH": _search_path(cwd), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=None if sys.stderr.isatty() else subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+    )
+    last = ""
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            last = line.rstrip() or last
+            show(line.rstrip())
+        code = process.wait()
+    finally:
+        _stop(process)
+    if code == INPUT_ERROR_EXIT:
+        raise InputError(last)
+    if code != 0:
+        raise RuntimeError(f"the training worker ended with exit code {code}: {last}")
+
+
+def _launcher() -> list[str]:
+    devices = torch.cuda.device_count()
+    if devices <= 1:
+        return []
+    return ["torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "-m"]
+
+
+def _search_path(root: Path) -> str:
+    inherited = os.environ.get("PYTHONPATH")
+    return str(root) if not inherited else f"{root}{os.pathsep}{inherited}"
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End the worker and all its children: first kindly, so that a checkpoint can be finished."""
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

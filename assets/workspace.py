@@ -1,0 +1,230 @@
+"""What an asset may ask for: the parameters, where artefacts lie, and who else must be told."""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from assets.hashing import HashCache
+from assets.lineage import Recipe, folder_hash
+from assets.stages import Stage, load_stages
+from model.artifact import atomic_write
+from model.errors import InputError
+from model.params import Params
+
+logger = logging.getLogger("onepiece")
+
+LOCK_WAIT_SECONDS = 24 * 3600.0
+VERSIONED = "submission"  # the one asset whose earlier versions stay beside the newest
+LATEST_FILE = "latest"
+
+
+class Recorder(Protocol):
+    """Who keeps versions of what lies in the data folder (DVC, or nobody)."""
+
+    def exclusive(self, target: str) -> AbstractContextManager[None]:
+        """Keep others from a stage's files while they are being written."""
+        ...
+
+    def record(self, target: str) -> None:
+        """Take note of a stage's new outputs."""
+        ...
+
+
+class NoRecorder:
+    """For a data folder that is not the repository's own, and inside ``dvc repro``."""
+
+    def exclusive(self, target: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def record(self, target: str) -> None:
+        """Nothing to note: DVC does not know the folder, or does it itself afterwards."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One parameter file and one data folder.
+
+    Attributes:
+        root: the repository, where ``dvc.yaml`` stands.
+        params_file: what was loaded.
+        params: its values.
+        data: the folder of all artefacts.
+        force: make everything anew, changed or not.
+        recorder: told of every new output.
+    """
+
+    root: Path
+    params_file: Path
+    params: Params
+    data: Path
+    force: bool = False
+    recorder: Recorder = field(default_factory=NoRecorder)
+
+    @property
+    def home(self) -> Path:
+        """Dagster's home: one for the repository's own data, one inside every other data folder."""
+        return (self.root if self.is_own_data else self.data) / ".dagster"
+
+    @property
+    def is_own_data(self) -> bool:
+        """Whether the data folder is the repository's own."""
+        return self.data.resolve() == (self.root / "data").resolve()
+
+    def folder(self, asset: str, partition: str | None = None) -> Path:
+        """Where an artefact lies."""
+        return self.data / asset if partition is None else self.data / asset / partition
+
+    def current_folder(self, asset: str, partition: str | None = None) -> Path:
+        """Where the newest of an artefact lies; only submissions keep the older ones as well.
+
+        Raises:
+            InputError: there is no submission yet.
+        """
+        folder = self.folder(asset, partition)
+        if asset != VERSIONED:
+            return folder
+        newest = folder / LATEST_FILE
+        if not newest.exists():
+            raise InputError(f"{newest}: not found; materialise {asset}")
+        return folder / newest.read_text().strip()
+
+    def staging(self, asset: str, partition: str | None = None) -> Path:
+        """Where an artefact is made before it takes its place."""
+        return self.data / ".staging" / (asset if partition is None else f"{asset}@{partition}")
+
+    def version(self, asset: str, partition: str | None = None) -> str:
+        """The hash that DVC records for the asset's folder."""
+        folder = self.folder(asset, partition)
+        return self.hashes.hash_path(folder) if asset == VERSIONED else folder_hash(folder)
+
+    def partitions(self, stage: Stage) -> list[str | None]:
+        """The partitions of an asset; a single None where it has none."""
+        return list(self.params.modality_embeddings.modalities) if stage.partitioned else [None]
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """All stages, upstream first."""
+        return load_stages(self.root)
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The parameters as plain values."""
+        return self.params.model_dump(mode="json")
+
+    @cached_property
+    def hashes(self) -> HashCache:
+        """md5s of files that have not changed since they were last read."""
+        return HashCache(self.data / ".hashes.json")
+
+    def refusal(self, asset: str, partition: str | None = None) -> str | None:
+        """Why a blocking check refused what now lies in the asset's folder; None when it passed."""
+        file = self._refusal_file(asset, partition)
+        return file.read_text() if file.exists() else None
+
+    def note_refusal(self, asset: str, partition: str | None, reason: str | None) -> None:
+        """Remember, or forget, that a blocking check failed: nothing may be built on it."""
+        file = self._refusal_file(asset, partition)
+        if reason is None:
+            file.unlink(missing_ok=True)
+        else:
+            atomic_write(file, reason)
+
+    def _refusal_file(self, asset: str, partition: str | None) -> Path:
+        return self.data / ".refused" / self.stages[asset].target(partition)
+
+    def recipe(self, asset: str, partition: str | None = None) -> Recipe:
+        """What the asset would be made from, were it made now.
+
+        Raises:
+            InputError: something upstream is not there.
+        """
+        stage = self.stages[asset]
+        return Recipe(
+            asset=asset,
+            partition=partition,
+            parents=self._parents(stage),
+            params=stage.parameters(self.values),
+            code=stage.code_hash(self.root),
+            seed=self.params.seed,
+        )
+
+    def _parents(self, stage: Stage) -> dict[str, str]:
+        parents = {}
+        for name in stage.inputs:
+            for partition in self.partitions(self.stages[name]):
+                reason = self.refusal(name, partition)
+                if reason is not None:
+                    raise InputError(f"{name}: a blocking check failed: {reason}")
+                folder = self.folder(name, partition)
+                parents[folder.relative_to(self.data).as_posix()] = folder_hash(folder)
+        if not stage.inputs and self.params.raw_data.format != "synthetic":
+            parents["source"] = self._source_hash()
+        return parents
+
+    def _source_hash(self) -> str:
+        source = Path(self.params.raw_data.source)
+        if not source.exists():
+            raise InputError(
+                f"{source}: raw_data.source of {self.params_file} does not exist; name the folder "
+                "of the raw files"
+            )
+        return self.hashes.hash_path(source)
+
+    @contextmanager
+    def exclusive(self, asset: str, partition: str | None = None) -> Iterator[None]:
+        """Hold an artefact for writing and what it is made from for reading.
+
+        Whoever wants to make it as well, or to replace what it is made from, waits. Locks are
+        taken from downstream to upstream, so that no two processes can wait for each other.
+
+        Raises:
+            InputError: another process has held one of them for a day.
+        """
+        stage = self.stages[asset]
+        with ExitStack() as held:
+            held.enter_context(self._locked(stage.target(partition), fcntl.LOCK_EX))
+            for name in reversed(stage.inputs):
+                for key in self.partitions(self.stages[name]):
+                    target = self.stages[name].target(key)
+                    held.enter_context(self._locked(target, fcntl.LOCK_SH))
+            held.enter_context(self.recorder.exclusive(stage.target(partition)))
+            yield
+
+    def _locked(self, target: str, mode: int) -> AbstractContextManager[None]:
+        return _locked(self.data / ".locks" / target, mode)
+
+
+@contextmanager
+def _locked(path: Path, mode: int) -> Iterator[None]:
+    """An advisory lock that the kernel gives back when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        deadline, told = time.monotonic() + LOCK_WAIT_SECONDS, False
+        while True:
+            try:
+                fcntl.flock(file, mode | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip()
+                if time.monotonic() > deadline:
+                    raise InputError(
+                        f"{path.name}: in use for a day by another process (last made by "
+                        f"{holder}); end that process"
+                    ) from None
+                if not told:
+                    logger.info("%s: waiting, another process uses it (%s)", path.name, holder)
+                    told = True
+                time.sleep(0.2)
+        if mode == fcntl.LOCK_EX:
+            file.truncate(0)
+            file.write(f"process {os.getpid()}")
+            file.flush()
+        yield

@@ -1,0 +1,99 @@
+"""DVC's side of every materialisation: its locks before, its record after.
+
+A run that Dagster started takes DVC's own reader/writer lock on the stage's files and commits the
+outputs when they stand. Inside ``dvc repro`` DVC holds the lock and records the outputs itself.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from assets.workspace import NoRecorder, Recorder
+from model.errors import InputError
+
+logger = logging.getLogger("onepiece")
+
+WAIT_SECONDS = 24 * 3600.0
+
+
+class DvcRecorder:
+    """Keeps ``dvc.lock`` and DVC's cache in step with what Dagster makes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._repository: Any = None
+
+    @property
+    def _repo(self) -> Any:
+        if self._repository is None:
+            from dvc.repo import Repo  # half a second: only where something is recorded
+
+            self._repository = Repo(str(self._root))
+        return self._repository
+
+    @contextmanager
+    def exclusive(self, target: str) -> Iterator[None]:
+        """Hold DVC's lock on the outputs (to write) and the dependencies (to read) of a stage.
+
+        Raises:
+            InputError: somebody held it for a day.
+        """
+        from dvc.rwlock import rwlock
+
+        (stage,) = self._wait(lambda: self._repo.stage.collect(target), target)
+        holding = rwlock(
+            self._repo.tmp_dir,
+            self._repo.fs,
+            " ".join(sys.argv),
+            [dep.fs_path for dep in stage.deps],
+            [out.fs_path for out in stage.outs],
+            self._repo.config["core"].get("hardlink_lock", False),
+        )
+        self._wait(holding.__enter__, target)
+        try:
+            yield
+        finally:
+            holding.__exit__(None, None, None)
+
+    def record(self, target: str) -> None:
+        """Commit a stage's outputs, unless DVC has them already."""
+
+        def commit() -> None:
+            if self._repo.status([target]):
+                self._repo.commit(target, force=True)
+
+        self._wait(commit, target)
+
+    def _wait(self, action: Any, target: str) -> Any:
+        """Try until DVC's locks let us; say once who holds them."""
+        from dvc.lock import LockError
+
+        deadline, told = time.monotonic() + WAIT_SECONDS, False
+        while True:
+            try:
+                return action()
+            except LockError as error:
+                if time.monotonic() > deadline:
+                    raise InputError(f"{target}: DVC's lock is held since a day: {error}") from None
+                if not told:
+                    logger.info("%s: waiting for DVC: %s", target, error)
+                    told = True
+                time.sleep(0.5)
+
+
+def choose_recorder(root: Path, *, own: bool) -> Recorder:
+    """DVC for the repository's own data and parameters; nobody else and nobody inside DVC.
+
+    Args:
+        root: of the repository.
+        own: whether the run uses the repository's own data folder and parameter file.
+    """
+    inside_dvc = "DVC_STAGE" in os.environ
+    if not own or inside_dvc or not (root / ".dvc").is_dir():
+        return NoRecorder()
+    return DvcRecorder(root)

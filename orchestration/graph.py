@@ -1,0 +1,25 @@
+"""All assets, bound to one workspace: code versions from ``dvc.yaml``, partitions from params."""
+
+import importlib
+from collections.abc import Iterable
+
+import dagster as dg
+
+from assets.workspace import Workspace
+
+
+def load_assets(workspace: Workspace, names: Iterable[str]) -> list[dg.AssetsDefinition]:
+    """Import the assets of these names, each from the module of its name, and bind them.
+
+    Importing only what is asked for keeps torch and faiss out of stages that do not need them.
+    """
+    partitions = dg.StaticPartitionsDefinition(workspace.params.modality_embeddings.modalities)
+
+    def bind(spec: dg.AssetSpec) -> dg.AssetSpec:
+        stage = workspace.stages[spec.key.to_user_string()]
+        version = stage.version(workspace.root, workspace.values)
+        bound = spec.replace_attributes(code_version=version)
+        return bound.replace_attributes(partitions_def=partitions) if stage.partitioned else bound
+
+    found = [getattr(importlib.import_module(f"assets.{name}"), name) for name in names]
+    return list(dg.map_asset_specs(bind, found))

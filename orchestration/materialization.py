@@ -1,0 +1,173 @@
+"""`onepiece materialize`: find what is missing or out of date and make it, in one Dagster run."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from assets.artifact_asset import is_current
+from assets.stages import Stage
+from assets.workspace import Workspace
+from model.errors import InputError
+from orchestration.failures import RunFailedError
+from orchestration.graph import load_assets
+from orchestration.instance import PROCESS_TAG, open_instance, process_tag
+
+logger = logging.getLogger("onepiece")
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True)
+class Target:
+    """An asset, or one partition of it."""
+
+    asset: str
+    partition: str | None
+
+    def __str__(self) -> str:
+        return self.asset if self.partition is None else f"{self.asset}@{self.partition}"
+
+
+def materialize(
+    workspace: Workspace, names: Sequence[str], *, only: bool, tags: Mapping[str, str]
+) -> bool:
+    """Bring assets up to date.
+
+    Args:
+        workspace: parameters and data folder.
+        names: assets or partitions (``modality_embeddings@81``); none means all.
+        only: leave alone what stands upstream of them.
+        tags: of the run.
+
+    Returns:
+        Whether anything had to be made.
+
+    Raises:
+        InputError: a name is unknown, or an asset refused its input.
+        RunFailedError: something else went wrong.
+    """
+    targets = parse_targets(workspace, names)
+    if not only:
+        targets = with_upstream(workspace, targets)
+    wanted = targets if only or workspace.force else stale(workspace, targets)
+    if not wanted:
+        logger.info("%s: up to date", ", ".join(names) or "everything")
+        return False
+    run(workspace, wanted, tags)
+    return True
+
+
+def parse_targets(workspace: Workspace, names: Sequence[str]) -> list[Target]:
+    """Names as the user gave them, upstream first.
+
+    Raises:
+        InputError: no such asset or partition.
+    """
+    wanted: set[Target] = set()
+    for name in names or workspace.stages:
+        asset, _, partition = name.partition("@")
+        stage = workspace.stages.get(asset)
+        if stage is None:
+            known = ", ".join(workspace.stages)
+            raise InputError(f"{asset}: no such asset; there are {known}")
+        keys = workspace.partitions(stage)
+        if partition and partition not in keys:
+            raise InputError(
+                f"{name}: no such partition; {workspace.params_file} has "
+                f"{', '.join(key for key in keys if key) or 'none of this asset'}"
+            )
+        wanted.update(Target(asset, key) for key in keys if not partition or key == partition)
+    return _in_order(workspace, wanted)
+
+
+def with_upstream(workspace: Workspace, targets: Iterable[Target]) -> list[Target]:
+    """The targets and all that they are made from, upstream first."""
+    found = set(targets)
+
+    def add(stage: Stage) -> None:
+        for name in stage.inputs:
+            upstream = workspace.stages[name]
+            found.update(Target(name, key) for key in workspace.partitions(upstream))
+            add(upstream)
+
+    for asset in {target.asset for target in targets}:
+        add(workspace.stages[asset])
+    return _in_order(workspace, found)
+
+
+def stale(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:
+    """Those that are missing, damaged, out of date, or stand below one that is."""
+    found: list[Target] = []
+    for target in targets:
+        above = set(workspace.stages[target.asset].inputs)
+        if any(other.asset in above for other in found) or not _current(workspace, target):
+            found.append(target)
+    return found
+
+
+def run(workspace: Workspace, targets: Sequence[Target], tags: Mapping[str, str]) -> None:
+    """Make the targets in one Dagster run in this process.
+
+    Raises:
+        InputError: an asset refused its input.
+        RunFailedError: an asset failed, or a blocking check did.
+    """
+    names = list(dict.fromkeys(target.asset for target in targets))
+    assets = load_assets(workspace, names)
+    definitions = dg.Definitions(assets=assets, resources={"workspace": workspace})
+    keys = [target.partition for target in targets if target.partition is not None]
+    ranged = {RANGE_START: keys[0], RANGE_END: keys[-1]} if keys else {}
+    with open_instance(workspace) as instance:
+        outcome = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            tags={PROCESS_TAG: process_tag(), **ranged, **tags},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+    if not outcome.success:
+        raise _failure(outcome)
+
+
+def _failure(outcome: dg.ExecuteInProcessResult) -> Exception:
+    """What to tell the user: the sentence of a refusal, or the failing step and its error."""
+    for event in outcome.all_events:
+        if not event.is_step_failure:
+            continue
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is None:
+            break
+        message = error.message.strip()
+        if error.cls_name == InputError.__name__:
+            return InputError(message.removeprefix(_qualified(InputError)))
+        return RunFailedError(f"{event.step_key}: {message}\n{''.join(error.stack)}")
+    return RunFailedError("the run was stopped before it finished")
+
+
+def _qualified(error: type[Exception]) -> str:
+    return f"{error.__module__}.{error.__qualname__}: "
+
+
+def _current(workspace: Workspace, target: Target) -> bool:
+    if workspace.refusal(target.asset, target.partition) is not None:
+        return False
+    try:
+        recipe = workspace.recipe(target.asset, target.partition)
+    except InputError:
+        return False  # something upstream is not there: it is made on the way, or says so itself
+    return is_current(workspace, recipe)
+
+
+def _in_order(workspace: Workspace, targets: Iterable[Target]) -> list[Target]:
+    assets = list(workspace.stages)
+    modalities = workspace.params.modality_embeddings.modalities
+
+    def place(target: Target) -> tuple[int, int]:
+        key = target.partition
+        return assets.index(target.asset), -1 if key is None else modalities.index(key)
+
+    return sorted(targets, key=place)

@@ -1,0 +1,43 @@
+"""From a parameter file and a data folder to the workspace of all assets."""
+
+import os
+from pathlib import Path
+
+from assets.workspace import Workspace
+from model.params import Params
+from orchestration.dvc_bridge import choose_recorder
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_PARAMS = Path("params.yaml")
+DEFAULT_DATA = Path("data")
+PARAMS_VARIABLE, DATA_VARIABLE = "ONEPIECE_PARAMS", "ONEPIECE_DATA"
+
+
+def open_workspace(params_file: Path, data: Path, *, force: bool = False) -> Workspace:
+    """Load the parameters and decide who keeps the versions.
+
+    Raises:
+        InputError: the parameter file is missing or wrong.
+    """
+    params = Params.load(params_file)
+    params_file, data = params_file.resolve(), data.resolve()
+    own = data == ROOT / "data" and params_file == ROOT / "params.yaml"
+    return Workspace(
+        root=ROOT,
+        params_file=params_file,
+        params=params,
+        data=data,
+        force=force,
+        recorder=choose_recorder(ROOT, own=own),
+    )
+
+
+def workspace_from_environment() -> Workspace:
+    """What `onepiece ui` and Dagster's own processes work on.
+
+    `ONEPIECE_PARAMS` and `ONEPIECE_DATA` hand the command line's choice down to them.
+    """
+    return open_workspace(
+        Path(os.environ.get(PARAMS_VARIABLE, ROOT / DEFAULT_PARAMS)),
+        Path(os.environ.get(DATA_VARIABLE, ROOT / DEFAULT_DATA)),
+    )
