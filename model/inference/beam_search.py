@@ -1,0 +1,129 @@
+"""Beam search over the semantic IDs that exist; it knows no model, only a decoder's four methods.
+
+The probability of a semantic ID is a product over its levels. Level 1 is normalised over the whole
+first codebook; every deeper level over the legal children of the prefix alone, so that no
+probability is spent on what does not exist and no logit of it is computed. Within the beams the
+search is exact: level 1 keeps the ``beam_width`` best legal codes, a level between keeps the
+``beam_width`` best of all legal children, the last one the ``num_sids`` best. With a beam as wide
+as the legal prefixes it equals the enumeration of all legal IDs.
+
+Paper: section 4.1 (width 20, 384 IDs); there half of the beams may be illegal.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from model.inference import ragged
+from model.inference.trie import Trie
+
+State = TypeVar("State", contravariant=True)
+
+LOGITS_AT_ONCE = 4_000_000  # legal children scored in one piece: bounds the memory of a batch
+
+
+class Decoder(Protocol[State]):
+    """What the search asks of a decoder. Levels count from 1, codes from 1."""
+
+    def level1_logits(self, state: State) -> Tensor:
+        """(B, K_1) float: logits of the codes 1..K_1."""
+        ...
+
+    def expand(self, state: State, prefixes: Tensor) -> Tensor:
+        """(B, W, l) int64 codes -> (B, W, D) queries for level l + 1."""
+        ...
+
+    def output_weight(self, level: int) -> Tensor:
+        """(K_level + 1, D), row c for code c."""
+        ...
+
+    def output_bias(self, level: int) -> Tensor:
+        """(K_level + 1,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Beams:
+    """The best nodes of one level of the trie, per user.
+
+    Attributes:
+        nodes: (B, W) int64 nodes of the trie's level; -1 where fewer exist.
+        log_probs: (B, W) float32, descending; -inf where ``nodes`` is -1.
+    """
+
+    nodes: Tensor
+    log_probs: Tensor
+
+
+def beam_search(
+    decoder: Decoder[State], state: State, trie: Trie, *, beam_width: int, num_sids: int
+) -> Beams:
+    """The ``num_sids`` most probable legal semantic IDs under the beams.
+
+    Args:
+        decoder: scores the codes.
+        state: the decoder's memory of B users; keys and values once per user.
+        trie: the legal semantic IDs, on the decoder's device.
+        beam_width: prefixes kept at every level but the last.
+        num_sids: semantic IDs kept at the last level.
+
+    Returns:
+        Leaves of the trie, (B, num_sids).
+    """
+    log_probs = decoder.level1_logits(state).float().log_softmax(dim=-1)
+    legal = log_probs[:, trie.prefixes[0][:, 0] - 1]
+    width = num_sids if trie.num_levels == 1 else beam_width
+    beams = Beams(*_best(legal, torch.arange(legal.shape[1], device=legal.device), width))
+    for level in range(1, trie.num_levels):
+        width = num_sids if level == trie.num_levels - 1 else beam_width
+        beams = _extend(decoder, state, trie, beams, level, width)
+    return beams
+
+
+def _extend(
+    decoder: Decoder[State], state: State, trie: Trie, beams: Beams, level: int, width: int
+) -> Beams:
+    """From the beams of one level to the ``width`` best children; ``level`` is 0-based."""
+    parents = beams.nodes.clamp(min=0)
+    queries = decoder.expand(state, trie.prefixes[level - 1][parents]).float()
+    starts = trie.child_offsets[level - 1][parents]
+    counts = trie.child_offsets[level - 1][parents + 1] - starts
+    counts = torch.where(beams.nodes >= 0, counts, 0)
+    weight = decoder.output_weight(level + 1).float()
+    bias = decoder.output_bias(level + 1).float()
+    users = max(1, LOGITS_AT_ONCE * len(counts) // max(int(counts.sum()), 1))
+    parts = []
+    for begin in range(0, len(counts), users):
+        rows = slice(begin, begin + users)
+        owners, nodes = ragged.expand(starts[rows].flatten(), counts[rows].flatten())
+        codes = trie.prefixes[level][nodes, level]
+        offsets = ragged.offsets_of(counts[rows].flatten())
+        logits = ragged.sampled_dot(queries[rows].flatten(0, 1), weight, offsets, codes)
+        scores = ragged.log_softmax(logits + bias[codes], owners, len(offsets) - 1)
+        scores = scores + beams.log_probs[rows].flatten()[owners]
+        by_user = ragged.offsets_of(counts[rows].sum(dim=1))
+        user = owners // counts.shape[1]
+        dense_scores = ragged.pack(scores, user, by_user, -torch.inf)
+        dense_nodes = ragged.pack(nodes, user, by_user, -1)
+        parts.append(_best(dense_scores, dense_nodes, width))
+    return Beams(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _best(scores: Tensor, nodes: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The ``width`` best of each row, descending, filled up with -1 and -inf where there are fewer.
+
+    Args:
+        scores: (B, N) float32, -inf for what does not count.
+        nodes: (B, N) or (N,) int64.
+        width: columns wanted.
+    """
+    best, columns = scores.topk(min(width, scores.shape[1]), dim=1)
+    chosen = nodes.expand(scores.shape).gather(1, columns)
+    chosen = torch.where(best > -torch.inf, chosen, -1)
+    missing = (0, width - best.shape[1])
+    return (
+        torch.nn.functional.pad(chosen, missing, value=-1),
+        torch.nn.functional.pad(best, missing, value=-torch.inf),
+    )

@@ -1,0 +1,155 @@
+"""What must not be recommended: seen items, cold items, a block list, too many of one group.
+
+Whole batches at a time; nothing here loops over users or items.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.dataset.interactions import Interactions
+from model.errors import InputError
+
+Part = Literal["validation", "test", "submission"]
+
+
+def allowed_items(
+    interactions: Interactions,
+    training_counts: np.ndarray,
+    *,
+    filter_cold: bool,
+    blocked: np.ndarray | None = None,
+) -> np.ndarray:
+    """The items that anyone may be recommended, (C,) int32 ascending.
+
+    Args:
+        interactions: gives the candidates.
+        training_counts: (num_items + 1,) training events per item.
+        filter_cold: leave out candidates without a training event.
+        blocked: item ids that the caller rules out.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    keep = np.zeros(interactions.num_items + 1, bool)
+    keep[interactions.candidate_item_ids] = True
+    if filter_cold:
+        keep &= training_counts > 0
+    if blocked is not None:
+        keep[blocked] = False
+    keep[0] = False
+    items = np.flatnonzero(keep).astype(np.int32)
+    if len(items) == 0:
+        raise InputError(
+            f"none of the {len(interactions.candidate_item_ids):,} candidates may be recommended: "
+            "all are cold (cascade.filter_cold) or blocked"
+        )
+    return items
+
+
+def history_ends(interactions: Interactions, users: np.ndarray, part: Part) -> np.ndarray:
+    """(B,) int64, one past each user's last event that inference may see.
+
+    Everything before the target; for a submission, everything.
+    """
+    if part == "submission":
+        return np.asarray(interactions.offsets[users + 1])
+    events = interactions.validation_event if part == "validation" else interactions.test_event
+    return np.asarray(events[users])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which rows of the catalogue each user of a batch has in the history.
+
+    Attributes:
+        owners: (T,) int64, user of the batch.
+        rows: (T,) int64, row of the catalogue. Sorted by owner, then row; no pair twice.
+        num_rows: of the catalogue.
+    """
+
+    owners: Tensor
+    rows: Tensor
+    num_rows: int
+
+    def contains(self, rows: Tensor) -> Tensor:
+        """(B, M) int64 rows of each user -> (B, M) bool."""
+        users = torch.arange(len(rows), device=rows.device)[:, None]
+        wanted = users * self.num_rows + rows
+        keys = self.owners * self.num_rows + self.rows
+        if len(keys) == 0:
+            return torch.zeros_like(rows, dtype=torch.bool)
+        places = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+        return (keys[places] == wanted) & (rows >= 0)
+
+    def with_rows(self, rows: Tensor) -> "Seen":
+        """Add rows (B, M), -1 for none, to what each user has seen."""
+        users = torch.arange(len(rows), device=rows.device)[:, None].expand_as(rows)
+        added = (users * self.num_rows + rows)[rows >= 0]
+        keys = torch.cat([self.owners * self.num_rows + self.rows, added]).unique()
+        return Seen(keys // self.num_rows, keys % self.num_rows, self.num_rows)
+
+    def of_users(self, chosen: Tensor) -> "Seen":
+        """The part of some users of the batch: (N,) int64 ascending; they become 0..N-1."""
+        places = torch.searchsorted(chosen, self.owners).clamp(max=max(len(chosen) - 1, 0))
+        keep = (
+            chosen[places] == self.owners
+            if len(chosen)
+            else torch.zeros_like(self.owners, dtype=torch.bool)
+        )
+        return Seen(places[keep], self.rows[keep], self.num_rows)
+
+
+def seen_items(
+    interactions: Interactions,
+    users: np.ndarray,
+    part: Part,
+    *,
+    action_types: list[int],
+    rows: np.ndarray,
+    num_rows: int,
+) -> Seen:
+    """The catalogue rows that stand in the users' visible histories.
+
+    Args:
+        interactions: the events.
+        users: (B,) user indices.
+        part: which target the history ends before.
+        action_types: only events of these actions count.
+        rows: (num_items + 1,) int64, catalogue row of an item, -1 where it has none.
+        num_rows: of the catalogue.
+    """
+    starts = np.asarray(interactions.offsets[users])
+    lengths = history_ends(interactions, users, part) - starts
+    owners = np.repeat(np.arange(len(users)), lengths)
+    shift = starts - (np.cumsum(lengths) - lengths)
+    events = np.arange(len(owners)) + np.repeat(shift, lengths)
+    counted = np.isin(interactions.action_types[events], action_types)
+    found = rows[interactions.item_ids[events]]
+    keep = counted & (found >= 0)
+    keys = np.unique(owners[keep] * num_rows + found[keep])
+    return Seen(torch.from_numpy(keys // num_rows), torch.from_numpy(keys % num_rows), num_rows)
+
+
+def within_cap(groups: Tensor, cap: int) -> Tensor:
+    """Keep at most ``cap`` items of one group in each list.
+
+    Args:
+        groups: (B, M) int64 group of each item in order of preference; 0 is no group and uncapped,
+            negative marks a filler.
+        cap: items of one group; 0 keeps all.
+
+    Returns:
+        (B, M) bool.
+    """
+    if cap == 0:
+        return groups >= 0
+    ordered, order = groups.sort(dim=1, stable=True)
+    place = torch.arange(groups.shape[1], device=groups.device).expand_as(groups)
+    starts = torch.nn.functional.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True)
+    first = torch.where(starts, place, 0).cummax(dim=1).values
+    kept = ((place - first) < cap) | (ordered == 0)
+    return torch.zeros_like(kept).scatter(1, order, kept) & (groups >= 0)

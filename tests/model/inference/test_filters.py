@@ -1,0 +1,106 @@
+"""Filters on histories that can be read at a glance."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.errors import InputError
+from model.inference.filters import Seen, allowed_items, history_ends, seen_items, within_cap
+from tests.model.inference.small_world import small_interactions
+
+# users:        0: items 1 2 3 | 4 | 5     1: items 2 2 | 6     2: item 3 (no target)
+ALL_ACTIONS = [0, 1, 2]
+
+
+@pytest.fixture
+def interactions():
+    return small_interactions()
+
+
+def rows_of(allowed: list[int]) -> np.ndarray:
+    rows = np.full(8, -1)
+    rows[allowed] = np.arange(len(allowed))
+    return rows
+
+
+def pairs(seen: Seen) -> list[tuple[int, int]]:
+    return list(zip(seen.owners.tolist(), seen.rows.tolist(), strict=True))
+
+
+def test_history_ends_before_the_target_and_a_submission_sees_everything(interactions):
+    users = np.array([0, 1])
+    offsets = interactions.offsets
+    assert history_ends(interactions, users[:1], "validation").tolist() == [3]
+    assert history_ends(interactions, users, "test").tolist() == [4, offsets[1] + 2]
+    assert history_ends(interactions, users, "submission").tolist() == [5, offsets[1] + 3]
+
+
+def test_seen_items_are_those_of_the_history_once_each(interactions):
+    rows = rows_of([1, 2, 3, 4, 5, 6, 7])
+    arguments = {"action_types": ALL_ACTIONS, "rows": rows, "num_rows": 7}
+    seen = seen_items(interactions, np.array([1, 0]), "test", **arguments)
+    assert pairs(seen) == [(0, 1), (1, 0), (1, 1), (1, 2), (1, 3)]
+    seen = seen_items(interactions, np.array([2]), "submission", **arguments)
+    assert pairs(seen) == [(0, 2)]
+
+
+def test_only_the_named_actions_hide_an_item(interactions):
+    rows = rows_of([1, 2, 3, 4, 5, 6, 7])
+    seen = seen_items(interactions, np.array([0]), "test", action_types=[1], rows=rows, num_rows=7)
+    assert pairs(seen) == [(0, 1), (0, 3)]  # items 2 and 4 were clicked, 1 and 3 shown
+
+
+def test_an_item_outside_the_catalogue_is_not_seen(interactions):
+    rows = rows_of([2, 5])
+    seen = seen_items(
+        interactions, np.array([0]), "test", action_types=ALL_ACTIONS, rows=rows, num_rows=2
+    )
+    assert pairs(seen) == [(0, 0)]
+
+
+def test_contains_and_the_missing_row():
+    seen = Seen(torch.tensor([0, 0, 1]), torch.tensor([1, 4, 0]), 5)
+    rows = torch.tensor([[4, 1, 0, -1], [0, 1, 4, -1]])
+    assert seen.contains(rows).tolist() == [
+        [True, True, False, False],
+        [True, False, False, False],
+    ]
+    nothing = Seen(torch.zeros(0).long(), torch.zeros(0).long(), 5)
+    assert not nothing.contains(rows).any()
+
+
+def test_added_rows_and_chosen_users():
+    seen = Seen(torch.tensor([0, 2]), torch.tensor([3, 1]), 5)
+    more = seen.with_rows(torch.tensor([[0, -1], [-1, -1], [1, 4]]))
+    assert pairs(more) == [(0, 0), (0, 3), (2, 1), (2, 4)]
+    assert pairs(more.of_users(torch.tensor([1, 2]))) == [(1, 1), (1, 4)]
+    assert pairs(more.of_users(torch.tensor([], dtype=torch.long))) == []
+
+
+def test_allowed_items_are_candidates_warm_and_not_blocked(interactions):
+    counts = np.array([0, 1, 2, 2, 0, 0, 0, 0])
+    assert allowed_items(interactions, counts, filter_cold=False).tolist() == [2, 3, 4, 5, 6, 7]
+    assert allowed_items(interactions, counts, filter_cold=True).tolist() == [2, 3]
+    blocked = np.array([3])
+    assert allowed_items(interactions, counts, filter_cold=True, blocked=blocked).tolist() == [2]
+
+
+def test_nothing_left_is_an_error(interactions):
+    with pytest.raises(InputError, match="cold"):
+        allowed_items(interactions, np.zeros(8), filter_cold=True)
+
+
+def test_cap_keeps_the_first_of_each_group():
+    groups = torch.tensor([[5, 5, 7, 5, 0, 7, 0, 0, -1], [1, 2, 1, 2, 1, 2, 3, -1, -1]])
+    assert within_cap(groups, 1).int().tolist() == [
+        [1, 0, 1, 0, 1, 0, 1, 1, 0],
+        [1, 1, 0, 0, 0, 0, 1, 0, 0],
+    ]
+    assert within_cap(groups, 2).int().tolist() == [
+        [1, 1, 1, 0, 1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 0, 0, 1, 0, 0],
+    ]
+    assert within_cap(groups, 0).int().tolist() == [
+        [1, 1, 1, 1, 1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1, 1, 1, 0, 0],
+    ]
