@@ -14,6 +14,7 @@ import inspect
 import logging
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ from model.artifact import Artifact, publish_folder
 from model.errors import InputError
 
 logger = logging.getLogger("onepiece")
+
+# A run over several partitions at once is what we want of it, whatever its maturity.
+warnings.filterwarnings("ignore", message=".*backfill_policy", category=dg.BetaWarning)
 
 _GIVEN = ("params", "workspace", "partition", "folder")
 OWNER = "team:recommendation"
@@ -75,14 +79,15 @@ class Recipient:
         deps: assets that must stand before it, which it opens itself or not at all.
         describe: metadata of the finished artefact.
         checks: what must hold of it.
-        publish: puts a finished folder in its place; None replaces what stands there.
+        publish: puts a finished folder in its place, told the run's id; None replaces what
+            stands there.
     """
 
     function: Callable[..., Artifact]
     deps: Sequence[str]
     describe: Callable[[Any], Mapping[str, Any]]
     checks: Sequence[Check]
-    publish: Callable[[Workspace, Path], None] | None
+    publish: Callable[[Workspace, Path, str], None] | None
 
     @property
     def name(self) -> str:
@@ -129,7 +134,7 @@ def artifact_asset(
     tags: Mapping[str, str] | None = None,
     describe: Callable[[Any], Mapping[str, Any]] = lambda made: {},
     checks: Sequence[Check] = (),
-    publish: Callable[[Workspace, Path], None] | None = None,
+    publish: Callable[[Workspace, Path, str], None] | None = None,
 ) -> Callable[[Callable[..., Artifact]], dg.AssetsDefinition]:
     """Make an asset of a function; see the module's text.
 
@@ -141,7 +146,8 @@ def artifact_asset(
         tags: of the asset.
         describe: metadata from the finished artefact.
         checks: what must hold of it.
-        publish: puts a finished folder in its place; None replaces what stands there.
+        publish: puts a finished folder in its place, told the run's id; None replaces what
+            stands there.
     """
 
     def decorate(function: Callable[..., Artifact]) -> dg.AssetsDefinition:
@@ -192,7 +198,7 @@ def _materialize(
 ) -> Iterator[Any]:
     partitioned = workspace.stages[recipient.name].partitioned
     partitions = list(context.partition_keys) if partitioned else [None]
-    made = [_ensure(recipient, workspace, partition) for partition in partitions]
+    made = [_ensure(recipient, workspace, key, context.run_id) for key in partitions]
     first = made[0]
     version = first.version if len(made) == 1 else _joint_version(made)
     yield dg.MaterializeResult(
@@ -228,7 +234,7 @@ def _log_partitions(context: dg.AssetExecutionContext, made: Sequence[Made]) -> 
         )
 
 
-def _ensure(recipient: Recipient, workspace: Workspace, partition: str | None) -> Made:
+def _ensure(recipient: Recipient, workspace: Workspace, partition: str | None, run_id: str) -> Made:
     """Make an artefact, or find that it stands; check it; have it recorded."""
     target = workspace.stages[recipient.name].target(partition)
     with workspace.exclusive(recipient.name, partition):
@@ -240,7 +246,7 @@ def _ensure(recipient: Recipient, workspace: Workspace, partition: str | None) -
             logger.info("%s: unchanged, reused", target)
         else:
             logger.info("%s: making it", target)
-            _make(recipient, workspace, recipe)
+            _make(recipient, workspace, recipe, run_id)
         seconds = time.monotonic() - started
         folder = workspace.current_folder(recipient.name, partition)
         value = recipient.returns.load(folder)
@@ -256,7 +262,7 @@ def _ensure(recipient: Recipient, workspace: Workspace, partition: str | None) -
         return Made(partition, version, {**facts, **recipient.describe(value)}, results)
 
 
-def _make(recipient: Recipient, workspace: Workspace, recipe: Recipe) -> None:
+def _make(recipient: Recipient, workspace: Workspace, recipe: Recipe, run_id: str) -> None:
     staging = workspace.staging(recipient.name, recipe.partition)
     shutil.rmtree(staging, ignore_errors=True)
     staging.parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +271,7 @@ def _make(recipient: Recipient, workspace: Workspace, recipe: Recipe) -> None:
     if recipient.publish is None:
         publish_folder(staging, workspace.folder(recipient.name, recipe.partition))
     else:
-        recipient.publish(workspace, staging)
+        recipient.publish(workspace, staging, run_id)
     shutil.rmtree(staging, ignore_errors=True)
 
 

@@ -110,15 +110,11 @@ def _check(name: str, description: str, larger: str, smaller: str, *, blocking: 
         docs = workspace.home / "data_docs" / name
         failing = validate(rows, larger, smaller, docs)
         shown = [{key: row[key] for key in ("modality", larger, smaller)} for row in failing]
-        reason = (
-            description
-            if not shown
-            else f"{description} Failing: "
-            + "; ".join(
-                f"modality {row['modality']}: {larger} {row[larger]:.4f}, {smaller} {row[smaller]:.4f}"
-                for row in shown
-            )
+        named = (
+            f"modality {row['modality']}: {larger} {row[larger]:.4f}, {smaller} {row[smaller]:.4f}"
+            for row in shown
         )
+        reason = f"{description} Failing: {'; '.join(named)}" if shown else description
         return Verdict(
             passed=not failing,
             reason=reason,

@@ -15,7 +15,9 @@ from model.artifact import read_json, write_json
 from model.errors import InputError
 
 LINEAGE_FILE = "lineage.json"
-MANIFEST_FILE = "manifest.json"  # of a submission: has times in it, so it is not content
+MANIFEST_FILE = "manifest.json"  # of a submission: has times in it
+PAGE_FILE = "lineage.html"  # of a submission: drawn from the manifest
+_NOT_CONTENT = (LINEAGE_FILE, MANIFEST_FILE, PAGE_FILE)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Lineage:
 def content_files(folder: Path, hashes: HashCache) -> dict[str, str]:
     """md5 of every file of an artefact but those that describe it, by relative path."""
     found = hashes.hash_files(folder)
-    return {path: md5 for path, md5 in found.items() if path not in (LINEAGE_FILE, MANIFEST_FILE)}
+    return {path: md5 for path, md5 in found.items() if path not in _NOT_CONTENT}
 
 
 def folder_hash(folder: Path) -> str:

@@ -40,6 +40,8 @@ def measured(folder: Path, *, seconds: float, memory: int, reused: bool) -> dict
             )
         ),
     }
+    for page in sorted(path for path in files if path.suffix == ".html"):
+        facts[f"{page.stem} page"] = dg.MetadataValue.url(page.absolute().as_uri())
     pictures = sorted(path for path in files if path.suffix == ".png")[:_MAX_PICTURES]
     for path in pictures:
         if path.stat().st_size <= _MAX_PICTURE_BYTES:

@@ -29,6 +29,9 @@ app = typer.Typer(
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 DataFolder = Annotated[Path, typer.Option("--data", help="Where all artefacts lie.")]
+SubmissionId = Annotated[
+    str | None, typer.Argument(help="Or the beginning of its id; else newest.")
+]
 DEFAULT_PARAMS, DEFAULT_DATA = Path("params.yaml"), Path("data")
 
 INPUT_ERROR, RUN_FAILED, INTERRUPTED = 2, 1, 130
@@ -61,6 +64,121 @@ def report(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA)
     from orchestration.workspace import open_workspace
 
     typer.echo(write_report(open_workspace(params, data)))
+
+
+@app.command()
+def synthesize(
+    folder: Annotated[Path, typer.Argument(help="Where the raw files shall lie.")],
+    params: ParamsFile = DEFAULT_PARAMS,
+    users: Annotated[int | None, typer.Option(help="Instead of the file's num_users.")] = None,
+    items: Annotated[int | None, typer.Option(help="Instead of the file's num_items.")] = None,
+) -> None:
+    """Write a synthetic world in TencentGR's parquet layout."""
+    from model.dataset.synthesizer import write_synthetic_world
+    from model.params import Params
+
+    values = Params.load(params)
+    given = {"num_users": users, "num_items": items}
+    asked = {name: value for name, value in given.items() if value is not None}
+    world = values.raw_data.synthetic_world
+    world = type(world).model_validate({**world.model_dump(), **asked})
+    write_synthetic_world(world, values.seed, folder)
+    typer.echo(f"{folder}: {world.num_users:,} users, {world.num_items:,} items")
+
+
+@app.command()
+def lineage(
+    submission: SubmissionId = None,
+    json_: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="As a page; prints its path.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="As a Mermaid graph.")] = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Show where a submission came from."""
+    import json
+
+    from assets import lineage_text
+    from assets.lineage import PAGE_FILE
+    from assets.manifest import read_manifest
+    from orchestration.submissions import find_submission
+    from orchestration.workspace import open_workspace
+
+    workspace = open_workspace(params, data)
+    folder = find_submission(workspace, submission)
+    manifest = read_manifest(folder)
+    if json_:
+        typer.echo(json.dumps(manifest, indent=2))
+    elif html:
+        typer.echo(folder / PAGE_FILE)
+    elif mermaid:
+        typer.echo(lineage_text.as_mermaid(manifest))
+    else:
+        typer.echo(lineage_text.as_text(manifest))
+
+
+@app.command()
+def verify(
+    submission: SubmissionId = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Hash everything that a submission came from and compare with its manifest."""
+    from orchestration.verification import verify as check
+    from orchestration.workspace import open_workspace
+
+    findings = check(open_workspace(params, data), submission)
+    for finding in findings:
+        mark = "ok " if finding.problem is None else "!! "
+        typer.echo(f"{mark}{finding.path}  {finding.problem or finding.note}".rstrip())
+    broken = sum(finding.problem is not None for finding in findings)
+    typer.echo(f"{len(findings) - broken} of {len(findings)} as the manifest says")
+    raise typer.Exit(RUN_FAILED if broken else 0)
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="A submission's id.")],
+    second: Annotated[str, typer.Argument(help="Another's.")],
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Show what changed between two submissions: data, parameters, code, metrics."""
+    from assets.manifest import read_manifest
+    from orchestration.comparison import compare
+    from orchestration.submissions import find_submission
+    from orchestration.workspace import open_workspace
+
+    workspace = open_workspace(params, data)
+    manifests = [read_manifest(find_submission(workspace, one)) for one in (first, second)]
+    typer.echo(compare(manifests[0], manifests[1]))
+
+
+@app.command()
+def rebuild(
+    submission: SubmissionId = None,
+    into: Annotated[Path, typer.Option(help="Where code and artefacts are put.")] = Path("rebuilt"),
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Make a submission again from the revision and data that its manifest names."""
+    from orchestration.rebuilding import rebuild as again
+    from orchestration.workspace import open_workspace
+
+    typer.echo(again(open_workspace(params, data), submission, into))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Of the web server.")] = 3000,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Open Dagster's web server and daemon on this machine (loopback only)."""
+    from orchestration.ui import serve
+    from orchestration.workspace import open_workspace
+
+    serve(open_workspace(params, data), port)
 
 
 @app.command()

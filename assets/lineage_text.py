@@ -1,0 +1,71 @@
+"""A submission's lineage as text, JSON-ready value and Mermaid graph."""
+
+from collections.abc import Mapping
+from typing import Any
+
+SHORT = 8
+
+
+def as_text(manifest: Mapping[str, Any]) -> str:
+    """Everything upstream, one line each, with what it was made from."""
+    git = manifest["git"]
+    dirty = " (with uncommitted changes)" if git["dirty"] else ""
+    lines = [
+        f"submission {manifest['id']}",
+        f"  made      {manifest['created']} on {manifest['device']}, {manifest['platform']}",
+        f"  code      {git['revision'] or 'outside git'}{dirty}",
+        f"  run       {manifest['dagster_run']}",
+        f"  seed      {manifest['seed']}",
+        "  made from",
+    ]
+    artifacts = manifest["artifacts"]
+    for name in upstream_first(artifacts):
+        entry = artifacts[name]
+        parents = ", ".join(entry["parents"]) or "nothing else"
+        lines.append(f"    {entry['hash'][:SHORT]}  {name}  <- {parents}")
+    lines.append("  metrics")
+    for path, values in manifest["metrics"].items():
+        if isinstance(values, Mapping):
+            numbers = ((key, value) for key, value in values.items() if isinstance(value, float))
+            shown = "  ".join(f"{key} {value:.4f}" for key, value in numbers)
+            lines.append(f"    {path:12} {shown}")
+    return "\n".join(lines)
+
+
+def as_mermaid(manifest: Mapping[str, Any]) -> str:
+    """A graph that Markdown viewers draw."""
+    artifacts = manifest["artifacts"]
+    lines = ["graph LR"]
+    for name, entry in artifacts.items():
+        lines.append(f'  {_node(name)}["{name}<br/>{entry["hash"][:SHORT]}"]')
+    lines.append(f'  submission["submission<br/>{manifest["id"]}"]')
+    for name, entry in artifacts.items():
+        lines += [f"  {_node(parent)} --> {_node(name)}" for parent in entry["parents"]]
+    last = _without_children(artifacts)
+    lines += [f"  {_node(name)} --> submission" for name in last]
+    return "\n".join(lines)
+
+
+def upstream_first(artifacts: Mapping[str, Any]) -> list[str]:
+    """Names in an order in which every artefact stands after what it was made from."""
+    ordered: list[str] = []
+
+    def add(name: str) -> None:
+        for parent in artifacts[name]["parents"]:
+            if parent in artifacts:
+                add(parent)
+        if name not in ordered:
+            ordered.append(name)
+
+    for name in artifacts:
+        add(name)
+    return ordered
+
+
+def _without_children(artifacts: Mapping[str, Any]) -> list[str]:
+    used = {parent for entry in artifacts.values() for parent in entry["parents"]}
+    return [name for name in artifacts if name not in used]
+
+
+def _node(name: str) -> str:
+    return name.replace("/", "_")

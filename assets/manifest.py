@@ -1,0 +1,133 @@
+"""A submission's manifest: everything that it came from, back to the raw files, and when and where.
+
+Beside ``lineage.json``, which is the same every time, the manifest also tells the circumstances:
+time, run, git revision, packages, device. It carries a hash of its own against later edits.
+"""
+
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from assets.hashing import hash_bytes
+from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, folder_hash
+from assets.lineage_page import as_page
+from assets.workspace import Workspace
+from model.artifact import read_json, write_json
+from model.errors import InputError
+
+_PACKAGES = ("torch", "faiss-cpu", "faiss-gpu", "numpy", "scipy", "scikit-learn", "pandas", "numba")
+_PACKAGES_OF_STACK = ("pyarrow", "duckdb", "safetensors", "pydantic", "dagster", "dvc")
+ID_LENGTH = 12
+
+
+def submission_id(lineage: Lineage) -> str:
+    """The name of a submission: a function of its content and of all that it was made from."""
+    return lineage.hash[:ID_LENGTH]
+
+
+def write_manifest(
+    workspace: Workspace, folder: Path, *, run_id: str, device: str, metrics: dict[str, Any]
+) -> None:
+    """Describe a finished submission in its own folder, for machines and as a page.
+
+    Args:
+        workspace: where its ancestors lie.
+        folder: holds the submission and its lineage.
+        run_id: of the Dagster run that made it.
+        device: what it was computed on.
+        metrics: of the model behind it.
+    """
+    lineage = Lineage.read(folder)
+    manifest = {
+        "id": submission_id(lineage),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "content": lineage.content,
+        "lineage": lineage.hash,
+        "artifacts": ancestors(workspace, lineage),
+        "raw_files": read_json(workspace.folder("raw_data") / "raw_data.json"),
+        "params": workspace.values,
+        "seed": workspace.params.seed,
+        "git": git_state(workspace.root),
+        "packages": _versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "dagster_run": run_id,
+        "metrics": metrics,
+    }
+    write_json(folder / MANIFEST_FILE, {**manifest, "hash": manifest_hash(manifest)})
+    (folder / PAGE_FILE).write_text(as_page(manifest, workspace.data))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a manifest and see that nobody edited it.
+
+    Raises:
+        InputError: missing, damaged or edited.
+    """
+    manifest = read_json(folder / MANIFEST_FILE)
+    if not isinstance(manifest, dict) or manifest.get("hash") != manifest_hash(manifest):
+        raise InputError(f"{folder / MANIFEST_FILE}: damaged or edited since it was written")
+    return manifest
+
+
+def manifest_hash(manifest: dict[str, Any]) -> str:
+    """The hash of everything in a manifest but the hash itself."""
+    rest = {key: value for key, value in manifest.items() if key != "hash"}
+    return hash_bytes(json.dumps(rest, sort_keys=True).encode())
+
+
+def ancestors(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
+    """Every artefact upstream: its folder hash and its recipe, by path below the data folder."""
+    found: dict[str, Any] = {}
+
+    def add(parents: dict[str, str]) -> None:
+        for path in parents:
+            folder = workspace.data / path
+            if path in found or path == "source":
+                continue
+            recipe = Lineage.read(folder).recipe
+            found[path] = {
+                "hash": folder_hash(folder),
+                "parents": recipe.parents,
+                "params": recipe.params,
+                "code": recipe.code,
+                "seed": recipe.seed,
+            }
+            add(recipe.parents)
+
+    add(lineage.recipe.parents)
+    return dict(sorted(found.items()))
+
+
+def git_state(root: Path) -> dict[str, Any]:
+    """The revision, and whether the working tree differs from it; ``dvc.lock`` is an output."""
+    revision = _git(root, "rev-parse", "HEAD")
+    if revision is None:
+        return {"revision": None, "dirty": None}
+    changed = (_git(root, "status", "--porcelain") or "").splitlines()
+    return {"revision": revision, "dirty": any(line[3:] != "dvc.lock" for line in changed)}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout.rstrip() if done.returncode == 0 else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in (*_PACKAGES, *_PACKAGES_OF_STACK):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # only one of the two faiss builds is installed
+            continue
+    return found

@@ -1,0 +1,38 @@
+"""How a finished training shows itself, and what must hold of it."""
+
+import math
+from typing import Any
+
+import dagster as dg
+
+from assets.artifact_asset import Check, Verdict
+from assets.report_metadata import table
+from assets.workspace import Workspace
+from model.network.checkpoint import Checkpoint
+
+_SHOWN_ROWS = 20
+
+
+def describe_training(made: Checkpoint) -> dict[str, Any]:
+    """The last rows of the history and the validation metrics."""
+    history = made.metadata.get("history", [])
+    return {
+        "parameters of the network": made.metadata.get("num_parameters", 0),
+        "history": dg.MetadataValue.md(table(history[-_SHOWN_ROWS:])),
+    }
+
+
+def _loss_is_finite(made: Checkpoint, workspace: Workspace) -> Verdict:
+    losses = [row["loss"] for row in made.metadata.get("history", []) if "loss" in row]
+    bad = [index for index, loss in enumerate(losses) if not math.isfinite(loss)]
+    reason = f"The loss is not a number from row {bad[0]} on." if bad else "Every loss is finite."
+    return Verdict(passed=not bad, reason=reason, metadata={"rows": len(losses)})
+
+
+TRAINING_CHECKS = (
+    Check(
+        name="loss_is_finite",
+        description="No step of the training ended in NaN or infinity.",
+        judge=_loss_is_finite,
+    ),
+)

@@ -1,0 +1,71 @@
+"""`onepiece diff`: what changed between two submissions: data, parameters, code, metrics."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_MISSING = "(none)"
+
+
+def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Four lists of differences between two manifests, as text."""
+    sections = {
+        "raw data": _changed(_raw_files(first), _raw_files(second)),
+        "parameters": _changed(_flat(first["params"]), _flat(second["params"])),
+        "code": [*_code(first, second)],
+        "packages and machine": _changed(_circumstances(first), _circumstances(second)),
+        "artefacts": _changed(_hashes(first), _hashes(second)),
+        "metrics": _changed(_flat(first["metrics"]), _flat(second["metrics"])),
+    }
+    lines = [f"{first['id']} -> {second['id']}"]
+    for title, changes in sections.items():
+        lines.append(f"{title}: {'unchanged' if not changes else ''}".rstrip())
+        lines += [f"  {change}" for change in changes]
+    return "\n".join(lines)
+
+
+def _code(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:
+    revisions = {
+        key: {"git revision": one["git"]["revision"]}
+        for key, one in (("first", first), ("second", second))
+    }
+    yield from _changed(revisions["first"], revisions["second"])
+    old = {name: entry["code"] for name, entry in first["artifacts"].items()}
+    new = {name: entry["code"] for name, entry in second["artifacts"].items()}
+    yield from _changed(old, new)
+
+
+def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    names = sorted(first.keys() | second.keys())
+    pairs = ((name, first.get(name, _MISSING), second.get(name, _MISSING)) for name in names)
+    return [f"{name}: {_show(old, new)}" for name, old, new in pairs if old != new]
+
+
+def _show(old: Any, new: Any) -> str:
+    if isinstance(old, float) and isinstance(new, float):
+        return f"{old:.6g} -> {new:.6g} ({new - old:+.6g})"
+    return f"{old} -> {new}"
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings with dotted keys; everything else as it is."""
+    if not isinstance(values, Mapping):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
+
+
+def _hashes(manifest: Mapping[str, Any]) -> dict[str, str]:
+    return {name: entry["hash"] for name, entry in manifest["artifacts"].items()}
+
+
+def _raw_files(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    raw = manifest["raw_files"]
+    files = {entry["path"]: entry["md5"] for entry in raw["files"]}
+    return {"format": raw["format"], **files}
+
+
+def _circumstances(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("python", "platform", "device")
+    return {**manifest["packages"], **{name: manifest[name] for name in names}}

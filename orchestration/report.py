@@ -1,0 +1,85 @@
+"""`onepiece report`: what a run came to, on one screen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from assets.workspace import VERSIONED, Workspace
+from model.artifact import read_json
+
+_PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
+_METRICS = ("hr@10", "ndcg@10", "score")
+
+
+def write_report(workspace: Workspace) -> str:
+    """Coverage, collisions, metrics and the newest submission, as text.
+
+    Raises:
+        InputError: an artefact is not there yet.
+    """
+    submission = workspace.current_folder(VERSIONED)
+    evaluation = read_json(workspace.folder("evaluation_report") / "metrics.json")
+    masked = "masked" if evaluation["seen_masked"] else "not masked"
+    parts = [
+        "Coverage: items with a valid vector, of all items",
+        _coverage(workspace),
+        "Collisions: items that share their semantic ID, before and after re-assignment",
+        _collisions(workspace),
+        f"Held-out target of {evaluation['users']:,} users, ranked among "
+        f"{evaluation['candidates']:,} candidates, seen items {masked}",
+        _metrics(evaluation),
+        f"Submission  {submission / 'result.json'}",
+        f"Manifest    {submission / 'manifest.json'}",
+        f"Lineage     {submission / 'lineage.html'} (or: onepiece lineage)",
+        "Open the pipeline in a browser: make ui, then http://127.0.0.1:3000",
+    ]
+    return "\n\n".join([*parts[:6], "\n".join(parts[6:])])
+
+
+def _coverage(workspace: Workspace) -> str:
+    coverage = read_json(workspace.folder("coverage_report") / "coverage.json")
+    rows = [
+        [name, f"{row['covered']:,}", f"{row['total']:,}", f"{row['rate']:.3%}"]
+        for name, row in _modalities(coverage, workspace)
+    ]
+    return columns(["modality", "covered", "total", "rate"], rows)
+
+
+def _modalities(coverage: Mapping[str, Any], workspace: Workspace) -> list[tuple[str, Any]]:
+    names = workspace.params.modality_embeddings.modalities
+    return [(name, coverage["modalities"][name]) for name in names]
+
+
+def _collisions(workspace: Workspace) -> str:
+    report = read_json(workspace.folder("codebook") / "report.json")
+    rows = [
+        [
+            row["source"],
+            f"{row['before']['conflicts']:,}",
+            f"{row['before']['conflict_rate']:.3%}",
+            f"{row['after']['conflicts']:,}",
+            f"{row['after']['conflict_rate']:.3%}",
+            f"{row['after']['unique_pairs']:,}",
+        ]
+        for row in report
+    ]
+    return columns(["source", "before", "rate", "after", "rate", "distinct IDs"], rows)
+
+
+def _metrics(evaluation: Mapping[str, Any]) -> str:
+    rows = [
+        [path, *(f"{evaluation[path][name]:.4f}" for name in _METRICS)]
+        for path in _PATHS
+        if path in evaluation
+    ]
+    return columns(["", "HR@10", "NDCG@10", "score"], rows)
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Text in columns: the first to the left, the others to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
+    shown = []
+    for line in lines:
+        rest = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+        shown.append("  " + "  ".join([line[0].ljust(widths[0]), *rest]))
+    return "\n".join(shown)

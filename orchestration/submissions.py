@@ -1,0 +1,42 @@
+"""The submissions of a data folder: found by id, newest or a prefix."""
+
+from pathlib import Path
+
+from assets.workspace import VERSIONED, Workspace
+from model.errors import InputError
+
+
+def submission_ids(workspace: Workspace) -> list[str]:
+    """All ids on disk, in order of their creation."""
+    folder = workspace.folder(VERSIONED)
+    manifests = folder.glob("*/manifest.json")
+    return [path.parent.name for path in sorted(manifests, key=lambda path: path.stat().st_mtime)]
+
+
+def newest_id(workspace: Workspace) -> str:
+    """The id that ``latest`` names.
+
+    Raises:
+        InputError: there is none.
+    """
+    return workspace.current_folder(VERSIONED).name
+
+
+def find_submission(workspace: Workspace, wanted: str | None) -> Path:
+    """The folder of a submission.
+
+    Args:
+        workspace: whose data folder is searched.
+        wanted: an id or the beginning of one; None for the newest.
+
+    Raises:
+        InputError: no submission, or several, have such an id.
+    """
+    if wanted is None:
+        return workspace.current_folder(VERSIONED)
+    ids = [name for name in submission_ids(workspace) if name.startswith(wanted)]
+    if len(ids) != 1:
+        problem = "no submission has this id" if not ids else f"{len(ids)} submissions begin so"
+        known = ", ".join(submission_ids(workspace)) or "none"
+        raise InputError(f"{wanted}: {problem}; in {workspace.folder(VERSIONED)} are: {known}")
+    return workspace.folder(VERSIONED) / ids[0]
