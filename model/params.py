@@ -6,9 +6,17 @@ Sections are named after the asset that reads them, or after what they describe 
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from model.errors import InputError
 
@@ -256,6 +264,23 @@ class EvaluationReportParams(Section):
     action_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
 
 
+class AutomationParams(Section):
+    """When the pipeline runs by itself; decides nothing about what it makes."""
+
+    retrain_cron: str  # five cron fields
+    timezone: str  # of retrain_cron, as in the IANA database
+    settled_seconds: NonNegativeFloat  # raw files must have been still that long to be delivered
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"no such time zone: {name}") from None
+        return name
+
+
 class Params(Section):
     """The whole file."""
 
@@ -272,6 +297,7 @@ class Params(Section):
     recommender_checkpoint: TrainingParams
     cascade: CascadeParams
     evaluation_report: EvaluationReportParams
+    automation: AutomationParams
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

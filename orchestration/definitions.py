@@ -3,14 +3,19 @@
 import dagster as dg
 
 from assets.workspace import Workspace
+from orchestration.automation import build_jobs, build_schedule, build_sensor
 from orchestration.graph import load_assets
 from orchestration.workspace import workspace_from_environment
 
 
 def build_definitions(workspace: Workspace) -> dg.Definitions:
     """Everything, bound to one workspace."""
+    jobs = build_jobs(workspace)
     return dg.Definitions(
         assets=load_assets(workspace, workspace.stages),
+        jobs=jobs,
+        schedules=[build_schedule(workspace, jobs[0])],
+        sensors=[build_sensor(workspace, jobs[0])],
         resources={"workspace": workspace},
     )
 

@@ -1,0 +1,141 @@
+"""What runs without being asked: jobs, the retraining schedule, the sensor for new raw files."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.hashing import HashCache, hash_bytes, list_files
+from assets.workspace import Workspace
+from orchestration.materialization import RANGE_END, RANGE_START
+
+RETRAIN_TAG = "onepiece/retrain"
+_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
+_TOKENIZER = ("fused_embeddings", "codebook")
+_REFRESH = ("evaluation_report", "submission")
+
+
+def build_jobs(workspace: Workspace) -> list[Any]:
+    """`full_retrain`, `refresh_submission` and `tokenizer_only`."""
+    modalities = workspace.params.modality_embeddings.modalities
+    everything = {RANGE_START: modalities[0], RANGE_END: modalities[-1], RETRAIN_TAG: "full"}
+    return [
+        dg.define_asset_job(
+            "full_retrain",
+            selection=list(workspace.stages),
+            description="From the raw files to a submission; what is unchanged is reused.",
+            tags=everything,
+        ),
+        dg.define_asset_job(
+            "refresh_submission",
+            selection=list(_REFRESH),
+            description="Evaluation and submission again, with the model as it is.",
+        ),
+        dg.define_asset_job(
+            "tokenizer_only",
+            selection=list(_TOKENIZER),
+            description="Item embeddings and semantic IDs again; no training.",
+        ),
+    ]
+
+
+def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
+    """Retrain by the clock of ``automation.retrain_cron``; at most one retraining waits."""
+    settings = workspace.params.automation
+
+    @dg.schedule(
+        name="scheduled_retrain",
+        job=job,
+        cron_schedule=settings.retrain_cron,
+        execution_timezone=settings.timezone,
+        description=f"Full retraining at {settings.retrain_cron} ({settings.timezone}).",
+    )
+    def scheduled_retrain(
+        context: dg.ScheduleEvaluationContext,
+    ) -> dg.RunRequest | dg.SkipReason:
+        waiting = context.instance.get_runs(
+            dg.RunsFilter(statuses=_WAITING, tags={RETRAIN_TAG: "full"})
+        )
+        if waiting:
+            return dg.SkipReason(f"run {waiting[0].run_id[:8]} is already waiting to retrain")
+        tick = context.scheduled_execution_time
+        return dg.RunRequest(run_key=f"scheduled {tick.isoformat()}")
+
+    return scheduled_retrain
+
+
+def build_sensor(workspace: Workspace, job: Any) -> dg.SensorDefinition:
+    """Retrain when the raw files' content changes and the delivery has come to rest."""
+
+    @dg.sensor(
+        name="new_raw_data",
+        job=job,
+        minimum_interval_seconds=30,
+        description=(
+            "Starts a full retraining when the content of raw_data.source is new. Dates do not "
+            "count, and files that still change are left to arrive."
+        ),
+    )
+    def new_raw_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if workspace.params.raw_data.format == "synthetic":
+            return dg.SkipReason("raw_data.format is synthetic: no files are delivered")
+        source = Path(workspace.params.raw_data.source)
+        if not source.is_dir():
+            return dg.SkipReason(f"{source}: no such folder")
+        seen = json.loads(context.cursor) if context.cursor else {}
+        decided, cursor = judge_delivery(
+            source,
+            seen,
+            hashes=workspace.hashes,
+            settled_seconds=workspace.params.automation.settled_seconds,
+            now=time.time(),
+        )
+        if decided is None:
+            context.update_cursor(json.dumps(cursor))
+            return dg.SkipReason(cursor["why"])
+        request = dg.RunRequest(run_key=f"raw data {decided} {cursor['deliveries']}")
+        return dg.SensorResult(run_requests=[request], cursor=json.dumps(cursor))
+
+    return new_raw_data
+
+
+def judge_delivery(
+    source: Path, seen: dict[str, Any], *, hashes: HashCache, settled_seconds: float, now: float
+) -> tuple[str | None, dict[str, Any]]:
+    """Decide whether a folder holds something new and whole.
+
+    Args:
+        source: the folder of raw files.
+        seen: what the last look left: ``look``, ``since``, ``content``, ``deliveries``.
+        hashes: md5s of files already read.
+        settled_seconds: for how long nothing may have changed.
+        now: seconds.
+
+    Returns:
+        The content's hash when it is new and has come to rest, else None; and what this look
+        leaves for the next, with the reason under ``why``.
+    """
+    look = _look(source)
+    if look != seen.get("look"):
+        return None, {**seen, "look": look, "since": now, "why": "files are arriving"}
+    if now - seen["since"] < settled_seconds:
+        return None, {**seen, "why": f"files have been still for less than {settled_seconds} s"}
+    if seen.get("looked_into") == look:
+        return None, {**seen, "why": "nothing has changed"}
+    content = hashes.hash_path(source)
+    left = {**seen, "looked_into": look, "content": content}
+    if content == seen.get("content"):
+        return None, {**left, "why": "dates changed, the content did not"}
+    deliveries = seen.get("deliveries", 0) + 1
+    return content, {**left, "deliveries": deliveries, "why": "new content"}
+
+
+def _look(source: Path) -> str:
+    """A hash over names, sizes and dates: cheap, and different while files are being written."""
+    facts = []
+    for name in list_files(source):
+        state = (source / name).stat()
+        facts.append([name, state.st_size, state.st_mtime_ns])
+    return hash_bytes(json.dumps(facts).encode())

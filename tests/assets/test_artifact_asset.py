@@ -1,0 +1,182 @@
+"""What the decorator adds to a plain function, on two assets that hold one number each."""
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import dagster as dg
+import pytest
+
+from assets.artifact_asset import Check, Verdict, artifact_asset
+from assets.lineage import Lineage
+from assets.workspace import NoRecorder, Workspace
+from model.artifact import atomic_folder, read_json, write_json
+from model.errors import InputError
+from model.params import Params
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = """
+    stages:
+      one:
+        deps: [model/one.py]
+        params: [seed]
+      two:
+        deps: [data/one, model/two.py]
+"""
+
+
+@dataclass(frozen=True)
+class Number:
+    value: int
+
+    def save(self, folder):
+        with atomic_folder(folder) as out:
+            write_json(out / "value.json", self.value)
+
+    @classmethod
+    def load(cls, folder):
+        return cls(read_json(Path(folder) / "value.json"))
+
+
+class Calls:
+    made: ClassVar[list[str]] = []
+    limit: ClassVar[int] = 1000
+
+
+def _is_small(number: Number, workspace: Workspace) -> Verdict:
+    small = number.value < Calls.limit
+    return Verdict(small, "small" if small else f"{number.value} is too large", {})
+
+
+@artifact_asset(group="test", kinds=set())
+def one(params: Params) -> Number:
+    """The seed."""
+    Calls.made.append("one")
+    return Number(params.seed)
+
+
+@artifact_asset(
+    group="test",
+    kinds=set(),
+    describe=lambda made: {"value": made.value},
+    checks=[Check(name="is_small", description="It is small.", judge=_is_small)],
+)
+def two(one: Number) -> Number:
+    """Twice the other."""
+    Calls.made.append("two")
+    return Number(2 * one.value)
+
+
+class Notes(NoRecorder):
+    def __init__(self):
+        self.targets = []
+
+    def record(self, target):
+        self.targets.append(target)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    Calls.made, Calls.limit = [], 1000
+    (tmp_path / "model").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "model" / f"{name}.py").write_text("")
+    (tmp_path / "dvc.yaml").write_text(textwrap.dedent(DOCUMENT))
+    return _workspace(tmp_path)
+
+
+def _workspace(root, **changes):
+    params = Params.load(ROOT / "params.yaml").model_copy(update=changes)
+    return Workspace(
+        root=root, params_file=root, params=params, data=root / "data", recorder=Notes()
+    )
+
+
+def _run(workspace, *assets):
+    job = dg.Definitions(
+        assets=[one, two], resources={"workspace": workspace}
+    ).resolve_implicit_global_asset_job_def()
+    names = [dg.AssetKey(name) for name in assets or ("one", "two")]
+    return job.execute_in_process(asset_selection=names, raise_on_error=False)
+
+
+def test_the_functions_parameters_are_the_graph(workspace):
+    assert two.asset_deps[dg.AssetKey("two")] == {dg.AssetKey("one")}
+    assert two.descriptions_by_key[dg.AssetKey("two")] == "Twice the other."
+
+
+def test_values_are_passed_saved_and_recorded(workspace):
+    outcome = _run(workspace)
+    assert outcome.success
+    assert Number.load(workspace.folder("two")) == Number(84)
+    assert workspace.recorder.targets == ["one", "two"]
+    (event,) = [
+        e for e in outcome.get_asset_materialization_events() if e.asset_key.path == ["two"]
+    ]
+    assert event.materialization.metadata["value"].value == 84
+    assert event.materialization.tags["dagster/data_version"] == workspace.version("two")
+
+
+def test_lineage_names_the_parents_as_they_are(workspace):
+    _run(workspace)
+    recipe = Lineage.read(workspace.folder("two")).recipe
+    assert recipe.parents == {"one": workspace.version("one")}
+    assert recipe == workspace.recipe("two")
+
+
+def test_what_is_unchanged_is_not_made_again(workspace):
+    _run(workspace)
+    _run(workspace)
+    assert Calls.made == ["one", "two"]
+
+
+def test_another_parameter_makes_all_of_it_again(workspace):
+    _run(workspace)
+    _run(_workspace(workspace.root, seed=7))
+    assert Calls.made == ["one", "two", "one", "two"]
+    assert Number.load(workspace.folder("two")) == Number(14)
+
+
+def test_a_flipped_byte_makes_that_one_again_and_nothing_below_it(workspace):
+    _run(workspace)
+    file = workspace.folder("one") / "value.json"
+    file.write_text(file.read_text().replace("4", "5"))
+    _run(workspace)
+    assert Calls.made == ["one", "two", "one"]
+    assert Number.load(workspace.folder("one")) == Number(42)
+
+
+def test_force_makes_it_again(workspace):
+    _run(workspace)
+    forced = Workspace(**{**_fields(workspace), "force": True})
+    _run(forced, "two")
+    assert Calls.made == ["one", "two", "two"]
+
+
+def test_a_failed_blocking_check_is_remembered_and_nothing_is_recorded_or_built_on_it(workspace):
+    Calls.limit = 50
+    assert not _run(workspace).success
+    assert workspace.recorder.targets == ["one"]
+    assert workspace.refusal("two") == "84 is too large"
+    assert not _run(workspace).success  # the same artefact, judged again
+    Calls.limit = 100
+    assert _run(workspace).success
+    assert workspace.refusal("two") is None
+    assert Calls.made == ["one", "two"]
+
+
+def test_nothing_is_built_on_what_was_refused(workspace):
+    _run(workspace)
+    workspace.note_refusal("one", None, "it is odd")
+    with pytest.raises(InputError, match="one: a blocking check failed: it is odd"):
+        workspace.recipe("two")
+
+
+def test_a_missing_parent_is_named(workspace):
+    with pytest.raises(InputError, match=r"data/one/lineage\.json: not found"):
+        workspace.recipe("two")
+
+
+def _fields(workspace):
+    return {name: getattr(workspace, name) for name in workspace.__dataclass_fields__}

@@ -1,0 +1,72 @@
+"""Content hashes: by hand, and against DVC itself."""
+
+import hashlib
+import json
+import os
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from assets.hashing import HashCache, hash_listing, list_files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "b.bin").write_bytes(b"two\r\nlines")
+    (folder / "inner" / "a.json").write_text("{}\n")
+    (folder / "ünï.txt").write_text("name outside ASCII")
+    return folder
+
+
+def test_a_listing_is_the_md5_of_sorted_json():
+    written = '[{"md5": "1", "relpath": "a"}, {"md5": "2", "relpath": "b/c"}]'
+    assert json.loads(written)  # what stands there is the JSON that DVC stores
+    expected = hashlib.md5(written.encode()).hexdigest() + ".dir"
+    assert hash_listing({"b/c": "2", "a": "1"}) == expected
+
+
+def test_a_folder_hashes_to_what_dvc_records(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        repo.add("folder")
+    recorded = yaml.safe_load((tmp_path / "folder.dvc").read_text())["outs"][0]["md5"]
+    assert HashCache(None).hash_path(folder) == recorded
+
+
+def test_what_dvcignore_leaves_out_does_not_count(folder):
+    before = HashCache(None).hash_path(folder)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "x.py").write_text("")
+    (folder / "y.pyc").write_text("")
+    (folder / ".b.bin.partial-1").write_text("")
+    assert HashCache(None).hash_path(folder) == before
+    assert list_files(folder) == ["b.bin", "inner/a.json", "ünï.txt"]
+
+
+def test_a_changed_byte_is_seen_through_the_cache(folder, tmp_path):
+    cache = HashCache(tmp_path / "cache.json")
+    before = cache.hash_files(folder)
+    (folder / "b.bin").write_bytes(b"two\r\nLines")  # the same size
+    after = HashCache(tmp_path / "cache.json").hash_files(folder)
+    assert after["b.bin"] != before["b.bin"]
+    assert {**after, "b.bin": before["b.bin"]} == before
+
+
+def test_an_unchanged_file_is_not_read_again(folder, tmp_path):
+    cache_file = tmp_path / "cache.json"
+    HashCache(cache_file).hash_files(folder)
+    known = json.loads(cache_file.read_text())
+    path = str((folder / "b.bin").absolute())
+    known[path][3] = "remembered"
+    cache_file.write_text(json.dumps(known))
+    assert HashCache(cache_file).hash_file(folder / "b.bin") == "remembered"
+    os.utime(folder / "b.bin", ns=(1, 1))
+    assert HashCache(cache_file).hash_file(folder / "b.bin") != "remembered"
+
+
+def test_a_damaged_cache_is_forgotten(folder, tmp_path):
+    (tmp_path / "cache.json").write_text("{")
+    assert HashCache(tmp_path / "cache.json").hash_path(folder) == HashCache(None).hash_path(folder)
