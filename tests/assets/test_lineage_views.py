@@ -1,0 +1,46 @@
+"""A lineage as text, Mermaid and a page that stands alone."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from assets.lineage_page import as_page
+from assets.lineage_text import as_mermaid, as_text, upstream_first
+from tests.orchestration.small_manifest import small_manifest
+
+
+def test_every_artefact_stands_after_what_it_was_made_from():
+    order = upstream_first(small_manifest()["artifacts"])
+    assert order.index("raw_data") < order.index("codebook")
+    assert sorted(order) == sorted(small_manifest()["artifacts"])
+
+
+def test_text_names_every_artefact_with_its_hash_and_parents():
+    text = as_text(small_manifest())
+    assert "codebook  <- raw_data" in text
+    assert "raw_data  <- nothing else" in text
+    assert "hr@10 0.2500" in text
+
+
+def test_mermaid_draws_every_edge_and_ends_in_the_submission():
+    lines = as_mermaid(small_manifest()).splitlines()
+    assert "  raw_data --> codebook" in lines
+    assert "  raw_data --> modality_embeddings_81" in lines
+    assert "  codebook --> submission" in lines
+    assert "  raw_data --> submission" not in lines
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_shows_plots(tmp_path):
+    (tmp_path / "codebook").mkdir()
+    (tmp_path / "codebook" / "usage.png").write_bytes(b"not really a picture")
+    page = as_page(small_manifest(), tmp_path)
+    outside = [link for link in re.findall(r"(?:src|href)='([^']+)'", page) if "data:" not in link]
+    assert outside == []
+    assert "codebook: usage" in page
+    assert page.count("<rect") == 4  # three artefacts and the submission
+    HTMLParser().feed(page)
+
+
+def test_the_page_shows_input_as_text():
+    page = as_page(small_manifest(device="<script>x</script>"), Path("/nowhere"))
+    assert "<script>x" not in page

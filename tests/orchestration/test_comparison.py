@@ -1,0 +1,28 @@
+"""What changed between two submissions."""
+
+from orchestration.comparison import compare
+from tests.orchestration.small_manifest import small_manifest
+
+
+def test_a_submission_differs_in_nothing_from_itself():
+    lines = compare(small_manifest(), small_manifest()).splitlines()[1:]
+    assert len(lines) == 6
+    assert all(line.endswith(": unchanged") for line in lines)
+
+
+def test_every_kind_of_change_is_told():
+    second = small_manifest(
+        id="ba9876543210",
+        params={"seed": 1, "codebook": {"sizes": [8, 4]}},
+        raw_files={"format": "recbole", "files": [{"path": "a.inter", "md5": "2"}]},
+        git={"revision": "abd", "dirty": False},
+        packages={"torch": "2.14.0"},
+        metrics={"cascade": {"hr@10": 0.5, "users": 3}, "users": 3},
+    )
+    text = compare(small_manifest(), second)
+    assert "a.inter: 1 -> 2" in text
+    assert "codebook.sizes: [4, 4] -> [8, 4]" in text
+    assert "git revision: abc -> abd" in text
+    assert "torch: 2.13.0 -> 2.14.0" in text
+    assert "cascade.hr@10: 0.25 -> 0.5 (+0.25)" in text
+    assert "artefacts: unchanged" in text
