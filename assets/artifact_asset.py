@@ -35,6 +35,7 @@ warnings.filterwarnings("ignore", message=".*backfill_policy", category=dg.BetaW
 
 _GIVEN = ("params", "workspace", "partition", "folder")
 OWNER = "team:recommendation"
+MAX_RETRIES, FIRST_RETRY_SECONDS = 3, 2.0
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,14 @@ def artifact_asset(
         def compute(
             context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
         ) -> Iterator[Any]:
-            yield from _materialize(recipient, context, workspace)
+            try:
+                yield from _materialize(recipient, context, workspace)
+            except InputError as error:  # the same input would be refused again
+                raise dg.Failure(str(error), allow_retries=False) from error
+            except OSError as error:  # a file system that hiccups may be well in a moment
+                wait = FIRST_RETRY_SECONDS * 2**context.retry_number
+                logger.warning("%s: %s; trying again in %.0f s", recipient.name, error, wait)
+                raise dg.RetryRequested(MAX_RETRIES, seconds_to_wait=wait) from error
 
         return compute
 

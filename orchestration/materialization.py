@@ -1,8 +1,10 @@
 """`onepiece materialize`: find what is missing or out of date and make it, in one Dagster run."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -136,20 +138,28 @@ def _failure(outcome: dg.ExecuteInProcessResult) -> Exception:
     for event in outcome.all_events:
         if not event.is_step_failure:
             continue
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        if error is None:
-            break
-        message = error.message.strip()
-        if error.cls_name == InputError.__name__:
-            return InputError(message.removeprefix(_qualified(InputError)))
-        return RunFailedError(f"{event.step_key}: {message}\n{''.join(error.stack)}")
+        errors = _chain(event.step_failure_data.error)
+        refusals = [error for error in errors if error.cls_name == InputError.__name__]
+        if refusals:
+            return InputError(_message(refusals[0]))
+        if errors:
+            last = errors[-1]
+            return RunFailedError(f"{event.step_key}: {_message(last)}\n{''.join(last.stack)}")
     return RunFailedError("the run was stopped before it finished")
 
 
-def _qualified(error: type[Exception]) -> str:
-    return f"{error.__module__}.{error.__qualname__}: "
+def _chain(error: Any) -> list[Any]:
+    """An error as Dagster stored it, and what caused it, outermost first."""
+    errors = []
+    while error is not None:
+        errors.append(error)
+        error = error.cause
+    return errors
+
+
+def _message(error: Any) -> str:
+    """Without the class that Python's traceback puts before it."""
+    return re.sub(rf"^[\w.]*{error.cls_name}: ", "", error.message.strip())
 
 
 def _current(workspace: Workspace, target: Target) -> bool:

@@ -180,3 +180,29 @@ def test_a_missing_parent_is_named(workspace):
 
 def _fields(workspace):
     return {name: getattr(workspace, name) for name in workspace.__dataclass_fields__}
+
+
+def test_refused_input_is_not_tried_again(workspace, monkeypatch):
+    monkeypatch.setattr(Number, "save", _refuse)
+    outcome = _run(workspace)
+    assert Calls.made == ["one"]
+    (event,) = [event for event in outcome.all_events if event.is_step_failure]
+    assert event.step_failure_data.error.cause.cls_name == "InputError"
+
+
+def test_a_file_system_that_hiccups_is_tried_again(workspace, monkeypatch):
+    monkeypatch.setattr("assets.artifact_asset.FIRST_RETRY_SECONDS", 0.0)
+    save, failures = Number.save, [OSError("stale handle"), OSError("stale handle")]
+
+    def hiccup(number, folder):
+        if failures:
+            raise failures.pop()
+        save(number, folder)
+
+    monkeypatch.setattr(Number, "save", hiccup)
+    assert _run(workspace).success
+    assert Calls.made == ["one", "one", "one", "two"]
+
+
+def _refuse(number, folder):
+    raise InputError("no")

@@ -1,0 +1,13 @@
+"""Where inference runs: a resource of the machine, never a parameter."""
+
+import torch
+
+
+def inference_device() -> torch.device:
+    """The first GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name() -> str:
+    """The device as a person would call it."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,50 @@
+"""How good the recommender is, on the full catalogue, beside four simpler ones."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets.artifact_asset import artifact_asset
+from assets.device import inference_device
+from assets.report_metadata import table
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.inference.evaluation import evaluate
+from model.inference.report import PATHS, EvaluationReport
+from model.network.checkpoint import Checkpoint
+from model.params import Params
+from model.tokenizer.codebook import Codebook
+
+_SHOWN = ("hr@10", "ndcg@10", "score", "catalogue_coverage")
+
+
+def _describe(made: EvaluationReport) -> dict[str, Any]:
+    rows = [{"path": path} | {name: made.metrics[path][name] for name in _SHOWN} for path in PATHS]
+    return {
+        "metrics": dg.MetadataValue.md(table(rows)),
+        "cascade HR@10": made.metrics["cascade"]["hr@10"],
+        "cascade NDCG@10": made.metrics["cascade"]["ndcg@10"],
+        "users": made.metrics["users"],
+    }
+
+
+@artifact_asset(group="recommendations", kinds={"pytorch", "faiss"}, pool="gpu", describe=_describe)
+def evaluation_report(
+    params: Params,
+    recommender_checkpoint: Checkpoint,
+    codebook: Codebook,
+    interactions: Interactions,
+    item_statistics: ItemStatistics,
+    modality_embeddings: dict[str, ModalityEmbedding],
+) -> EvaluationReport:
+    """HR, NDCG and score for popularity, embedding-only, SID-only and the cascade."""
+    return evaluate(
+        recommender_checkpoint,
+        codebook,
+        interactions,
+        item_statistics,
+        modality_embeddings,
+        params,
+        inference_device(),
+    )
