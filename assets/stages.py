@@ -51,8 +51,12 @@ class Stage:
 
     def version(self, root: Path, values: Mapping[str, Any]) -> str:
         """Dagster's code version: changes with the code and with the stage's parameters."""
-        document = [self.code_hash(root), self.parameters(values)]
-        return hash_bytes(json.dumps(document, sort_keys=True).encode())
+        return recipe_version(self.code_hash(root), self.parameters(values))
+
+
+def recipe_version(code: str, params: Mapping[str, Any]) -> str:
+    """One version for a hash of code and the values of a stage's parameters."""
+    return hash_bytes(json.dumps([code, params], sort_keys=True).encode())
 
 
 @cache

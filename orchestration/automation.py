@@ -10,6 +10,7 @@ import dagster as dg
 from assets.hashing import HashCache, hash_bytes, list_files
 from assets.workspace import Workspace
 from orchestration.materialization import RANGE_END, RANGE_START
+from orchestration.synchronization import report_existing
 
 RETRAIN_TAG = "onepiece/retrain"
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
@@ -99,6 +100,27 @@ def build_sensor(workspace: Workspace, job: Any) -> dg.SensorDefinition:
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(cursor))
 
     return new_raw_data
+
+
+def build_synchronization(workspace: Workspace) -> dg.SensorDefinition:
+    """Tell Dagster what DVC, or a command line elsewhere, has put into the data folder."""
+
+    @dg.sensor(
+        name="made_elsewhere",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Notices artefacts that DVC restored or pulled, and tells the asset pages.",
+    )
+    def made_elsewhere(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        lock = workspace.root / "dvc.lock"
+        digest = hash_bytes(lock.read_bytes()) if lock.exists() else "none"
+        if digest == context.cursor:
+            return dg.SkipReason("dvc.lock is as it was")
+        told = report_existing(context.instance, workspace)
+        context.update_cursor(digest)
+        return dg.SkipReason(f"told of {', '.join(map(str, told)) or 'nothing new'}")
+
+    return made_elsewhere
 
 
 def judge_delivery(

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.workspace import Workspace
-from orchestration.automation import build_jobs, build_schedule, build_sensor
+from orchestration.automation import build_jobs, build_schedule, build_sensor, build_synchronization
 from orchestration.graph import load_assets
 from orchestration.workspace import workspace_from_environment
 
@@ -12,10 +12,10 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
     """Everything, bound to one workspace."""
     jobs = build_jobs(workspace)
     return dg.Definitions(
-        assets=load_assets(workspace, workspace.stages),
+        assets=load_assets(workspace, list(workspace.stages)),
         jobs=jobs,
         schedules=[build_schedule(workspace, jobs[0])],
-        sensors=[build_sensor(workspace, jobs[0])],
+        sensors=[build_sensor(workspace, jobs[0]), build_synchronization(workspace)],
         resources={"workspace": workspace},
     )
 

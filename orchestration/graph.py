@@ -1,17 +1,20 @@
 """All assets, bound to one workspace: code versions from ``dvc.yaml``, partitions from params."""
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import dagster as dg
 
 from assets.workspace import Workspace
 
 
-def load_assets(workspace: Workspace, names: Iterable[str]) -> list[dg.AssetsDefinition]:
+def load_assets(
+    workspace: Workspace, names: Sequence[str]
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Import the assets of these names, each from the module of its name, and bind them.
 
     Importing only what is asked for keeps torch and faiss out of stages that do not need them.
+    What stands upstream of them is named without being imported.
     """
     partitions = dg.StaticPartitionsDefinition(workspace.params.modality_embeddings.modalities)
 
@@ -22,4 +25,6 @@ def load_assets(workspace: Workspace, names: Iterable[str]) -> list[dg.AssetsDef
         return bound.replace_attributes(partitions_def=partitions) if stage.partitioned else bound
 
     found = [getattr(importlib.import_module(f"assets.{name}"), name) for name in names]
-    return list(dg.map_asset_specs(bind, found))
+    upstream = {name for asset in names for name in workspace.stages[asset].inputs}
+    named = [dg.AssetSpec(name) for name in sorted(upstream - set(names))]
+    return list(dg.map_asset_specs(bind, [*found, *named]))

@@ -1,0 +1,77 @@
+"""What stands on disk without Dagster having made it: told to Dagster as it is.
+
+DVC restores artefacts from its cache, pulls them from a remote, or another machine made them. A
+materialisation event without a run, with the artefact's own versions, tells the user interface.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import dagster as dg
+
+from assets.lineage import Lineage
+from assets.stages import recipe_version
+from assets.workspace import Workspace
+from model.errors import InputError
+from orchestration.materialization import Target, parse_targets
+
+DATA_VERSION, CODE_VERSION = "dagster/data_version", "dagster/code_version"
+
+
+def report_existing(instance: dg.DagsterInstance, workspace: Workspace) -> list[Target]:
+    """Tell Dagster of every artefact whose version it does not know; upstream first.
+
+    Returns:
+        What was told.
+    """
+    told = []
+    for target in parse_targets(workspace, []):
+        try:
+            event = _event(instance, workspace, target)
+        except InputError:  # not there, or damaged: nothing to tell
+            continue
+        if _known(instance, target) != event.tags[DATA_VERSION]:
+            instance.report_runless_asset_event(event)
+            told.append(target)
+    return told
+
+
+def _event(
+    instance: dg.DagsterInstance, workspace: Workspace, target: Target
+) -> dg.AssetMaterialization:
+    folder = workspace.current_folder(target.asset, target.partition)
+    recipe = Lineage.read(folder).recipe
+    tags = {
+        DATA_VERSION: workspace.version(target.asset, target.partition),
+        "dagster/data_version_is_user_provided": "true",
+        CODE_VERSION: recipe_version(recipe.code, recipe.params),
+    }
+    for name in workspace.stages[target.asset].inputs:
+        tags |= _input_tags(instance, name, recipe.parents)
+    return dg.AssetMaterialization(
+        target.asset,
+        partition=target.partition,
+        metadata={"path": dg.MetadataValue.path(str(folder)), "made by": "DVC or another machine"},
+        tags=tags,
+    )
+
+
+def _input_tags(
+    instance: dg.DagsterInstance, name: str, parents: Mapping[str, str]
+) -> dict[str, str]:
+    """The version of an input and the event that stands for it, as Dagster itself notes them."""
+    partitions = [parents[path] for path in sorted(parents) if path.startswith(f"{name}/")]
+    joint = hashlib.sha256("".join(partitions).encode()).hexdigest()
+    tags = {f"dagster/input_data_version/{name}": parents.get(name, joint)}
+    records = instance.fetch_materializations(dg.AssetKey(name), limit=1).records
+    if records:
+        tags[f"dagster/input_event_pointer/{name}"] = str(records[0].storage_id)
+    return tags
+
+
+def _known(instance: dg.DagsterInstance, target: Target) -> str | None:
+    record = instance.get_latest_data_version_record(
+        dg.AssetKey(target.asset), partition_key=target.partition
+    )
+    event = record.asset_materialization if record else None
+    return (event.tags or {}).get(DATA_VERSION) if event else None
