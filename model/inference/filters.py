@@ -75,6 +75,10 @@ class Seen:
     rows: Tensor
     num_rows: int
 
+    def to(self, device: torch.device) -> "Seen":
+        """The same on a device."""
+        return Seen(self.owners.to(device), self.rows.to(device), self.num_rows)
+
     def contains(self, rows: Tensor) -> Tensor:
         """(B, M) int64 rows of each user -> (B, M) bool."""
         users = torch.arange(len(rows), device=rows.device)[:, None]

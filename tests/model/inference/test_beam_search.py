@@ -10,63 +10,7 @@ import torch
 from model.inference import beam_search as module
 from model.inference.beam_search import beam_search
 from model.inference.trie import Trie, build_trie
-
-DIM = 6
-
-
-class TableDecoder:
-    """Random queries per user and prefix; ``state`` is the number of users."""
-
-    def __init__(self, sizes: tuple[int, ...], seed: int = 0) -> None:
-        self.sizes, self.seed = sizes, seed
-        generator = torch.Generator().manual_seed(seed)
-        self.weights = [torch.randn(size + 1, DIM, generator=generator) for size in sizes]
-        self.biases = [torch.randn(size + 1, generator=generator) for size in sizes]
-
-    def query(self, user: int, prefix: tuple[int, ...]) -> torch.Tensor:
-        seed = hash((self.seed, user, prefix)) % 2**31
-        return torch.randn(DIM, generator=torch.Generator().manual_seed(seed))
-
-    def level1_logits(self, state: int) -> torch.Tensor:
-        queries = torch.stack([self.query(user, ()) for user in range(state)])
-        return (queries @ self.weights[0].T + self.biases[0])[:, 1:]
-
-    def expand(self, state: int, prefixes: torch.Tensor) -> torch.Tensor:
-        return torch.stack(
-            [
-                torch.stack([self.query(user, tuple(prefix)) for prefix in row])
-                for user, row in enumerate(prefixes.tolist())
-            ]
-        )
-
-    def output_weight(self, level: int) -> torch.Tensor:
-        return self.weights[level - 1]
-
-    def output_bias(self, level: int) -> torch.Tensor:
-        return self.biases[level - 1]
-
-
-def enumerate_all(
-    decoder: TableDecoder, user: int, sids: set[tuple[int, ...]], beam_width: int
-) -> dict[tuple[int, ...], float]:
-    """Joint log-probabilities of all legal IDs under the beams, one prefix at a time."""
-    levels = len(decoder.sizes)
-    beams: dict[tuple[int, ...], float] = {(): 0.0}
-    for level in range(levels):
-        children: dict[tuple[int, ...], float] = {}
-        for prefix, log_prob in beams.items():
-            legal = sorted({sid[level] for sid in sids if sid[:level] == prefix})
-            if not legal:
-                continue
-            logits = decoder.weights[level] @ decoder.query(user, prefix) + decoder.biases[level]
-            pool = list(range(1, decoder.sizes[0] + 1)) if level == 0 else legal
-            normaliser = torch.logsumexp(logits[pool], 0)
-            for code in legal:
-                children[*prefix, code] = log_prob + float(logits[code] - normaliser)
-        width = len(children) if level == levels - 1 else beam_width
-        best = sorted(children, key=lambda prefix: -children[prefix])[:width]
-        beams = {prefix: children[prefix] for prefix in best}
-    return beams
+from tests.model.inference.fakes import TableDecoder
 
 
 def random_sids(sizes: tuple[int, ...], share: float, seed: int = 1) -> np.ndarray:
@@ -88,10 +32,10 @@ def random_sids(sizes: tuple[int, ...], share: float, seed: int = 1) -> np.ndarr
 def test_equals_the_enumeration_of_legal_ids(sizes, share, beam_width, num_sids):
     codes = random_sids(sizes, share)
     trie, decoder = build_trie(codes), TableDecoder(sizes)
-    beams = beam_search(decoder, 3, trie, beam_width=beam_width, num_sids=num_sids)
+    beams = beam_search(decoder, [0, 1, 2], trie, beam_width=beam_width, num_sids=num_sids)
     assert beams.nodes.shape == beams.log_probs.shape == (3, num_sids)
     for user in range(3):
-        expected = enumerate_all(decoder, user, set(map(tuple, codes.tolist())), beam_width)
+        expected = decoder.log_probs(user, set(map(tuple, codes.tolist())), beam_width)
         best = sorted(expected.items(), key=lambda pair: -pair[1])[:num_sids]
         found = trie.sids(beams.nodes[user]).tolist()
         assert [tuple(sid) for sid in found[: len(best)]] == [sid for sid, _ in best]
@@ -108,8 +52,8 @@ def test_probabilities_of_all_legal_ids_sum_to_the_legal_share_of_level_one():
     codes = random_sids(sizes, 0.5)
     codes = codes[codes[:, 0] != 2]  # no legal ID begins with 2
     decoder = TableDecoder(sizes)
-    beams = beam_search(decoder, 2, build_trie(codes), beam_width=4, num_sids=24)
-    level_one = decoder.level1_logits(2).softmax(-1)
+    beams = beam_search(decoder, [0, 1], build_trie(codes), beam_width=4, num_sids=24)
+    level_one = decoder.level1_logits([0, 1]).softmax(-1)
     torch.testing.assert_close(beams.log_probs.exp().sum(1), 1.0 - level_one[:, 1])
 
 
@@ -118,7 +62,7 @@ def test_memory_bound_does_not_change_the_result(monkeypatch):
     trie, decoder = build_trie(random_sids(sizes, 0.6)), TableDecoder(sizes)
 
     def search() -> module.Beams:
-        return beam_search(decoder, 5, trie, beam_width=4, num_sids=9)
+        return beam_search(decoder, list(range(5)), trie, beam_width=4, num_sids=9)
 
     whole = search()
     monkeypatch.setattr(module, "LOGITS_AT_ONCE", 1)  # one user at a time
@@ -134,7 +78,7 @@ def test_the_decoder_is_asked_once_per_level(method, monkeypatch):
     calls: list[int] = []
     original: Callable = getattr(decoder, method)
     monkeypatch.setattr(decoder, method, lambda *a: calls.append(1) or original(*a))
-    beam_search(decoder, 2, trie, beam_width=3, num_sids=4)
+    beam_search(decoder, [0, 1], trie, beam_width=3, num_sids=4)
     assert len(calls) == 1
 
 
@@ -142,5 +86,5 @@ def test_legal_ids_only_however_improbable():
     trie: Trie = build_trie(np.array([[3, 1]]))
     decoder = TableDecoder((4, 5))
     decoder.biases[0][3] = -50.0
-    beams = beam_search(decoder, 1, trie, beam_width=2, num_sids=2)
+    beams = beam_search(decoder, [0], trie, beam_width=2, num_sids=2)
     assert trie.sids(beams.nodes).tolist() == [[[3, 1], [0, 0]]]

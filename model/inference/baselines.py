@@ -1,0 +1,175 @@
+"""Two recommenders without learning, which every model has to beat; the training part only.
+
+Popularity: the items with most training events. Co-occurrence: items that stood near those that a
+user touched last. For each pair at distance d <= 5 in a training history the later item gains 1/d
+from the earlier one, and the earlier ``BACKWARD`` / d from the later; an item's column is divided
+by sqrt(count + 3); a user's score is the sum over the last ten items, the k-th newest weighing
+0.8^k, plus a whiff of popularity.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy import sparse
+
+from model.dataset.interactions import Interactions
+from model.inference.filters import Part, Seen, history_ends
+
+MAX_DISTANCE = 5
+BACKWARD = 0.3
+DAMPING = 3.0
+LAST_ITEMS, DECAY = 10, 0.8
+POPULARITY_WEIGHT = 1e-6
+EVENTS_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """Catalogue rows by training events, most first.
+
+    ``order`` (C,) int64; rows with the same count stand in the order of the catalogue.
+    """
+
+    order: np.ndarray
+
+    @classmethod
+    def of(cls, counts: np.ndarray) -> Self:
+        """From (C,) training events per catalogue row."""
+        return cls(np.argsort(-counts, kind="stable"))
+
+    def lists(self, seen: Seen, num_users: int, k: int) -> np.ndarray:
+        """The k most popular unseen rows of each user, (B, k) int64, -1 where there are fewer."""
+        owners, rows = seen.owners.cpu().numpy(), seen.rows.cpu().numpy()
+        most_seen = np.bincount(owners, minlength=1).max(initial=0)
+        first = self.order[: k + most_seen]
+        place = np.full(seen.num_rows, -1)
+        place[first] = np.arange(len(first))
+        hidden = np.zeros((num_users, len(first)), bool)
+        inside = place[rows] >= 0
+        hidden[owners[inside], place[rows[inside]]] = True
+        chosen = np.argsort(hidden, axis=1, kind="stable")[:, :k]
+        lists = np.where(np.take_along_axis(hidden, chosen, axis=1), -1, first[chosen])
+        return np.pad(lists, ((0, 0), (0, k - lists.shape[1])), constant_values=-1)
+
+
+@dataclass(frozen=True)
+class Cooccurrence:
+    """The counter.
+
+    Attributes:
+        transitions: (num_items + 1, C) CSR float32, from any item to catalogue rows.
+        counts: (C,) int64 training events.
+    """
+
+    transitions: sparse.csr_matrix
+    counts: np.ndarray
+
+    @classmethod
+    def count(
+        cls, interactions: Interactions, rows: np.ndarray, counts: np.ndarray, sources: np.ndarray
+    ) -> Self:
+        """Count transitions of the training part.
+
+        Args:
+            interactions: the events.
+            rows: (num_items + 1,) catalogue row of each item, -1 for none.
+            counts: (C,) training events of the catalogue rows.
+            sources: item ids that may be asked about; transitions from others are not kept, so
+                that the matrix grows with the users asked about and not with the catalogue.
+        """
+        asked = np.zeros(interactions.num_items + 1, bool)
+        asked[sources] = True
+        shape = (interactions.num_items + 1, len(counts))
+        total = sparse.csr_matrix(shape, dtype=np.float32)
+        for users in _user_blocks(interactions):
+            items, owners = _training_items(interactions, users)
+            for distance in range(1, MAX_DISTANCE + 1):
+                together = owners[distance:] == owners[:-distance]
+                earlier, later = items[:-distance][together], items[distance:][together]
+                for source, target, gain in (
+                    (earlier, later, 1.0 / distance),
+                    (later, earlier, BACKWARD / distance),
+                ):
+                    keep = asked[source] & (rows[target] >= 0)
+                    pairs = (source[keep], rows[target[keep]])
+                    gains = np.full(int(keep.sum()), gain, np.float32)
+                    total = total + sparse.csr_matrix((gains, pairs), shape=shape)
+        damped = total @ sparse.diags((1.0 / np.sqrt(counts + DAMPING)).astype(np.float32))
+        return cls(sparse.csr_matrix(damped), counts)
+
+    def scores(
+        self, interactions: Interactions, users: np.ndarray, part: Part
+    ) -> sparse.csr_matrix:
+        """(B, C) sparse scores of the users' last items."""
+        items, owners, weights = last_items(interactions, users, part)
+        shape = (len(users), self.transitions.shape[0])
+        asked = sparse.csr_matrix((weights.astype(np.float32), (owners, items)), shape=shape)
+        return sparse.csr_matrix(asked @ self.transitions)
+
+    def lists(
+        self,
+        interactions: Interactions,
+        users: np.ndarray,
+        part: Part,
+        *,
+        seen: Seen,
+        popularity: Popularity,
+        k: int,
+    ) -> np.ndarray:
+        """The k best unseen rows of each user, (B, k) int64; popular ones fill up, -1 after all."""
+        scores = self.scores(interactions, users, part).tocoo()
+        owners, rows = seen.owners.cpu().numpy(), seen.rows.cpu().numpy()
+        keys = scores.row.astype(np.int64) * seen.num_rows + scores.col
+        unseen = ~np.isin(keys, owners * seen.num_rows + rows)
+        row, column = scores.row[unseen], scores.col[unseen]
+        value = scores.data[unseen] + POPULARITY_WEIGHT * self.counts[column]
+        order = np.lexsort((column, -value, row))
+        row, column = row[order], column[order]
+        starts = np.searchsorted(row, np.arange(len(users)))
+        place = np.arange(len(row)) - starts[row]
+        best = np.full((len(users), k), -1, np.int64)
+        best[row[place < k], place[place < k]] = column[place < k]
+        return _fill_up(best, popularity.lists(seen, len(users), 2 * k))
+
+
+def last_items(
+    interactions: Interactions, users: np.ndarray, part: Part
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The newest events of each history: item ids, owners (place in ``users``) and weights."""
+    starts, ends = interactions.offsets[users], history_ends(interactions, users, part)
+    age = np.arange(LAST_ITEMS)
+    events = ends[:, None] - 1 - age
+    inside = events >= starts[:, None]
+    owners = np.broadcast_to(np.arange(len(users))[:, None], inside.shape)
+    weights = np.broadcast_to(DECAY**age, inside.shape)
+    return interactions.item_ids[events[inside]], owners[inside], weights[inside]
+
+
+def _fill_up(best: np.ndarray, spare: np.ndarray) -> np.ndarray:
+    """Fill the -1 of (B, k) with what (B, 2k) offers and the list does not hold yet."""
+    k = best.shape[1]
+    joined = np.concatenate([best, spare], axis=1)
+    order = np.argsort(joined, axis=1, kind="stable")
+    ordered = np.take_along_axis(joined, order, axis=1)
+    again = np.zeros(joined.shape, bool)
+    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+    drop = again | (joined < 0)
+    chosen = np.argsort(drop, axis=1, kind="stable")[:, :k]
+    taken = np.take_along_axis(joined, chosen, axis=1)
+    return np.where(np.take_along_axis(drop, chosen, axis=1), -1, taken)
+
+
+def _user_blocks(interactions: Interactions) -> list[np.ndarray]:
+    """Users in order, cut so that a block holds about ``EVENTS_AT_ONCE`` events."""
+    blocks = np.asarray(interactions.offsets[1:]) // EVENTS_AT_ONCE
+    cuts = np.flatnonzero(np.diff(blocks)) + 1
+    return np.split(np.arange(interactions.num_users), cuts)
+
+
+def _training_items(interactions: Interactions, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Items and owners of the training events of a run of consecutive users."""
+    begin, end = int(interactions.offsets[users[0]]), int(interactions.offsets[users[-1] + 1])
+    owners = np.repeat(users, np.diff(interactions.offsets[users[0] : users[-1] + 2]))
+    training = np.arange(begin, end) < interactions.train_end[owners]
+    return interactions.item_ids[begin:end][training], owners[training]

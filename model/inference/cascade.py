@@ -1,0 +1,178 @@
+"""The cascade: beams propose, the embedding re-scores, filters clean up, search fills up.
+
+The score of a proposed item is::
+
+    cosine(user, item) - logq_weight * log q(item) + beam_weight * log p(semantic ID | user)
+
+in units of the cosine. An item that search fills in has no log p; it stands after all proposals,
+whatever its score, and is flagged. Paper: section 2.1; there ``beam_weight`` is 0 and nothing
+fills up a short list.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.inference.filters import Part, within_cap
+from model.inference.recommender import Proposals, Recommender
+
+NUM_RECOMMENDATIONS = 10
+BEAM, BACK_FILL = 0, 1
+PATH_NAMES = ("beam", "back-fill")
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Ranked lists of a batch: (B, K) each.
+
+    Attributes:
+        rows: int64 catalogue rows, best first, -1 where there are fewer.
+        scores: float32, -inf where ``rows`` is -1.
+        path: int8, BEAM or BACK_FILL.
+    """
+
+    rows: Tensor
+    scores: Tensor
+    path: Tensor
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """Ten items for each user, in the order in which the users were asked for.
+
+    Attributes:
+        user_indices: (U,) int64.
+        item_ids: (U, 10) int32, best first, 0 where fewer could be found.
+        scores: (U, 10) float32, -inf where the item is 0.
+        path: (U, 10) int8, BEAM or BACK_FILL.
+        sids: (U, 10, levels) int32 semantic IDs, 0 for none.
+    """
+
+    user_indices: np.ndarray
+    item_ids: np.ndarray
+    scores: np.ndarray
+    path: np.ndarray
+    sids: np.ndarray
+
+
+def recommend(
+    recommender: Recommender, part: Part, users: np.ndarray, *, beam_weight: float
+) -> Recommendations:
+    """Ten items for each of some users.
+
+    Args:
+        recommender: the checkpoint and its catalogue.
+        part: which target the histories end before.
+        users: (U,) user indices, ascending.
+        beam_weight: of the semantic ID's log-probability in the score.
+    """
+    shape = (len(users), NUM_RECOMMENDATIONS)
+    result = Recommendations(
+        user_indices=users,
+        item_ids=np.zeros(shape, np.int32),
+        scores=np.full(shape, -np.inf, np.float32),
+        path=np.zeros(shape, np.int8),
+        sids=np.zeros((*shape, recommender.trie.num_levels), np.int32),
+    )
+    for proposals in recommender.propose(part, users):
+        ranked = rank(recommender, proposals, beam_weight=beam_weight)
+        places = np.searchsorted(users, proposals.users)
+        result.item_ids[places] = recommender.catalogue.items_of(ranked.rows)
+        result.scores[places] = ranked.scores.cpu().numpy()
+        result.path[places] = ranked.path.cpu().numpy()
+        result.sids[places] = recommender.catalogue.sids_of(ranked.rows)
+    return result
+
+
+def rescore(
+    proposals: Proposals, log_q: Tensor, *, logq_weight: float, beam_weight: float
+) -> Tensor:
+    """Scores of the proposals, (B, M) float32; -inf for seen items and fillers."""
+    present = (proposals.rows >= 0) & ~proposals.hidden
+    scores = proposals.cosines - logq_weight * log_q[proposals.rows.clamp(min=0)]
+    if beam_weight:
+        scores = scores + beam_weight * proposals.log_probs
+    return torch.where(present, scores, -torch.inf)
+
+
+def rank(
+    recommender: Recommender,
+    proposals: Proposals,
+    *,
+    beam_weight: float,
+    num_results: int = NUM_RECOMMENDATIONS,
+    cap: int | None = None,
+) -> Ranked:
+    """Order the proposals, cap groups, and fill up to ten from embedding search.
+
+    Args:
+        recommender: the checkpoint and its catalogue.
+        proposals: of the beams.
+        beam_weight: of the semantic ID's log-probability in the score.
+        num_results: K, length of the lists; beyond ten nothing is filled up.
+        cap: items of one group; ``cascade.max_per_group`` where None.
+    """
+    params, catalogue = recommender.params, recommender.catalogue
+    cap = params.max_per_group if cap is None else cap
+    scores = rescore(
+        proposals, catalogue.log_q, logq_weight=params.logq_weight, beam_weight=beam_weight
+    )
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    rows = torch.where(scores > -torch.inf, proposals.rows.gather(1, order), -1)
+    keep = within_cap(catalogue.groups_of(rows), cap)
+    path = torch.full_like(rows, BEAM, dtype=torch.int8)
+    ranked = _first(Ranked(rows, scores, path), keep, num_results)
+    short = (ranked.rows[:, :NUM_RECOMMENDATIONS] >= 0).sum(dim=1) < NUM_RECOMMENDATIONS
+    chosen = short.nonzero().flatten()
+    if len(chosen):
+        filled = _fill_up(recommender, proposals, ranked, chosen, cap)
+        for name in ("rows", "scores", "path"):
+            getattr(ranked, name)[chosen, :NUM_RECOMMENDATIONS] = getattr(filled, name)
+    return ranked
+
+
+def _fill_up(
+    recommender: Recommender, proposals: Proposals, ranked: Ranked, chosen: Tensor, cap: int
+) -> Ranked:
+    """Append what search finds to the short lists of the ``chosen`` users: (N, 10) each.
+
+    Searches deeper until the cap leaves ten, or nothing is left to find.
+    """
+    catalogue = recommender.catalogue
+    seen = proposals.seen.of_users(chosen).with_rows(proposals.rows[chosen])
+    first = slice(0, NUM_RECOMMENDATIONS)
+    depth = NUM_RECOMMENDATIONS
+    while True:
+        scores, rows = recommender.search.search(proposals.queries[chosen], depth, seen)
+        joined = Ranked(
+            torch.cat([ranked.rows[chosen, first], rows], dim=1),
+            torch.cat([ranked.scores[chosen, first], scores], dim=1),
+            torch.cat(
+                [
+                    torch.full_like(ranked.path[chosen, first], BEAM),
+                    torch.full_like(rows, BACK_FILL, dtype=torch.int8),
+                ],
+                dim=1,
+            ),
+        )
+        keep = within_cap(catalogue.groups_of(joined.rows), cap)
+        filled = _first(joined, keep, NUM_RECOMMENDATIONS)
+        exhausted = rows[:, -1] < 0
+        if bool(((filled.rows >= 0).all(dim=1) | exhausted).all()):
+            return filled
+        depth = min(4 * depth, max(len(catalogue), depth + 1))
+
+
+def _first(ranked: Ranked, keep: Tensor, num_results: int) -> Ranked:
+    """The first ``num_results`` kept entries of each list, in order."""
+    order = (~keep).to(torch.int8).argsort(dim=1, stable=True)[:, :num_results]
+    kept = keep.gather(1, order)
+    missing = (0, num_results - order.shape[1])
+
+    def take(values: Tensor, fill: float) -> Tensor:
+        chosen = torch.where(kept, values.gather(1, order), torch.tensor(fill).to(values))
+        return torch.nn.functional.pad(chosen, missing, value=fill)
+
+    return Ranked(take(ranked.rows, -1), take(ranked.scores, -torch.inf), take(ranked.path, BEAM))

@@ -1,0 +1,203 @@
+"""The full-catalogue evaluation: five paths, one checkpoint, one split.
+
+Every test user's target competes with all allowed candidates. Seen items are masked as
+``cascade.filter_history`` says, for every path alike; a target that the mask or the cold filter
+removes is a miss and is counted as filtered, one outside the candidate set is a miss and is
+counted as such. Paper: section 4.3, which has no such table; weights: the competition's second
+round.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from model import metrics
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.errors import InputError
+from model.inference.breakdowns import breakdown_rows, user_groups
+from model.inference.loss_funnel import Fate, count_fates
+from model.inference.paths import PATHS, PathLists, rank_paths
+from model.inference.recommender import Recommender, prepare_recommender
+from model.inference.report import EvaluationReport
+from model.inference.tuning import Tuning, tune_beam_weight
+from model.network.checkpoint import Checkpoint
+from model.params import EvaluationReportParams, Params
+from model.tokenizer.codebook import Codebook
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    codebook: Codebook,
+    interactions: Interactions,
+    statistics: ItemStatistics,
+    embeddings: Mapping[str, ModalityEmbedding],
+    params: Params,
+    device: torch.device,
+) -> EvaluationReport:
+    """Measure popularity, co-occurrence, embedding-only, SID-only and the cascade.
+
+    Args:
+        checkpoint: the recommender; gives user vectors, item vectors and semantic IDs.
+        codebook: the one that it was trained with.
+        interactions: events, split, candidates.
+        statistics: of the training part.
+        embeddings: the modalities.
+        params: sections ``seed``, ``cascade`` and ``evaluation_report`` are read.
+        device: to compute on.
+
+    Raises:
+        InputError: no test user, no weight on any target's action, or no validation user where
+            ``cascade.beam_weight`` is to be tuned.
+    """
+    recommender = prepare_recommender(
+        checkpoint, codebook, interactions, statistics, embeddings, params.cascade, device
+    )
+    tuning = choose_beam_weight(recommender, params)
+    users = sample_users(interactions.test_event, params.evaluation_report.max_users, params.seed)
+    if len(users) == 0:
+        raise InputError(
+            "no user has a test target; check interactions.split.strategy against the data"
+        )
+    weights = _user_weights(interactions, users, params.evaluation_report)
+    lists = rank_paths(recommender, users, tuning.beam_weight, params.evaluation_report.cutoffs)
+    counts = statistics.counts.sum(axis=1)
+    return summarise(
+        recommender, counts, lists, weights, tuning, params.evaluation_report, seed=params.seed
+    )
+
+
+def choose_beam_weight(recommender: Recommender, params: Params) -> Tuning:
+    """The weight as given, or tuned on a seeded sample of validation users."""
+    given = params.cascade.beam_weight
+    if given != "validation":
+        return Tuning(beam_weight=given, users=0, table=[])
+    section = params.evaluation_report
+    events = recommender.interactions.validation_event
+    users = sample_users(events, section.max_users, params.seed)
+    return tune_beam_weight(recommender, users, section.action_weights)
+
+
+def sample_users(events: np.ndarray, max_users: int, seed: int) -> np.ndarray:
+    """Users whose event index is not -1, ascending; a seeded sample where there are more."""
+    users = np.flatnonzero(np.asarray(events) >= 0)
+    if len(users) > max_users:
+        users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
+    return users
+
+
+def _user_weights(
+    interactions: Interactions, users: np.ndarray, params: EvaluationReportParams
+) -> np.ndarray:
+    """(U,) weight of each user by the action of the target.
+
+    Raises:
+        InputError: all weigh nothing.
+    """
+    actions = interactions.action_types[interactions.test_event[users]]
+    weights = np.asarray(params.action_weights)[actions]
+    if weights.sum() == 0:
+        raise InputError(
+            f"evaluation_report.action_weights {list(params.action_weights)} gives no weight to "
+            f"the actions of the test targets (only {sorted(set(actions.tolist()))} occur, of "
+            "0 exposure, 1 click, 2 conversion); give one of them a weight above 0"
+        )
+    return weights
+
+
+def summarise(
+    recommender: Recommender,
+    training_counts: np.ndarray,
+    lists: PathLists,
+    weights: np.ndarray,
+    tuning: Tuning,
+    section: EvaluationReportParams,
+    *,
+    seed: int,
+) -> EvaluationReport:
+    """Turn lists into metrics.
+
+    Args:
+        recommender: that made them.
+        training_counts: (num_items + 1,) training events per item.
+        lists: of every path.
+        weights: (U,) of the users.
+        tuning: where the beam's weight came from.
+        section: cutoffs and bootstrap samples.
+        seed: of the bootstrap.
+    """
+    catalogue = recommender.catalogue
+    paths = {path: _path_metrics(catalogue.log_q, lists.top_rows[path]) for path in PATHS}
+    _add_rank_metrics(paths, lists.ranks, weights, section, seed)
+    groups = user_groups(recommender.interactions, training_counts, lists.users, lists.targets)
+    losses = count_fates(lists.fate, weights)
+    summary = {
+        "users": len(lists.users),
+        "weight": float(weights.sum()),
+        "candidates": len(recommender.interactions.candidate_item_ids),
+        "allowed_items": len(catalogue),
+        "legal_sids": recommender.trie.num_sids,
+        "seen_masked": bool(recommender.params.filter_history),
+        "cold_filtered": recommender.params.filter_cold,
+        "targets_not_candidates": int((lists.fate == Fate.NOT_A_CANDIDATE).sum()),
+        "beam_weight": tuning.beam_weight,
+        "validation_users": tuning.users,
+        "cascade_losses": losses,
+        **paths,
+    }
+    return EvaluationReport(
+        metrics=summary,
+        breakdowns=breakdown_rows(groups, lists.ranks, weights),
+        tuning=tuning.table,
+    )
+
+
+def _path_metrics(log_q: torch.Tensor, top_rows: np.ndarray) -> dict[str, object]:
+    """What a path recommends, whoever likes it: coverage, novelty in bits, Gini."""
+    shown = top_rows[top_rows >= 0]
+    counts = np.bincount(shown, minlength=len(log_q))
+    novelty = -log_q.cpu().numpy()[shown] / np.log(2.0)
+    return {
+        "catalogue_coverage": float((counts > 0).mean()),
+        "novelty": float(novelty.mean()) if len(shown) else 0.0,
+        "gini": metrics.gini(counts),
+    }
+
+
+def _add_rank_metrics(
+    paths: dict[str, dict[str, object]],
+    ranks: Mapping[str, np.ndarray],
+    weights: np.ndarray,
+    params: EvaluationReportParams,
+    seed: int,
+) -> None:
+    """Fill in hr@k, ndcg@k, mrr@k, score and their intervals; add the paired difference."""
+    names, columns = [], []
+    for path in PATHS:
+        for name, gains in _gains(ranks[path], params.cutoffs).items():
+            names.append((path, name))
+            columns.append(gains)
+    for name, gains in _gains(ranks["cascade"], [10]).items():
+        names.append(("cascade_minus_embedding", name))
+        columns.append(gains - _gains(ranks["embedding"], [10])[name])
+    paths["cascade_minus_embedding"] = {}
+    gains = np.stack(columns, axis=1)
+    intervals = metrics.bootstrap_intervals(
+        gains, weights, samples=params.bootstrap_samples, seed=seed
+    )
+    for (path, name), column, interval in zip(names, gains.T, intervals, strict=True):
+        paths[path][name] = metrics.weighted_mean(column, weights)
+        ends = paths[path].setdefault("ci95", {})
+        assert isinstance(ends, dict)
+        ends[name] = interval.tolist()
+
+
+def _gains(ranks: np.ndarray, cutoffs: list[int]) -> dict[str, np.ndarray]:
+    gains: dict[str, np.ndarray] = {}
+    for k in cutoffs:
+        gains[f"hr@{k}"] = metrics.hits(ranks, k)
+        gains[f"ndcg@{k}"] = metrics.discounted_gains(ranks, k)
+        gains[f"mrr@{k}"] = metrics.reciprocal_ranks(ranks, k)
+    return gains | {"score": metrics.competition_gains(ranks)}

@@ -1,0 +1,109 @@
+"""Five ways to recommend to the same users from the same checkpoint, and where the target stands.
+
+Popularity and co-occurrence learn nothing; embedding-only searches all allowed items exactly;
+SID-only keeps the order of the beams; the cascade is what a submission uses.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from model import metrics
+from model.inference.baselines import Cooccurrence, Popularity, last_items
+from model.inference.cascade import NUM_RECOMMENDATIONS, Ranked, rank
+from model.inference.loss_funnel import fates
+from model.inference.recommender import Proposals, Recommender
+
+PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
+
+
+@dataclass(frozen=True)
+class PathLists:
+    """What each path recommended.
+
+    Attributes:
+        users: (U,) user indices.
+        targets: (U,) item ids.
+        ranks: per path (U,) int64, 1-based; 0 where the target is not among the longest cutoff.
+        top_rows: per path (U, 10) int64 catalogue rows, -1 for none.
+        fate: (U,) int8, what the cascade did with the target.
+    """
+
+    users: np.ndarray
+    targets: np.ndarray
+    ranks: dict[str, np.ndarray]
+    top_rows: dict[str, np.ndarray]
+    fate: np.ndarray
+
+
+def rank_paths(
+    recommender: Recommender, users: np.ndarray, beam_weight: float, cutoffs: list[int]
+) -> PathLists:
+    """The lists of all paths for test users, and where each target stands in them."""
+    interactions, catalogue = recommender.interactions, recommender.catalogue
+    longest = max(*cutoffs, NUM_RECOMMENDATIONS)
+    targets = np.asarray(interactions.item_ids[interactions.test_event[users]])
+    popularity = Popularity.of(catalogue.counts)
+    sources, _, _ = last_items(interactions, users, "test")
+    cooccurrence = Cooccurrence.count(interactions, catalogue.rows, catalogue.counts, sources)
+    ranks = {path: np.zeros(len(users), np.int64) for path in PATHS}
+    top = {path: np.full((len(users), NUM_RECOMMENDATIONS), -1, np.int64) for path in PATHS}
+    fate = np.zeros(len(users), np.int8)
+    for proposals in recommender.propose("test", users):
+        places = np.searchsorted(users, proposals.users)
+        target_rows = catalogue.rows[targets[places]]
+        ranked = rank(recommender, proposals, beam_weight=beam_weight, num_results=longest)
+        lists = {
+            "popularity": popularity.lists(proposals.seen, len(places), longest),
+            "cooccurrence": cooccurrence.lists(
+                interactions,
+                proposals.users,
+                "test",
+                seen=proposals.seen,
+                popularity=popularity,
+                k=longest,
+            ),
+            "embedding": _embedding_lists(recommender, proposals, longest),
+            "sid": _sid_lists(proposals, longest),
+            "cascade": ranked.rows.cpu().numpy(),
+        }
+        for path, rows in lists.items():
+            # A target without a row must not meet the -1 of a short list.
+            wanted = np.where(target_rows >= 0, target_rows, -2)
+            ranks[path][places] = metrics.ranks_in_lists(rows, wanted)
+            top[path][places] = rows[:, :NUM_RECOMMENDATIONS]
+        uncapped = rank(recommender, proposals, beam_weight=beam_weight, cap=0)
+        fate[places] = _fates(recommender, proposals, ranked, uncapped, targets[places])
+    return PathLists(users, targets, ranks, top, fate)
+
+
+def _embedding_lists(recommender: Recommender, proposals: Proposals, k: int) -> np.ndarray:
+    _, rows = recommender.search.search(proposals.queries, k, proposals.seen)
+    return rows.cpu().numpy()
+
+
+def _sid_lists(proposals: Proposals, k: int) -> np.ndarray:
+    """Proposals in the order of the beams, seen ones left out: (B, k), -1 for none."""
+    keep = (proposals.rows >= 0) & ~proposals.hidden
+    order = (~keep).to(torch.int8).argsort(dim=1, stable=True)[:, :k]
+    rows = torch.where(keep.gather(1, order), proposals.rows.gather(1, order), -1)
+    return torch.nn.functional.pad(rows, (0, k - rows.shape[1]), value=-1).cpu().numpy()
+
+
+def _fates(
+    recommender: Recommender,
+    proposals: Proposals,
+    ranked: Ranked,
+    uncapped: Ranked,
+    targets: np.ndarray,
+) -> np.ndarray:
+    candidates = recommender.interactions.candidate_item_ids
+    return fates(
+        recommender.catalogue,
+        proposals,
+        ranked,
+        torch.from_numpy(recommender.catalogue.rows[targets]).to(recommender.device),
+        torch.from_numpy(np.isin(targets, candidates)).to(recommender.device),
+        uncapped,
+    )

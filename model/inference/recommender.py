@@ -1,0 +1,207 @@
+"""Everything that answers for a user, from one checkpoint; and what the beams propose.
+
+Paper: section 2.1, generative pruning; the vectors of the ranking come from the same weights.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.dataset.interactions import CLICK, CONVERSION, Interactions
+from model.dataset.item_features import ItemFeatureStore
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.dataset.sequences import Batch, SequenceDataset
+from model.errors import InputError
+from model.inference import ragged
+from model.inference.beam_search import beam_search
+from model.inference.catalogue import Catalogue, build_catalogue
+from model.inference.filters import Part, Seen, allowed_items, seen_items
+from model.inference.search import ExactSearch, VectorSearch
+from model.inference.trie import Trie, build_trie
+from model.network.checkpoint import Checkpoint
+from model.network.onepiece import OnePiece
+from model.params import CascadeParams
+from model.progress import track
+from model.tokenizer.codebook import Codebook
+
+ACTIONS = {"click": CLICK, "conversion": CONVERSION}
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What the beams propose to a batch of B users: M items each, in the order of the beams.
+
+    Attributes:
+        users: (B,) user indices.
+        queries: (B, D) float32, the users' unit vectors.
+        rows: (B, M) int64 catalogue rows, -1 where there are fewer.
+        cosines: (B, M) float32 of user and item.
+        log_probs: (B, M) float32 of the item's semantic ID, -inf where ``rows`` is -1.
+        seen: the catalogue rows in the users' histories.
+        hidden: (B, M) bool, the proposals among them.
+    """
+
+    users: np.ndarray
+    queries: Tensor
+    rows: Tensor
+    cosines: Tensor
+    log_probs: Tensor
+    seen: Seen
+    hidden: Tensor
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """One checkpoint, ready to answer.
+
+    Attributes:
+        network: in evaluation mode, with a decoder.
+        dataset: gives the users' histories as batches.
+        interactions: the same histories, for the filters.
+        catalogue: the allowed items.
+        trie: their semantic IDs; its items are catalogue rows.
+        search: over the catalogue's vectors, with the logQ option inside.
+        params: of the cascade.
+        device: where everything stands.
+    """
+
+    network: OnePiece
+    dataset: SequenceDataset
+    interactions: Interactions
+    catalogue: Catalogue
+    trie: Trie
+    search: VectorSearch
+    params: CascadeParams
+    device: torch.device
+
+    def propose(self, part: Part, users: np.ndarray) -> Iterator[Proposals]:
+        """Run the encoder and the beams over users, a batch at a time, in the data set's order."""
+        batches = self.dataset.evaluation_batches(
+            part,
+            users,
+            self.params.batch_size,
+            default_action=ACTIONS[self.params.default_action],
+        )
+        total = -(-len(users) // self.params.batch_size)
+        for indices, batch in track(batches, total=total, what=f"cascade, {part}", unit="batch"):
+            yield self._propose(part, indices, batch.to(self.device))
+
+    @torch.inference_mode()
+    def _propose(self, part: Part, users: np.ndarray, batch: Batch) -> Proposals:
+        encoded = self.network.encode(batch)
+        last = torch.arange(len(users), device=self.device), batch.lengths - 1
+        queries = F.normalize(encoded.hidden[last].float(), dim=-1)
+        decoder = self.network.decoder
+        beams = beam_search(
+            decoder,
+            decoder.start(encoded, batch.lengths),
+            self.trie,
+            beam_width=self.params.beam_width,
+            num_sids=self.params.num_sids,
+        )
+        seen = seen_items(
+            self.interactions,
+            users,
+            part,
+            action_types=self.params.filter_history,
+            rows=self.catalogue.rows,
+            num_rows=len(self.catalogue),
+        ).to(self.device)
+        rows, cosines, log_probs = self._items(queries, beams.nodes, beams.log_probs)
+        return Proposals(users, queries, rows, cosines, log_probs, seen, seen.contains(rows))
+
+    def _items(
+        self, queries: Tensor, leaves: Tensor, log_probs: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """All items of the semantic IDs, with their cosines: three (B, M)."""
+        parents = leaves.clamp(min=0)
+        starts = self.trie.item_offsets[parents]
+        counts = torch.where(leaves >= 0, self.trie.item_offsets[parents + 1] - starts, 0)
+        owners, places = ragged.expand(starts.flatten(), counts.flatten())
+        rows = self.trie.items[places]
+        offsets = ragged.offsets_of(counts.sum(dim=1))
+        cosines = ragged.sampled_dot(queries, self.catalogue.vectors, offsets, rows)
+        user = owners // leaves.shape[1]
+        return (
+            ragged.pack(rows, user, offsets, -1),
+            ragged.pack(cosines, user, offsets, -torch.inf),
+            ragged.pack(log_probs.flatten()[owners], user, offsets, -torch.inf),
+        )
+
+
+def prepare_recommender(
+    checkpoint: Checkpoint,
+    codebook: Codebook,
+    interactions: Interactions,
+    statistics: ItemStatistics,
+    embeddings: Mapping[str, ModalityEmbedding],
+    params: CascadeParams,
+    device: torch.device,
+    *,
+    blocked: np.ndarray | None = None,
+) -> Recommender:
+    """Load a checkpoint and lay out the catalogue and the trie for it.
+
+    Args:
+        checkpoint: the recommender, trained with this codebook.
+        codebook: semantic IDs of all items.
+        interactions: users, items, candidates.
+        statistics: of the training part.
+        embeddings: the modalities.
+        params: of the cascade.
+        device: to compute on.
+        blocked: item ids that nobody may be recommended.
+
+    Raises:
+        InputError: a checkpoint without a decoder, or of another codebook; nothing to recommend.
+    """
+    _check_fit(checkpoint, codebook)
+    network = checkpoint.build().to(device)
+    features = ItemFeatureStore(interactions, statistics, dict(embeddings), device)
+    items = allowed_items(
+        interactions,
+        statistics.counts.sum(axis=1),
+        filter_cold=params.filter_cold,
+        blocked=blocked,
+    )
+    catalogue = build_catalogue(
+        network,
+        features,
+        interactions,
+        statistics,
+        items,
+        codebook.codes,
+        group_feature=params.group_feature if params.max_per_group else None,
+        device=device,
+    )
+    return Recommender(
+        network=network,
+        dataset=SequenceDataset(
+            interactions, statistics, features, None, checkpoint.network_params["max_length"]
+        ),
+        interactions=interactions,
+        catalogue=catalogue,
+        trie=build_trie(codebook.codes[items], priority=catalogue.counts).to(device),
+        search=ExactSearch(catalogue.vectors, -params.logq_weight * catalogue.log_q),
+        params=params,
+        device=device,
+    )
+
+
+def _check_fit(checkpoint: Checkpoint, codebook: Codebook) -> None:
+    trained, given = tuple(checkpoint.schema.sid_sizes), tuple(codebook.sizes)
+    if not trained:
+        raise InputError(
+            "recommender_checkpoint has no semantic ID decoder: give one weight per codebook level "
+            "in recommender_checkpoint.loss.sid_weights and train it again"
+        )
+    if trained != given:
+        raise InputError(
+            f"recommender_checkpoint was trained with codebook sizes {list(trained)} and the "
+            f"codebook has {list(given)}; train the recommender again"
+        )

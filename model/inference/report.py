@@ -1,0 +1,75 @@
+"""The evaluation's result as an artefact: JSON for machines, tables and plots for people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from model.artifact import atomic_folder, read_json, write_json
+from model.inference.paths import PATHS
+from model.inference.plots import (
+    plot_breakdowns,
+    plot_cutoffs,
+    plot_losses,
+    plot_paths,
+    plot_tuning,
+)
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What was measured.
+
+    Attributes:
+        metrics: ``users``, ``candidates``, ``seen_masked``, ``beam_weight``, ``cascade_losses`` and
+            per path ``hr@k``, ``ndcg@k``, ``mrr@k``, ``score``, ``catalogue_coverage``,
+            ``novelty``, ``gini`` and ``ci95``.
+        breakdowns: rows of ``division``, ``group``, ``users``, ``path``, ``hr@10``, ``ndcg@10``,
+            ``score``.
+        tuning: rows of ``beam_weight``, ``ndcg@10``, ``hr@10``; empty where the weight was given.
+    """
+
+    metrics: dict[str, Any]
+    breakdowns: Sequence[dict[str, Any]]
+    tuning: Sequence[dict[str, Any]]
+
+    @property
+    def beam_weight(self) -> float:
+        """The blend of the beam's log-probability, as given or as tuned."""
+        return float(self.metrics["beam_weight"])
+
+    def table(self) -> pd.DataFrame:
+        """One row per path, one column per metric."""
+        rows = [
+            {"path": path} | {k: v for k, v in self.metrics[path].items() if k != "ci95"}
+            for path in PATHS
+        ]
+        return pd.DataFrame(rows)
+
+    def save(self, folder: Path) -> None:
+        """Write metrics.json, the tables as CSV and the plots as PNG."""
+        with atomic_folder(folder, needed_bytes=2_000_000) as out:
+            write_json(out / "metrics.json", self.metrics)
+            details = {"breakdowns": list(self.breakdowns), "tuning": list(self.tuning)}
+            write_json(out / "details.json", details)
+            self.table().to_csv(out / "metrics.csv", index=False)
+            pd.DataFrame(self.breakdowns).to_csv(out / "breakdowns.csv", index=False)
+            plot_paths(self.metrics, PATHS, out / "paths.png")
+            plot_cutoffs(self.metrics, PATHS, out / "cutoffs.png")
+            plot_losses(self.metrics["cascade_losses"], out / "losses.png")
+            plot_breakdowns(self.breakdowns, out / "breakdowns.png")
+            if self.tuning:
+                pd.DataFrame(self.tuning).to_csv(out / "tuning.csv", index=False)
+                plot_tuning(self.tuning, self.beam_weight, out / "tuning.png")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote."""
+        details = read_json(Path(folder) / "details.json")
+        return cls(
+            metrics=read_json(Path(folder) / "metrics.json"),
+            breakdowns=details["breakdowns"],
+            tuning=details["tuning"],
+        )

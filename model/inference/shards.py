@@ -1,0 +1,109 @@
+"""Recommendations of many users, made piece by piece: resumable, and split over processes.
+
+A shard is a run of consecutive users; which users share a batch depends on the shard alone, so
+that the result is the same for one process and for many, and after a restart.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from model.artifact import atomic_folder
+from model.inference.cascade import Recommendations, recommend
+from model.inference.recommender import Recommender
+
+USERS_PER_SHARD = 16_384
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Finished pieces of one task in a folder.
+
+    Attributes:
+        folder: holds one sub-folder per finished shard.
+        num_users: users 0..num_users-1 are to be answered.
+    """
+
+    folder: Path
+    num_users: int
+
+    @property
+    def count(self) -> int:
+        return -(-self.num_users // USERS_PER_SHARD)
+
+    def missing(self) -> list[int]:
+        """Numbers of the shards that nobody has finished."""
+        return [shard for shard in range(self.count) if not self._path(shard).exists()]
+
+    def users(self, shard: int) -> np.ndarray:
+        """(N,) int64 the users of a shard."""
+        begin = shard * USERS_PER_SHARD
+        return np.arange(begin, min(begin + USERS_PER_SHARD, self.num_users))
+
+    def fill(
+        self, recommender: Recommender, *, beam_weight: float, rank: int, world_size: int
+    ) -> None:
+        """Answer the users of the missing shards that fall to this process.
+
+        Args:
+            recommender: the checkpoint.
+            beam_weight: of the cascade.
+            rank: of this process, 0..world_size-1.
+            world_size: how many share the work; shard s falls to rank s mod world_size.
+        """
+        for shard in self.missing():
+            if shard % world_size == rank:
+                users = self.users(shard)
+                made = recommend(recommender, "submission", users, beam_weight=beam_weight)
+                with atomic_folder(self._path(shard)) as out:
+                    for field in fields(Recommendations):
+                        np.save(out / f"{field.name}.npy", getattr(made, field.name))
+
+    def collect(self) -> Recommendations:
+        """All shards, in the order of the users."""
+        columns = {
+            field.name: np.concatenate(
+                [
+                    np.load(self._path(shard) / f"{field.name}.npy", allow_pickle=False)
+                    for shard in range(self.count)
+                ]
+            )
+            for field in fields(Recommendations)
+        }
+        return Recommendations(**columns)
+
+    def remove(self) -> None:
+        """Delete the pieces, once the whole is safe."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"shard-{shard:06d}"
+
+
+def open_shards(folder: Path, task: str, num_users: int) -> Shards:
+    """The pieces of one task; those of other tasks in the folder are removed.
+
+    Args:
+        folder: where pieces are kept between runs.
+        task: fingerprint of everything that decides the answers.
+        num_users: users to be answered.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in folder.iterdir():
+        if other.name != task:
+            shutil.rmtree(other, ignore_errors=True)
+    return Shards(folder / task, num_users)
+
+
+def fingerprint(parts: Iterable[str | bytes | np.ndarray]) -> str:
+    """A short hash over texts and arrays."""
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data)
+        digest.update(b"\x00")
+    return digest.hexdigest()

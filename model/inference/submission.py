@@ -1,0 +1,243 @@
+"""Ten items for every user, as the competition wants them, and checked before anyone sees them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from model.artifact import atomic_folder, read_json, write_json
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, Recommendations
+from model.inference.filters import allowed_items
+from model.inference.recommender import prepare_recommender
+from model.inference.shards import fingerprint, open_shards
+from model.inference.validation import validate_recommendations
+from model.network.checkpoint import Checkpoint
+from model.params import CascadeParams
+from model.tokenizer.codebook import Codebook
+
+USERS_AT_ONCE = 50_000
+RESULT, TABLE, SUMMARY = "result.json", "recommendations.parquet", "summary.json"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The recommendations file and its table.
+
+    Attributes:
+        recommendations: of all users, in the order of the input's users.
+        user_ids: (U,) raw ids.
+        raw_item_ids: (U * 10,) raw ids of the recommended items, user by user, best first.
+        summary: counts for people and for Dagster.
+    """
+
+    recommendations: Recommendations
+    user_ids: pa.Array
+    raw_item_ids: pa.Array
+    summary: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write result.json, recommendations.parquet and summary.json."""
+        num_rows = len(self.raw_item_ids)
+        with atomic_folder(folder, needed_bytes=num_rows * 60) as out:
+            with (out / RESULT).open("w") as file:
+                self._write_result(file)
+            self._write_table(out / TABLE)
+            write_json(out / SUMMARY, self.summary)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the table."""
+        table = pq.read_table(Path(folder) / TABLE, memory_map=True)
+        shape = (-1, NUM_RECOMMENDATIONS)
+
+        def column(name: str) -> np.ndarray:
+            return table[name].to_numpy().reshape(shape)
+
+        sids = table["sid"].combine_chunks()
+        paths = pc.index_in(table["path"], pa.array(PATH_NAMES)).to_numpy().astype(np.int8)
+        levels = sids.type.list_size
+        return cls(
+            recommendations=Recommendations(
+                user_indices=column("user_index")[:, 0].astype(np.int64),
+                item_ids=column("item_id"),
+                scores=column("score"),
+                path=paths.reshape(shape),
+                sids=sids.flatten().to_numpy().reshape(-1, NUM_RECOMMENDATIONS, levels),
+            ),
+            user_ids=table["user_id"].combine_chunks().take(_firsts(len(table))),
+            raw_item_ids=table["raw_item_id"].combine_chunks(),
+            summary=read_json(Path(folder) / SUMMARY),
+        )
+
+    def _write_result(self, file: IO[str]) -> None:
+        """The competition's form: ``{"user": [...], "top10s": [[...], ...]}``."""
+        users, items = _as_numbers(self.user_ids), _as_numbers(self.raw_item_ids)
+        num_users = len(users)
+        starts = range(0, num_users, USERS_AT_ONCE)
+        file.write('{"user": [')
+        for start in starts:
+            names = users.slice(start, USERS_AT_ONCE).to_pylist()
+            file.write((", " if start else "") + json.dumps(names)[1:-1])
+        file.write('], "top10s": [')
+        for start in starts:
+            part = items.slice(start * NUM_RECOMMENDATIONS, USERS_AT_ONCE * NUM_RECOMMENDATIONS)
+            lists = np.array(part.to_pylist(), object).reshape(-1, NUM_RECOMMENDATIONS).tolist()
+            file.write((", " if start else "") + json.dumps(lists)[1:-1])
+        file.write("]}\n")
+
+    def _write_table(self, path: Path) -> None:
+        """One row per user and rank."""
+        made = self.recommendations
+        writer = None
+        for start in range(0, len(made.user_indices), USERS_AT_ONCE):
+            rows = slice(start, start + USERS_AT_ONCE)
+            users = np.repeat(np.arange(len(made.user_indices))[rows], NUM_RECOMMENDATIONS)
+            levels = made.sids.shape[2]
+            table = pa.table(
+                {
+                    "user_index": pa.array(made.user_indices[users].astype(np.int32)),
+                    "user_id": self.user_ids.take(pa.array(users)),
+                    "rank": np.resize(np.arange(1, NUM_RECOMMENDATIONS + 1), len(users)).astype(
+                        np.int8
+                    ),
+                    "item_id": made.item_ids[rows].ravel(),
+                    "raw_item_id": self.raw_item_ids.slice(start * NUM_RECOMMENDATIONS, len(users)),
+                    "score": made.scores[rows].ravel(),
+                    "path": pa.array(PATH_NAMES).take(pa.array(made.path[rows].ravel())),
+                    "sid": pa.FixedSizeListArray.from_arrays(
+                        pa.array(made.sids[rows].ravel()), levels
+                    ),
+                }
+            )
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer:
+            writer.close()
+
+
+def make_submission(
+    checkpoint: Checkpoint,
+    codebook: Codebook,
+    interactions: Interactions,
+    statistics: ItemStatistics,
+    embeddings: Mapping[str, ModalityEmbedding],
+    params: CascadeParams,
+    device: torch.device,
+    *,
+    beam_weight: float,
+    shard_folder: Path,
+    blocked: np.ndarray | None = None,
+) -> Submission:
+    """Recommend to every user.
+
+    Carries on from the shards that an earlier run, or ``python -m model.inference`` under
+    torchrun, has finished.
+
+    Args:
+        checkpoint: the recommender.
+        codebook: the one that it was trained with.
+        interactions: users in the order of the output.
+        statistics: of the training part.
+        embeddings: the modalities.
+        params: of the cascade.
+        device: to compute on.
+        beam_weight: of the evaluation report, as given or tuned there.
+        shard_folder: keeps finished shards; they stay until the caller removes them.
+        blocked: item ids that nobody may be recommended.
+
+    Raises:
+        InputError: a user for whom ten items cannot be found.
+    """
+    task = submission_task(checkpoint, codebook, interactions, params, beam_weight, blocked)
+    shards = open_shards(shard_folder, task, interactions.num_users)
+    if shards.missing():
+        recommender = prepare_recommender(
+            checkpoint,
+            codebook,
+            interactions,
+            statistics,
+            embeddings,
+            params,
+            device,
+            blocked=blocked,
+        )
+        shards.fill(recommender, beam_weight=beam_weight, rank=0, world_size=1)
+    made = shards.collect()
+    counts = statistics.counts.sum(axis=1)
+    allowed = allowed_items(interactions, counts, filter_cold=params.filter_cold, blocked=blocked)
+    validate_recommendations(made, interactions, allowed, filter_history=params.filter_history)
+    return describe(made, interactions, counts, beam_weight=beam_weight)
+
+
+def submission_task(
+    checkpoint: Checkpoint,
+    codebook: Codebook,
+    interactions: Interactions,
+    params: CascadeParams,
+    beam_weight: float,
+    blocked: np.ndarray | None,
+) -> str:
+    """A hash of everything that decides the recommendations."""
+    weights = checkpoint.weights
+    return fingerprint(
+        [
+            json.dumps([params.model_dump(), beam_weight], sort_keys=True),
+            json.dumps(checkpoint.network_params, sort_keys=True),
+            *(weights[name].contiguous().view(torch.uint8).numpy() for name in sorted(weights)),
+            codebook.codes,
+            interactions.offsets,
+            interactions.item_ids,
+            interactions.action_types,
+            interactions.timestamps,
+            interactions.target_actions,
+            interactions.candidate_item_ids,
+            np.zeros(0, np.int64) if blocked is None else blocked,
+        ]
+    )
+
+
+def describe(
+    made: Recommendations, interactions: Interactions, counts: np.ndarray, *, beam_weight: float
+) -> Submission:
+    """Give validated recommendations their raw ids and a summary.
+
+    Args:
+        made: of all users.
+        interactions: holds the raw ids.
+        counts: (num_items + 1,) training events per item.
+        beam_weight: that was used.
+    """
+    filled = made.path == BACK_FILL
+    return Submission(
+        recommendations=made,
+        user_ids=interactions.raw_user_ids,
+        raw_item_ids=interactions.raw_item_ids.take(pa.array(made.item_ids.ravel() - 1)),
+        summary={
+            "users": len(made.user_indices),
+            "distinct_items": len(np.unique(made.item_ids)),
+            "back_filled_share": float(filled.mean()),
+            "users_with_back_fill": int(filled.any(axis=1).sum()),
+            "cold_share": float((counts[made.item_ids] == 0).mean()),
+            "beam_weight": beam_weight,
+        },
+    )
+
+
+def _as_numbers(ids: pa.Array) -> pa.Array:
+    """Raw ids as integers where every one of them is written like one, else unchanged."""
+    decimal = pc.match_substring_regex(ids, "^(0|[1-9][0-9]{0,17})$")
+    return ids.cast(pa.int64()) if pc.all(decimal).as_py() else ids
+
+
+def _firsts(num_rows: int) -> pa.Array:
+    return pa.array(np.arange(0, num_rows, NUM_RECOMMENDATIONS))

@@ -1,0 +1,125 @@
+"""The cascade against a loop over users, beams and items."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.inference.cascade import BACK_FILL, BEAM, recommend
+from model.inference.recommender import Recommender
+from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
+
+USERS = np.arange(9)
+
+
+def slow_recommend(
+    recommender: Recommender, user: int, beam_weight: float
+) -> list[tuple[int, float, int]]:
+    """(item id, score, path) of one user's ten, one step at a time."""
+    params, catalogue = recommender.params, recommender.catalogue
+    interactions = recommender.interactions
+    events = range(interactions.offsets[user], interactions.test_event[user])
+    seen = {
+        int(interactions.item_ids[e])
+        for e in events
+        if interactions.action_types[e] in params.filter_history
+    }
+    vector = recommender.network.user_vectors[user]
+    vector = vector / vector.norm()
+    items = catalogue.item_ids.tolist()
+    sid_of = {item: tuple(sid) for item, sid in zip(items, catalogue.sids.tolist(), strict=True)}
+    legal = {sid for sid in sid_of.values() if all(sid)}
+    log_probs = recommender.network.decoder.log_probs(user, legal, params.beam_width)
+    kept = sorted(log_probs, key=lambda sid: -log_probs[sid])[: params.num_sids]
+
+    def similarity(item: int) -> float:
+        row = catalogue.rows[item]
+        cosine = float(catalogue.vectors[row] @ vector)
+        return cosine - params.logq_weight * float(catalogue.log_q[row])
+
+    proposed = [item for item in sid_of if sid_of[item] in kept]
+    ranked = [
+        (item, similarity(item) + beam_weight * log_probs[sid_of[item]], BEAM)
+        for item in proposed
+        if item not in seen
+    ]
+    spare = [
+        (item, similarity(item), BACK_FILL)
+        for item in sid_of
+        if item not in seen and item not in proposed
+    ]
+    ranked.sort(key=lambda entry: -entry[1])
+    spare.sort(key=lambda entry: -entry[1])
+    taken: list[tuple[int, float, int]] = []
+    used: dict[int, int] = {}
+    for entry in ranked + spare:
+        group = int(catalogue.groups[catalogue.rows[entry[0]]])
+        used[group] = used.get(group, 0) + 1
+        if params.max_per_group == 0 or group == 0 or used[group] <= params.max_per_group:
+            taken.append(entry)
+    return taken[:10]
+
+
+@pytest.mark.parametrize(
+    ("changes", "beam_weight", "sizes"),
+    [
+        ({}, 0.0, (4, 5)),  # several items per semantic ID, back-fill where beams give few
+        ({"num_sids": 40, "beam_width": 8}, 0.0, (4, 5)),  # all legal IDs
+        ({"num_sids": 2}, 0.3, (4, 5)),  # nearly everything is filled up
+        ({}, 0.3, (4, 5)),  # blended
+        ({"logq_weight": 0.2}, 0.1, (4, 5)),  # popularity corrected, in beams and in search
+        ({"filter_history": []}, 0.0, (4, 5)),  # seen items may come again
+        ({"filter_history": [1]}, 0.0, (4, 5)),  # clicked ones may not
+        ({"max_per_group": 2}, 0.2, (4, 5)),  # at most two of a group, back-fill included
+        ({"max_per_group": 1, "num_sids": 3}, 0.0, (4, 5)),
+        ({"num_sids": 9}, 0.1, (3, 3, 4)),  # three levels
+    ],
+)
+def test_equals_the_loop(changes, beam_weight, sizes):
+    interactions = random_interactions(9, 60)
+    recommender = fake_recommender(interactions, cascade_params(**changes), sizes=sizes)
+    made = recommend(recommender, "test", USERS, beam_weight=beam_weight)
+    for user in USERS:
+        expected = slow_recommend(recommender, user, beam_weight)
+        n = len(expected)
+        assert made.item_ids[user, :n].tolist() == [item for item, _, _ in expected]
+        np.testing.assert_allclose(made.scores[user, :n], [s for _, s, _ in expected], rtol=1e-4)
+        assert made.path[user, :n].tolist() == [path for _, _, path in expected]
+        assert (made.item_ids[user, n:] == 0).all()
+        sids = recommender.catalogue.sids[recommender.catalogue.rows[made.item_ids[user, :n]]]
+        assert made.sids[user, :n].tolist() == sids.tolist()
+
+
+def test_both_paths_occur_in_the_cases_above():
+    recommender = fake_recommender(random_interactions(9, 60), cascade_params(num_sids=2))
+    made = recommend(recommender, "test", USERS, beam_weight=0.0)
+    assert set(made.path.ravel().tolist()) == {BEAM, BACK_FILL}
+
+
+def test_an_item_without_a_semantic_id_is_found_by_search_only():
+    interactions = random_interactions(9, 12)
+    recommender = fake_recommender(interactions, cascade_params(num_sids=30), without_sid=4)
+    made = recommend(recommender, "test", USERS, beam_weight=0.0)
+    without = (made.sids == 0).all(axis=2) & (made.item_ids > 0)
+    assert without.any()
+    assert (made.path[without] == BACK_FILL).all()
+
+
+def test_fewer_than_ten_items_leave_gaps_and_never_the_last_item():
+    interactions = random_interactions(5, 8)
+    recommender = fake_recommender(
+        interactions, cascade_params(filter_history=[], filter_cold=False)
+    )
+    made = recommend(recommender, "test", np.arange(5), beam_weight=0.0)
+    assert (np.sort(made.item_ids)[:, 2:] == np.arange(1, 9)).all()
+    assert (made.item_ids[:, 8:] == 0).all()
+    assert (made.scores[:, 8:] == -np.inf).all()
+
+
+def test_batches_do_not_change_the_lists():
+    interactions = random_interactions(9, 60)
+    one = fake_recommender(interactions, cascade_params(batch_size=1))
+    many = fake_recommender(interactions, cascade_params(batch_size=9))
+    a = recommend(one, "test", USERS, beam_weight=0.1)
+    b = recommend(many, "test", USERS, beam_weight=0.1)
+    assert np.array_equal(a.item_ids, b.item_ids)
+    torch.testing.assert_close(a.scores, b.scores)

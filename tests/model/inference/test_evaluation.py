@@ -1,0 +1,198 @@
+"""The evaluation on a world where every list can be recomputed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from model import metrics
+from model.errors import InputError
+from model.inference.cascade import recommend
+from model.inference.evaluation import sample_users, summarise
+from model.inference.loss_funnel import Fate
+from model.inference.paths import PATHS, rank_paths
+from model.inference.recommender import Recommender
+from model.inference.report import EvaluationReport
+from model.inference.tuning import GRID, Tuning, tune_beam_weight
+from model.params import EvaluationReportParams
+from tests.model.inference.fakes import (
+    cascade_params,
+    fake_recommender,
+    random_interactions,
+    training_counts,
+)
+
+USERS = np.arange(40)
+SECTION = EvaluationReportParams(
+    cutoffs=[1, 5, 10, 50], bootstrap_samples=200, max_users=100, action_weights=(0.0, 1.0, 2.5)
+)
+WEIGHTS = np.array([0.0, 1.0, 2.5])
+
+
+@pytest.fixture(scope="module")
+def recommender() -> Recommender:
+    interactions = random_interactions(40, 80)
+    # some targets are no candidates, some allowed items have no semantic ID
+    interactions.candidate_item_ids[:] = np.arange(1, 81)
+    trimmed = interactions.candidate_item_ids[:-6]
+    object.__setattr__(interactions, "candidate_item_ids", trimmed)
+    return fake_recommender(interactions, cascade_params(max_per_group=3), without_sid=5)
+
+
+def report_of(recommender: Recommender) -> EvaluationReport:
+    lists = rank_paths(recommender, USERS, 0.1, SECTION.cutoffs)
+    actions = recommender.interactions.action_types[recommender.interactions.test_event[USERS]]
+    counts = training_counts(recommender.interactions)
+    tuning = Tuning(0.1, 0, [])
+    return summarise(recommender, counts, lists, WEIGHTS[actions], tuning, SECTION, seed=3)
+
+
+def test_cascade_ranks_are_those_of_its_recommendations(recommender):
+    lists = rank_paths(recommender, USERS, 0.1, [10])
+    made = recommend(recommender, "test", USERS, beam_weight=0.1)
+    expected = metrics.ranks_in_lists(made.item_ids, lists.targets)
+    assert lists.ranks["cascade"].tolist() == expected.tolist()
+    assert expected.max() > 0
+
+
+def test_every_path_is_a_list_of_distinct_unseen_allowed_items(recommender):
+    lists = rank_paths(recommender, USERS, 0.1, [10])
+    interactions = recommender.interactions
+    for path in PATHS:
+        for user in USERS:
+            rows = lists.top_rows[path][user]
+            rows = rows[rows >= 0]
+            assert len(set(rows)) == len(rows) > 0
+            begin, end = interactions.offsets[user], interactions.test_event[user]
+            shown = recommender.catalogue.item_ids[rows]
+            assert not np.isin(shown, interactions.item_ids[begin:end]).any()
+
+
+def test_embedding_ranks_are_places_in_a_full_sort(recommender):
+    lists = rank_paths(recommender, USERS, 0.0, [50])
+    interactions, catalogue = recommender.interactions, recommender.catalogue
+    for user in USERS:
+        scores = (catalogue.vectors @ recommender.network.user_vectors[user]).numpy()
+        begin, end = interactions.offsets[user], interactions.test_event[user]
+        history = catalogue.rows[interactions.item_ids[begin:end]]
+        scores[history[history >= 0]] = -np.inf
+        row = catalogue.rows[lists.targets[user]]
+        rank = 0
+        if row >= 0 and np.isfinite(scores[row]):
+            rank = 1 + int((scores > scores[row]).sum())
+        assert lists.ranks["embedding"][user] == (rank if rank <= 50 else 0)
+
+
+def test_fates_agree_with_lists_filters_and_candidates(recommender):
+    lists = rank_paths(recommender, USERS, 0.1, [10])
+    interactions = recommender.interactions
+    counts = training_counts(interactions)
+    hit = lists.ranks["cascade"] > 0
+    assert np.isin(lists.fate, [Fate.HIT, Fate.HIT_BY_BACK_FILL]).tolist() == hit.tolist()
+    for user, target, fate in zip(USERS, lists.targets, lists.fate, strict=True):
+        begin, end = interactions.offsets[user], interactions.test_event[user]
+        seen = target in interactions.item_ids[begin:end]
+        if target > 74:
+            assert fate == Fate.NOT_A_CANDIDATE
+        elif counts[target] == 0:
+            assert fate == Fate.COLD_FILTERED
+        elif seen:
+            assert fate == Fate.SEEN_FILTERED
+        elif target <= 5:
+            assert fate in (Fate.NO_SEMANTIC_ID, Fate.HIT_BY_BACK_FILL, Fate.CAPPED)
+        else:
+            assert fate >= Fate.HIT
+    # the little world knows most ways to lose
+    assert len(set(lists.fate.tolist())) >= 5
+
+
+def test_report_holds_every_metric_and_its_interval(recommender):
+    report = report_of(recommender)
+    assert report.metrics["users"] == 40
+    assert report.metrics["candidates"] == 74
+    assert report.metrics["seen_masked"] is True
+    for path in PATHS:
+        values = report.metrics[path]
+        for k in SECTION.cutoffs:
+            for name in (f"hr@{k}", f"ndcg@{k}", f"mrr@{k}"):
+                low, high = values["ci95"][name]
+                assert low <= values[name] <= high
+        expected = 0.31 * values["hr@10"] + 0.69 * values["ndcg@10"]
+        assert values["score"] == pytest.approx(expected)
+        assert 0 < values["catalogue_coverage"] <= 1
+        assert values["novelty"] > 0
+    shares = [entry["share"] for entry in report.metrics["cascade_losses"].values()]
+    assert sum(shares) == pytest.approx(1.0)
+    difference = report.metrics["cascade_minus_embedding"]["ndcg@10"]
+    assert difference == pytest.approx(
+        report.metrics["cascade"]["ndcg@10"] - report.metrics["embedding"]["ndcg@10"]
+    )
+
+
+def test_groups_of_a_breakdown_average_to_the_whole(recommender):
+    report = report_of(recommender)
+    interactions = recommender.interactions
+    weights = WEIGHTS[interactions.action_types[interactions.test_event[USERS]]]
+    for division in ("history_length", "target_popularity", "target_warmth", "month"):
+        rows = [r for r in report.breakdowns if r["division"] == division]
+        assert sum(r["users"] for r in rows if r["path"] == "cascade") == len(USERS)
+    by_action = {
+        row["group"]: row
+        for row in report.breakdowns
+        if row["division"] == "action" and row["path"] == "cascade"
+    }
+    assert by_action["exposure"]["hr@10"] is None  # exposures weigh nothing
+    clicks, conversions = (weights == 1.0).sum(), (weights == 2.5).sum()
+    mean = (
+        clicks * by_action["click"]["hr@10"] + 2.5 * conversions * by_action["conversion"]["hr@10"]
+    )
+    assert mean / weights.sum() == pytest.approx(report.metrics["cascade"]["hr@10"])
+
+
+def test_saved_report_is_the_same_bytes_again_and_loads(recommender, tmp_path):
+    report = report_of(recommender)
+    report.save(tmp_path / "a")
+    report_of(recommender).save(tmp_path / "b")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert {"metrics.json", "metrics.csv", "breakdowns.csv", "paths.png", "losses.png"} <= set(
+        names
+    )
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    loaded = EvaluationReport.load(tmp_path / "a")
+    assert loaded.metrics == json.loads((tmp_path / "a" / "metrics.json").read_text())
+    assert loaded.beam_weight == 0.1
+    assert list(loaded.table()["path"]) == list(PATHS)
+
+
+def test_a_sample_of_users_is_seeded_and_ascending():
+    events = np.where(np.arange(100) % 3 == 0, 5, -1)
+    assert sample_users(events, 50, seed=1).tolist() == list(range(0, 100, 3))
+    sample = sample_users(events, 10, seed=1)
+    assert len(sample) == 10
+    assert (np.diff(sample) > 0).all() and (sample % 3 == 0).all()
+    assert sample.tolist() == sample_users(events, 10, seed=1).tolist()
+
+
+def test_tuning_takes_the_best_weight_of_the_grid():
+    interactions = random_interactions(40, 80)
+    recommender = fake_recommender(interactions, cascade_params(num_sids=30, beam_width=4))
+    tuning = tune_beam_weight(recommender, USERS, (1.0, 1.0, 1.0))
+    assert [row["beam_weight"] for row in tuning.table] == list(GRID)
+    assert tuning.users == 40
+    best = max(row["ndcg@10"] for row in tuning.table)
+    chosen = next(row for row in tuning.table if row["beam_weight"] == tuning.beam_weight)
+    assert chosen["ndcg@10"] == best
+    # the table is what recommending with that weight gives, as long as nothing is filled up
+    made = recommend(recommender, "validation", USERS, beam_weight=0.12)
+    targets = interactions.item_ids[interactions.validation_event[USERS]]
+    expected = metrics.ndcg(metrics.ranks_in_lists(made.item_ids, targets), 10)
+    row = next(row for row in tuning.table if row["beam_weight"] == 0.12)
+    assert (made.path == 0).all()
+    assert row["ndcg@10"] == pytest.approx(expected)
+
+
+def test_tuning_without_validation_users_says_what_to_change():
+    recommender = fake_recommender(random_interactions(4, 20), cascade_params())
+    with pytest.raises(InputError, match="validation_fraction"):
+        tune_beam_weight(recommender, np.zeros(0, np.int64), (1.0, 1.0, 1.0))

@@ -1,0 +1,187 @@
+"""The recommendations file: its form, its checks, its shards."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model.dataset.interactions import Interactions
+from model.errors import InputError
+from model.inference import shards as shards_module
+from model.inference.cascade import Recommendations, recommend
+from model.inference.shards import fingerprint, open_shards
+from model.inference.submission import Submission, describe
+from model.inference.validation import validate_recommendations
+from tests.model.inference.fakes import (
+    cascade_params,
+    fake_recommender,
+    random_interactions,
+    training_counts,
+)
+
+ALL_ACTIONS = [0, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def interactions() -> Interactions:
+    return random_interactions(10, 60)
+
+
+@pytest.fixture(scope="module")
+def made(interactions) -> Recommendations:
+    recommender = fake_recommender(interactions, cascade_params())
+    return recommend(recommender, "submission", np.arange(10), beam_weight=0.1)
+
+
+@pytest.fixture(scope="module")
+def submission(interactions, made) -> Submission:
+    return describe(made, interactions, training_counts(interactions), beam_weight=0.1)
+
+
+def changed(made: Recommendations, user: int, place: int, item: int) -> Recommendations:
+    items = made.item_ids.copy()
+    items[user, place] = item
+    return replace(made, item_ids=items)
+
+
+def validate(made: Recommendations, interactions: Interactions) -> None:
+    allowed = np.flatnonzero(training_counts(interactions) > 0)
+    validate_recommendations(made, interactions, allowed, filter_history=ALL_ACTIONS)
+
+
+def test_result_has_the_competitions_form(submission, made, tmp_path):
+    submission.save(tmp_path / "s")
+    result = json.loads((tmp_path / "s" / "result.json").read_text())
+    assert list(result) == ["user", "top10s"]
+    assert result["user"] == [f"user_{u:03d}" for u in range(10)]  # the order of the input
+    # raw item ids are decimal here: item i is written as the number 499 + i
+    assert result["top10s"] == (made.item_ids + 499).tolist()
+
+
+def test_ids_that_are_not_all_decimal_stay_strings(submission, tmp_path):
+    raw = submission.raw_item_ids.to_pylist()
+    mixed = replace(submission, raw_item_ids=pa.array(["007", *raw[1:]], pa.large_string()))
+    mixed.save(tmp_path / "s")
+    result = json.loads((tmp_path / "s" / "result.json").read_text())
+    assert result["top10s"][0][:2] == ["007", raw[1]]
+
+
+@pytest.mark.parametrize("users_at_once", [3, 50_000])
+def test_table_has_scores_ranks_paths_and_sids(
+    submission, made, tmp_path, monkeypatch, users_at_once
+):
+    monkeypatch.setattr("model.inference.submission.USERS_AT_ONCE", users_at_once)
+    submission.save(tmp_path / "s")
+    table = pq.read_table(tmp_path / "s" / "recommendations.parquet").to_pydict()
+    assert table["rank"][:11] == [*range(1, 11), 1]
+    assert table["user_id"][9:11] == ["user_000", "user_001"]
+    assert table["item_id"] == made.item_ids.ravel().tolist()
+    assert table["path"] == [("beam", "back-fill")[p] for p in made.path.ravel()]
+    assert table["sid"] == made.sids.reshape(-1, 2).tolist()
+    np.testing.assert_array_equal(table["score"], made.scores.ravel())
+
+
+def test_loads_what_was_saved(submission, made, tmp_path):
+    submission.save(tmp_path / "s")
+    loaded = Submission.load(tmp_path / "s")
+    for name in ("user_indices", "item_ids", "scores", "path", "sids"):
+        np.testing.assert_array_equal(
+            getattr(loaded.recommendations, name), getattr(made, name), err_msg=name
+        )
+    assert loaded.user_ids.to_pylist() == submission.user_ids.to_pylist()
+    assert loaded.raw_item_ids.to_pylist() == submission.raw_item_ids.to_pylist()
+    assert loaded.summary == submission.summary
+    loaded.save(tmp_path / "again")
+    for name in ("result.json", "recommendations.parquet"):
+        assert (tmp_path / "s" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_good_recommendations_pass(made, interactions):
+    validate(made, interactions)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        (lambda made, world: changed(made, 4, 9, 0), "only 9 of 10"),
+        (lambda made, world: changed(made, 4, 9, made.item_ids[4, 0]), "twice"),
+        (lambda made, world: changed(made, 4, 9, cold_item(world)), "no allowed candidate"),
+        (lambda made, world: changed(made, 4, 9, seen_item(world, 4)), "history"),
+        (lambda made, world: replace(made, scores=made.scores * np.nan), "not finite"),
+        (lambda made, world: replace(made, user_indices=made.user_indices[::-1]), "order"),
+    ],
+)
+def test_a_broken_one_is_refused_with_the_user_and_the_reason(break_it, reason, made, interactions):
+    with pytest.raises(InputError, match=reason) as refused:
+        validate(break_it(made, interactions), interactions)
+    if reason not in ("order", "not finite"):
+        assert "user_004" in str(refused.value)
+
+
+def cold_item(interactions: Interactions) -> int:
+    return int(np.flatnonzero(training_counts(interactions)[1:] == 0)[0]) + 1
+
+
+def seen_item(interactions: Interactions, user: int) -> int:
+    allowed = training_counts(interactions) > 0
+    history = interactions.item_ids[interactions.offsets[user] : interactions.offsets[user + 1]]
+    return next(int(item) for item in history if allowed[item])
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(shards_module, "USERS_PER_SHARD", 3)
+
+
+def run(interactions, folder, world_size: int) -> Recommendations:
+    shards = open_shards(folder, "task", interactions.num_users)
+    for rank in range(world_size):
+        recommender = fake_recommender(interactions, cascade_params(batch_size=2))
+        shards.fill(recommender, beam_weight=0.1, rank=rank, world_size=world_size)
+    return shards.collect()
+
+
+def test_one_rank_and_three_give_the_same_bytes(interactions, tmp_path, small_shards):
+    one, three = run(interactions, tmp_path / "1", 1), run(interactions, tmp_path / "3", 3)
+    assert one.item_ids.shape == (10, 10)
+    for name in ("user_indices", "item_ids", "scores", "path", "sids"):
+        assert getattr(one, name).tobytes() == getattr(three, name).tobytes(), name
+
+
+def test_a_restart_does_only_what_is_missing(interactions, tmp_path, small_shards, monkeypatch):
+    whole = run(interactions, tmp_path / "whole", 1)
+    shards = open_shards(tmp_path / "killed", "task", interactions.num_users)
+    recommender = fake_recommender(interactions, cascade_params(batch_size=2))
+    asked: list[list[int]] = []
+
+    def killed(recommender, part, users, *, beam_weight):
+        asked.append(users.tolist())
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return recommend(recommender, part, users, beam_weight=beam_weight)
+
+    monkeypatch.setattr(shards_module, "recommend", killed)
+    with pytest.raises(KeyboardInterrupt):
+        shards.fill(recommender, beam_weight=0.1, rank=0, world_size=1)
+    shards = open_shards(tmp_path / "killed", "task", interactions.num_users)
+    assert shards.missing() == [1, 2, 3]
+    shards.fill(recommender, beam_weight=0.1, rank=0, world_size=1)
+    assert asked == [[0, 1, 2], [3, 4, 5], [3, 4, 5], [6, 7, 8], [9]]
+    np.testing.assert_array_equal(shards.collect().item_ids, whole.item_ids)
+
+
+def test_shards_of_another_task_are_not_taken(interactions, tmp_path, small_shards):
+    run(interactions, tmp_path, 1)
+    other = open_shards(tmp_path, "other task", interactions.num_users)
+    assert other.missing() == [0, 1, 2, 3]
+    assert not (tmp_path / "task").exists()
+
+
+def test_fingerprint_changes_with_every_part():
+    parts = ["a", b"b", np.arange(3)]
+    assert fingerprint(parts) == fingerprint(list(parts))
+    assert fingerprint(parts) != fingerprint(["a", b"b", np.array([0, 1, 3])])
+    assert fingerprint(["ab"]) != fingerprint(["a", "b"])
