@@ -1,0 +1,176 @@
+"""Approximate search through faiss: an index that is an artefact, with its recall measured.
+
+``ivf`` probes as many lists as it takes to find 95 % of the true ten (on real users), ``hnsw``
+walks a graph. Both are built from a seed by one thread where threads would decide the result.
+faiss answers -1 where it finds too few: such a user is searched exactly, so that a -1 never
+becomes an item.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import faiss
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.artifact import atomic_folder, read_json, write_json
+from model.errors import InputError
+from model.inference.filters import Seen
+from model.inference.search import ExactSearch
+
+Kind = Literal["ivf", "hnsw"]
+
+TARGET_RECALL = 0.95  # of the true ten
+HNSW_NEIGHBORS, HNSW_BUILD, HNSW_SEARCH = 32, 200, 128
+POINTS_PER_LIST = 39  # faiss warns below it
+
+
+@dataclass(frozen=True)
+class SearchIndex:
+    """A faiss index over catalogue rows.
+
+    Attributes:
+        index: inner product over vectors with the bias as one more dimension.
+        item_ids: (C,) int32, the item of each row.
+        facts: ``kind``, ``recall@10`` against exact search, ``queries`` that measured it, and what
+            was chosen (``lists``, ``probes`` or ``ef_search``).
+    """
+
+    index: Any
+    item_ids: np.ndarray
+    facts: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write the index, its items and what is known of it."""
+        needed = self.index.ntotal * (self.index.d * 4 + 300)
+        with atomic_folder(folder, needed_bytes=needed) as out:
+            faiss.write_index(self.index, str(out / "index.faiss"))
+            np.save(out / "item_ids.npy", self.item_ids)
+            write_json(out / "search_index.json", self.facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: the index file is damaged.
+        """
+        file = Path(folder) / "index.faiss"
+        facts = read_json(Path(folder) / "search_index.json")
+        try:
+            index = faiss.read_index(str(file))
+        except RuntimeError as error:
+            raise InputError(f"{file}: not a readable faiss index; build it again") from error
+        _set_search_width(index, facts)
+        return cls(index, np.load(Path(folder) / "item_ids.npy"), facts)
+
+
+@dataclass(frozen=True)
+class IndexSearch:
+    """Search through an index, exact where that finds too little; see ``VectorSearch``.
+
+    Attributes:
+        index: over the rows of ``exact``.
+        exact: the vectors themselves.
+    """
+
+    index: SearchIndex
+    exact: ExactSearch
+
+    def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
+        """Ask for as many more as the users have seen, and leave those out."""
+        device = queries.device
+        counts = torch.bincount(seen.owners, minlength=len(queries))
+        extra = int(counts.max()) if len(counts) else 0
+        depth = min(k + extra, len(self.exact.vectors))
+        found, places = self.index.index.search(_with_one(queries), depth)
+        rows = torch.from_numpy(places).to(device)
+        keep = (rows >= 0) & ~seen.contains(rows)
+        order = (~keep).to(torch.int8).argsort(dim=1, stable=True)[:, :k]
+        kept = keep.gather(1, order)
+        rows = torch.where(kept, rows.gather(1, order), -1)
+        scores = torch.from_numpy(found).to(device).gather(1, order)
+        scores = torch.where(kept, scores, -torch.inf)
+        missing = (0, k - rows.shape[1])
+        rows = torch.nn.functional.pad(rows, missing, value=-1)
+        scores = torch.nn.functional.pad(scores, missing, value=-torch.inf)
+        short = (rows[:, -1] < 0).nonzero().flatten()
+        if len(short):
+            scores[short], rows[short] = self.exact.search(queries[short], k, seen.of_users(short))
+        return scores, rows
+
+
+def build_index(
+    exact: ExactSearch, item_ids: np.ndarray, kind: Kind, queries: Tensor, *, seed: int
+) -> SearchIndex:
+    """Build an index and measure it.
+
+    Args:
+        exact: the vectors and the bias.
+        item_ids: (C,) the item of each row.
+        kind: of the index.
+        queries: (Q, D) user vectors, to choose the number of probes and to measure recall.
+        seed: of the inverted lists' k-means.
+    """
+    bias = exact.bias.cpu().numpy()[:, None]
+    points = np.ascontiguousarray(np.hstack([exact.vectors.cpu().numpy(), bias]))
+    build = _build_ivf if kind == "ivf" else _build_hnsw
+    index, facts = build(points, seed)
+    nothing = torch.zeros(0, dtype=torch.long, device=queries.device)
+    _, truth = exact.search(queries, 10, Seen(nothing, nothing, len(points)))
+    recall = _recall(index, queries, truth)
+    while kind == "ivf" and recall < TARGET_RECALL and facts["probes"] < facts["lists"]:
+        facts["probes"] = min(2 * facts["probes"], facts["lists"])
+        _set_search_width(index, facts)
+        recall = _recall(index, queries, truth)
+    facts |= {"kind": kind, "recall@10": recall, "queries": len(queries), "items": len(points)}
+    return SearchIndex(index, item_ids, facts)
+
+
+def _build_ivf(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
+    num_points, width = points.shape
+    lists = max(1, min(int(4 * num_points**0.5), num_points // POINTS_PER_LIST))
+    quantizer = faiss.IndexFlatIP(width)
+    index = faiss.IndexIVFFlat(quantizer, width, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = seed
+    index.train(points)
+    index.add(points)
+    index.nprobe = 1
+    return index, {"lists": lists, "probes": 1}
+
+
+def _build_hnsw(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
+    index = faiss.IndexHNSWFlat(points.shape[1], HNSW_NEIGHBORS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = HNSW_BUILD
+    index.hnsw.rng = faiss.RandomGenerator(seed)
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # several link the graph in the order in which they arrive
+    try:
+        index.add(points)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    index.hnsw.efSearch = HNSW_SEARCH
+    return index, {"neighbors": HNSW_NEIGHBORS, "ef_search": HNSW_SEARCH}
+
+
+def _set_search_width(index: Any, facts: dict[str, Any]) -> None:
+    """What faiss forgets when an index is written."""
+    if "probes" in facts:
+        index.nprobe = facts["probes"]
+    else:
+        index.hnsw.efSearch = facts["ef_search"]
+
+
+def _recall(index: Any, queries: Tensor, truth: Tensor) -> float:
+    """Share of the true neighbours that the index finds among as many."""
+    _, found = index.search(_with_one(queries), truth.shape[1])
+    hits = (truth.cpu().numpy()[:, :, None] == found[:, None, :]).any(axis=2)
+    return float(hits[truth.cpu().numpy() >= 0].mean())
+
+
+def _with_one(queries: Tensor) -> np.ndarray:
+    """Queries with a 1 that meets the bias."""
+    ones = torch.ones(len(queries), 1, device=queries.device)
+    return np.ascontiguousarray(torch.cat([queries, ones], dim=1).cpu().numpy())

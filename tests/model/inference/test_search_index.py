@@ -1,0 +1,97 @@
+"""faiss indexes against exact search."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from model.errors import InputError
+from model.inference.filters import Seen
+from model.inference.search import ExactSearch
+from model.inference.search_index import IndexSearch, SearchIndex, build_index
+
+NUM_ITEMS, DIM = 3000, 16
+
+
+@pytest.fixture(scope="module")
+def exact() -> ExactSearch:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(40, DIM, generator=generator)
+    noise = torch.randn(NUM_ITEMS, DIM, generator=generator)
+    vectors = F.normalize(centres[torch.arange(NUM_ITEMS) % 40] + 0.5 * noise, dim=-1)
+    return ExactSearch(vectors, 0.05 * torch.randn(NUM_ITEMS, generator=generator))
+
+
+@pytest.fixture(scope="module")
+def queries(exact) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    noise = 0.3 * torch.randn(100, DIM, generator=generator)
+    return F.normalize(exact.vectors[:100] + noise, dim=-1)
+
+
+def seen_some() -> Seen:
+    return Seen(torch.tensor([0, 0, 2, 2, 2]), torch.tensor([0, 40, 2, 42, 82]), NUM_ITEMS)
+
+
+@pytest.fixture(scope="module", params=["ivf", "hnsw"])
+def index(request, exact, queries) -> SearchIndex:
+    return build_index(exact, np.arange(1, NUM_ITEMS + 1), request.param, queries, seed=1)
+
+
+def test_measured_recall_is_the_share_of_the_true_ten(index, exact, queries):
+    assert index.facts["recall@10"] >= 0.9
+    scores = queries @ exact.vectors.T + exact.bias
+    truth = scores.topk(10).indices
+    nothing = torch.zeros(0, dtype=torch.long)
+    _, found = IndexSearch(index, exact).search(queries, 10, Seen(nothing, nothing, NUM_ITEMS))
+    recall = np.mean([np.isin(t, f).mean() for t, f in zip(truth, found, strict=True)])
+    assert recall == pytest.approx(index.facts["recall@10"], abs=0.002)
+
+
+def test_scores_are_exact_and_seen_items_left_out(index, exact, queries):
+    seen = seen_some()
+    scores, rows = IndexSearch(index, exact).search(queries[:5], 10, seen)
+    expected = (queries[:5] @ exact.vectors.T + exact.bias).gather(1, rows)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+    assert not seen.contains(rows).any()
+
+
+def test_a_user_for_whom_the_index_finds_too_few_is_searched_exactly(exact, queries):
+    index = build_index(exact, np.arange(1, NUM_ITEMS + 1), "ivf", queries, seed=1)
+    index.index.nprobe = 1  # one list of dozens of items: never 200
+    seen = seen_some()
+    scores, rows = IndexSearch(index, exact).search(queries[:3], 200, seen)
+    expected, _ = exact.search(queries[:3], 200, seen)
+    torch.testing.assert_close(scores, expected)
+    assert (rows >= 0).all()
+
+
+def test_more_asked_than_exist_are_missing():
+    few = ExactSearch(F.normalize(torch.randn(6, 4), dim=-1), torch.zeros(6))
+    index = build_index(few, np.arange(6), "hnsw", torch.randn(3, 4), seed=0)
+    seen = Seen(torch.tensor([1]), torch.tensor([5]), 6)
+    scores, rows = IndexSearch(index, few).search(torch.randn(2, 4), 8, seen)
+    assert sorted(rows[0].tolist()) == [-1, -1, 0, 1, 2, 3, 4, 5]
+    assert sorted(rows[1].tolist()) == [-1, -1, -1, 0, 1, 2, 3, 4]
+    assert ((rows == -1) == (scores == -torch.inf)).all()
+
+
+def test_saves_and_loads_and_is_the_same_bytes_again(index, exact, queries, tmp_path):
+    index.save(tmp_path / "a")
+    again = build_index(exact, index.item_ids, index.facts["kind"], queries, seed=1)
+    again.save(tmp_path / "b")
+    for name in ("index.faiss", "item_ids.npy", "search_index.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    loaded = SearchIndex.load(tmp_path / "a")
+    assert loaded.facts == index.facts
+    one = IndexSearch(index, exact).search(queries, 10, seen_some())
+    two = IndexSearch(loaded, exact).search(queries, 10, seen_some())
+    assert one[1].equal(two[1])
+
+
+def test_a_damaged_index_is_refused(index, tmp_path):
+    index.save(tmp_path / "a")
+    file = tmp_path / "a" / "index.faiss"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"index\.faiss"):
+        SearchIndex.load(tmp_path / "a")
