@@ -325,7 +325,7 @@ def _refusal(recipient: Recipient, results: Sequence[dg.AssetCheckResult]) -> st
 def _load(workspace: Workspace, name: str, annotation: Any) -> Any:
     """Open an upstream artefact; all partitions, by name, where the annotation is a dict."""
     if not workspace.stages[name].partitioned:
-        return annotation.load(workspace.folder(name))
+        return annotation.load(workspace.input_folder(name))
     kind = get_args(annotation)[1]
     keys = workspace.params.modality_embeddings.modalities
-    return {key: kind.load(workspace.folder(name, key)) for key in keys}
+    return {key: kind.load(workspace.input_folder(name, key)) for key in keys}

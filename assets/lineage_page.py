@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assets.lineage_text import SHORT, upstream_first
+from assets.lineage_text import SHORT, parents_of, upstream_first, without_children
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 178, 40, 46, 14
 _MAX_PICTURE_BYTES = 2_000_000
@@ -112,14 +112,12 @@ def _table(header: list[str], rows: list[list[Any]]) -> str:
 def graph_svg(manifest: Mapping[str, Any]) -> str:
     """An SVG with a column per depth and an arrow per parent."""
     artifacts = dict(manifest["artifacts"])
-    used = {parent for entry in artifacts.values() for parent in entry["parents"]}
-    tips = {name: "" for name in artifacts if name not in used}
+    tips = {name: artifacts[name]["hash"] for name in without_children(artifacts)}
     artifacts["submission"] = {"hash": manifest["id"], "parents": tips}
     places = _places(artifacts)
     shapes = []
-    for name, entry in artifacts.items():
-        known = [parent for parent in entry["parents"] if parent in places]
-        shapes += [_arrow(places[parent], places[name]) for parent in known]
+    for name in artifacts:
+        shapes += [_arrow(places[parent], places[name]) for parent in parents_of(artifacts, name)]
     for name, (x, y) in places.items():
         shapes.append(
             f"<rect x='{x}' y='{y}' width='{_WIDTH}' height='{_HEIGHT}' rx='6' fill='#eef4ff' "
@@ -138,7 +136,7 @@ def graph_svg(manifest: Mapping[str, Any]) -> str:
 def _places(artifacts: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     depths: dict[str, int] = {}
     for name in upstream_first(artifacts):
-        parents = [parent for parent in artifacts[name]["parents"] if parent in depths]
+        parents = parents_of(artifacts, name)
         depths[name] = 1 + max((depths[parent] for parent in parents), default=-1)
     filled: dict[int, int] = {}
     places = {}

@@ -39,11 +39,23 @@ def as_mermaid(manifest: Mapping[str, Any]) -> str:
     for name, entry in artifacts.items():
         lines.append(f'  {_node(name)}["{name}<br/>{entry["hash"][:SHORT]}"]')
     lines.append(f'  submission["submission<br/>{manifest["id"]}"]')
-    for name, entry in artifacts.items():
-        lines += [f"  {_node(parent)} --> {_node(name)}" for parent in entry["parents"]]
-    last = _without_children(artifacts)
+    for name in artifacts:
+        lines += [f"  {_node(parent)} --> {_node(name)}" for parent in parents_of(artifacts, name)]
+    last = without_children(artifacts)
     lines += [f"  {_node(name)} --> submission" for name in last]
     return "\n".join(lines)
+
+
+def parents_of(artifacts: Mapping[str, Any], name: str) -> list[str]:
+    """The keys of an artefact's parents, of which there may be two versions (``path#hash``)."""
+    keys = []
+    for parent, digest in artifacts[name]["parents"].items():
+        other = f"{parent}#{digest[:SHORT]}"
+        if other in artifacts:
+            keys.append(other)
+        elif parent in artifacts:
+            keys.append(parent)
+    return keys
 
 
 def upstream_first(artifacts: Mapping[str, Any]) -> list[str]:
@@ -51,9 +63,8 @@ def upstream_first(artifacts: Mapping[str, Any]) -> list[str]:
     ordered: list[str] = []
 
     def add(name: str) -> None:
-        for parent in artifacts[name]["parents"]:
-            if parent in artifacts:
-                add(parent)
+        for parent in parents_of(artifacts, name):
+            add(parent)
         if name not in ordered:
             ordered.append(name)
 
@@ -62,10 +73,11 @@ def upstream_first(artifacts: Mapping[str, Any]) -> list[str]:
     return ordered
 
 
-def _without_children(artifacts: Mapping[str, Any]) -> list[str]:
-    used = {parent for entry in artifacts.values() for parent in entry["parents"]}
+def without_children(artifacts: Mapping[str, Any]) -> list[str]:
+    """Names of the artefacts from which no other among them was made."""
+    used = {parent for name in artifacts for parent in parents_of(artifacts, name)}
     return [name for name in artifacts if name not in used]
 
 
 def _node(name: str) -> str:
-    return name.replace("/", "_")
+    return name.replace("/", "_").replace("#", "_")

@@ -7,6 +7,7 @@ time, run, git revision, packages, device. It carries a hash of its own against 
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,17 +16,19 @@ from typing import Any
 from assets.hashing import hash_bytes
 from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, folder_hash
 from assets.lineage_page import as_page
-from assets.workspace import Workspace
+from assets.lineage_text import SHORT
+from assets.workspace import CHAMPION, SOURCE, Workspace
 from model.artifact import read_json, write_json
 from model.errors import InputError
 
 _PACKAGES = ("torch", "faiss-cpu", "faiss-gpu", "numpy", "scipy", "scikit-learn", "pandas", "numba")
 _PACKAGES_OF_STACK = ("pyarrow", "duckdb", "safetensors", "pydantic", "dagster", "dvc")
 ID_LENGTH = 12
+ANCESTORS_FILE = "ancestors.json"  # of a judged model: what it was made from, as it was then
 
 
-def submission_id(lineage: Lineage) -> str:
-    """The name of a submission: a function of its content and of all that it was made from."""
+def version_name(lineage: Lineage) -> str:
+    """The name of a kept version: a function of its content and of all that it was made from."""
     return lineage.hash[:ID_LENGTH]
 
 
@@ -43,11 +46,11 @@ def write_manifest(
     """
     lineage = Lineage.read(folder)
     manifest = {
-        "id": submission_id(lineage),
+        "id": version_name(lineage),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "content": lineage.content,
         "lineage": lineage.hash,
-        "artifacts": ancestors(workspace, lineage),
+        "artifacts": ancestors(workspace, lineage.recipe.parents),
         "raw_files": read_json(workspace.folder("raw_data") / "raw_data.json"),
         "params": workspace.values,
         "seed": workspace.params.seed,
@@ -81,26 +84,39 @@ def manifest_hash(manifest: dict[str, Any]) -> str:
     return hash_bytes(json.dumps(rest, sort_keys=True).encode())
 
 
-def ancestors(workspace: Workspace, lineage: Lineage) -> dict[str, Any]:
-    """Every artefact upstream: its folder hash and its recipe, by path below the data folder."""
+def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any]:
+    """Every artefact upstream: its folder hash and its recipe, by path below the data folder.
+
+    What a champion was made from may have been replaced since in the data folder; its own record
+    then stands beside the new one, as ``path#hash``.
+    """
     found: dict[str, Any] = {}
 
-    def add(parents: dict[str, str]) -> None:
-        for path in parents:
-            folder = workspace.data / path
-            if path in found or path == "source":
-                continue
-            recipe = Lineage.read(folder).recipe
-            found[path] = {
-                "hash": folder_hash(folder),
-                "parents": recipe.parents,
-                "params": recipe.params,
-                "code": recipe.code,
-                "seed": recipe.seed,
-            }
-            add(recipe.parents)
+    def add(path: str) -> None:
+        folder = workspace.data / path
+        if path in found or path == SOURCE:
+            return
+        recipe = Lineage.read(folder).recipe
+        found[path] = {
+            "hash": folder_hash(folder),
+            "parents": recipe.parents,
+            "params": recipe.params,
+            "code": recipe.code,
+            "seed": recipe.seed,
+        }
+        if recipe.asset != CHAMPION:
+            for parent in recipe.parents:
+                add(parent)
 
-    add(lineage.recipe.parents)
+    for parent in parents:
+        add(parent)
+    for path in [path for path in found if path.startswith(f"{CHAMPION}/")]:
+        for name, entry in read_json(workspace.data / path / ANCESTORS_FILE).items():
+            known = found.get(name)
+            if known is None:
+                found[name] = entry
+            elif known["hash"] != entry["hash"]:
+                found[f"{name}#{entry['hash'][:SHORT]}"] = entry
     return dict(sorted(found.items()))
 
 

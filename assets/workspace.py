@@ -21,8 +21,11 @@ from model.params import Params
 logger = logging.getLogger("onepiece")
 
 LOCK_WAIT_SECONDS = 24 * 3600.0
-VERSIONED = "submission"  # the one asset whose earlier versions stay beside the newest
-LATEST_FILE = "latest"
+SUBMISSION, CHAMPION = "submission", "champion"
+VERSIONED = (SUBMISSION, CHAMPION)  # their earlier versions stay beside the newest
+SOURCE = "source"  # stands for the raw files among an artefact's parents
+LATEST_FILE = "latest"  # names the newest version
+CHAMPION_FILE = "champion"  # names the champion among the judged models
 
 
 class Recorder(Protocol):
@@ -82,18 +85,30 @@ class Workspace:
         return self.data / asset if partition is None else self.data / asset / partition
 
     def current_folder(self, asset: str, partition: str | None = None) -> Path:
-        """Where the newest of an artefact lies; only submissions keep the older ones as well.
+        """Where the newest version of an artefact lies.
 
         Raises:
-            InputError: there is no submission yet.
+            InputError: there is none yet, of an asset whose versions are kept.
         """
-        folder = self.folder(asset, partition)
-        if asset != VERSIONED:
-            return folder
-        newest = folder / LATEST_FILE
-        if not newest.exists():
-            raise InputError(f"{newest}: not found; materialise {asset}")
-        return folder / newest.read_text().strip()
+        if asset in VERSIONED:
+            return self._named_version(asset, LATEST_FILE)
+        return self.folder(asset, partition)
+
+    def input_folder(self, asset: str, partition: str | None = None) -> Path:
+        """Where others read an artefact: of all judged models, the champion.
+
+        Raises:
+            InputError: there is none yet, of an asset whose versions are kept.
+        """
+        if asset == CHAMPION:
+            return self._named_version(asset, CHAMPION_FILE)
+        return self.current_folder(asset, partition)
+
+    def _named_version(self, asset: str, pointer: str) -> Path:
+        file = self.folder(asset) / pointer
+        if not file.exists():
+            raise InputError(f"{file}: not found; materialise {asset}")
+        return self.folder(asset) / file.read_text().strip()
 
     def staging(self, asset: str, partition: str | None = None) -> Path:
         """Where an artefact is made before it takes its place."""
@@ -102,7 +117,7 @@ class Workspace:
     def version(self, asset: str, partition: str | None = None) -> str:
         """The hash that DVC records for the asset's folder."""
         folder = self.folder(asset, partition)
-        return self.hashes.hash_path(folder) if asset == VERSIONED else folder_hash(folder)
+        return self.hashes.hash_path(folder) if asset in VERSIONED else folder_hash(folder)
 
     def partitions(self, stage: Stage) -> list[str | None]:
         """The partitions of an asset; a single None where it has none."""
@@ -162,10 +177,10 @@ class Workspace:
                 reason = self.refusal(name, partition)
                 if reason is not None:
                     raise InputError(f"{name}: a blocking check failed: {reason}")
-                folder = self.folder(name, partition)
+                folder = self.input_folder(name, partition)
                 parents[folder.relative_to(self.data).as_posix()] = folder_hash(folder)
         if not stage.inputs and self.params.raw_data.format != "synthetic":
-            parents["source"] = self._source_hash()
+            parents[SOURCE] = self._source_hash()
         return parents
 
     def _source_hash(self) -> str:

@@ -169,6 +169,34 @@ def rebuild(
 
 
 @app.command()
+def rollback(
+    model: Annotated[
+        str | None, typer.Argument(help="A promoted model of data/champion; else the one before.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Make an earlier model the champion again."""
+    from orchestration.rollback import roll_back
+    from orchestration.workspace import open_workspace
+
+    typer.echo(roll_back(open_workspace(params, data), model))
+
+
+@app.command()
+def sync(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -> None:
+    """Tell Dagster what lies in the data folder without a run of its own (dvc pull, checkout)."""
+    from orchestration.instance import open_instance
+    from orchestration.synchronization import report_existing
+    from orchestration.workspace import open_workspace
+
+    workspace = open_workspace(params, data)
+    with open_instance(workspace) as instance:
+        told = report_existing(instance, workspace)
+    typer.echo(f"told Dagster of {', '.join(map(str, told)) or 'nothing: it knows all'}")
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Of the web server.")] = 3000,
     params: ParamsFile = DEFAULT_PARAMS,

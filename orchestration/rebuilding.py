@@ -17,7 +17,7 @@ import yaml
 
 from assets.lineage import Lineage
 from assets.manifest import read_manifest
-from assets.workspace import VERSIONED, Workspace
+from assets.workspace import SUBMISSION, Workspace
 from model.artifact import atomic_write
 from model.errors import InputError
 from orchestration.failures import RunFailedError
@@ -51,7 +51,7 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
         _materialize(code, params_file, data)
     made = Workspace(
         root=workspace.root, params_file=params_file, params=workspace.params, data=data
-    ).current_folder(VERSIONED)
+    ).current_folder(SUBMISSION)
     return _compare(folder, made)
 
 
@@ -87,7 +87,7 @@ def _git(root: Path, *arguments: str) -> None:
 
 def _materialize(code: Path, params_file: Path, data: Path) -> None:
     """Run the pipeline with that code, here: relative paths of raw files are ours."""
-    command = [sys.executable, "-m", "orchestration", "materialize", VERSIONED]
+    command = [sys.executable, "-m", "orchestration", "materialize", SUBMISSION]
     where = ["--params", str(params_file), "--data", str(data)]
     environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
     done = subprocess.run([*command, *where], env=environment, check=False)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assets.workspace import VERSIONED, Workspace
+from assets.workspace import SUBMISSION, Workspace
 from model.artifact import read_json
 
 _PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
@@ -16,7 +16,7 @@ def write_report(workspace: Workspace) -> str:
     Raises:
         InputError: an artefact is not there yet.
     """
-    submission = workspace.current_folder(VERSIONED)
+    submission = workspace.current_folder(SUBMISSION)
     evaluation = read_json(workspace.folder("evaluation_report") / "metrics.json")
     masked = "masked" if evaluation["seen_masked"] else "not masked"
     parts = [

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from assets.workspace import VERSIONED, Workspace
+from assets.workspace import SUBMISSION, Workspace
 from model.errors import InputError
 
 
 def submission_ids(workspace: Workspace) -> list[str]:
     """All ids on disk, in order of their creation."""
-    folder = workspace.folder(VERSIONED)
+    folder = workspace.folder(SUBMISSION)
     manifests = folder.glob("*/manifest.json")
     return [path.parent.name for path in sorted(manifests, key=lambda path: path.stat().st_mtime)]
 
@@ -19,7 +19,7 @@ def newest_id(workspace: Workspace) -> str:
     Raises:
         InputError: there is none.
     """
-    return workspace.current_folder(VERSIONED).name
+    return workspace.current_folder(SUBMISSION).name
 
 
 def find_submission(workspace: Workspace, wanted: str | None) -> Path:
@@ -33,10 +33,10 @@ def find_submission(workspace: Workspace, wanted: str | None) -> Path:
         InputError: no submission, or several, have such an id.
     """
     if wanted is None:
-        return workspace.current_folder(VERSIONED)
+        return workspace.current_folder(SUBMISSION)
     ids = [name for name in submission_ids(workspace) if name.startswith(wanted)]
     if len(ids) != 1:
         problem = "no submission has this id" if not ids else f"{len(ids)} submissions begin so"
         known = ", ".join(submission_ids(workspace)) or "none"
-        raise InputError(f"{wanted}: {problem}; in {workspace.folder(VERSIONED)} are: {known}")
-    return workspace.folder(VERSIONED) / ids[0]
+        raise InputError(f"{wanted}: {problem}; in {workspace.folder(SUBMISSION)} are: {known}")
+    return workspace.folder(SUBMISSION) / ids[0]

@@ -7,12 +7,12 @@ from typing import Any
 
 from assets.hashing import HashCache, hash_file, hash_listing
 from assets.lineage import LINEAGE_FILE, Lineage, content_files, differences
-from assets.manifest import read_manifest, submission_id
-from assets.workspace import Workspace
+from assets.lineage_text import SHORT
+from assets.manifest import ANCESTORS_FILE, read_manifest, version_name
+from assets.workspace import CHAMPION, SOURCE, Workspace
+from model.artifact import read_json
 from model.errors import InputError
 from orchestration.submissions import find_submission, newest_id
-
-SOURCE = "source"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def verify(workspace: Workspace, wanted: str | None) -> list[Finding]:
     """Check a submission and everything upstream of it, reading every byte.
 
     An older submission's ancestors may have been replaced since; they are then looked for in
-    DVC's cache. The newest one's must be what lies in the data folder.
+    DVC's cache. The newest one's must be what lies in the data folder, but for the training of a
+    champion whose challenger lost: there the challenger's artefacts may lie.
 
     Args:
         workspace: where everything lies.
@@ -46,12 +47,15 @@ def verify(workspace: Workspace, wanted: str | None) -> list[Finding]:
     folder = find_submission(workspace, wanted)
     findings = [_verify_submission(workspace, folder)]
     try:
-        manifest = read_manifest(folder)
+        artifacts = read_manifest(folder)["artifacts"]
     except InputError:
         return findings
     newest = folder.name == newest_id(workspace)
-    for path, recorded in manifest["artifacts"].items():
-        findings.append(_verify_ancestor(workspace, path, recorded, manifest, newest=newest))
+    for name, recorded in artifacts.items():
+        problems = _missing_parents(recorded["parents"], artifacts)
+        found, note = _find(workspace, name, recorded["hash"], newest=newest)
+        problems += [found] if found else []
+        findings.append(Finding(name, "; ".join(problems) or None, note))
     return findings
 
 
@@ -62,33 +66,33 @@ def _verify_submission(workspace: Workspace, folder: Path) -> Finding:
     except InputError as error:
         return Finding(path, str(error))
     problems = differences(lineage, content_files(folder, HashCache(None)))
-    if submission_id(lineage) != folder.name or manifest["id"] != folder.name:
-        problems.append(f"its content belongs to the id {submission_id(lineage)}")
+    if version_name(lineage) != folder.name or manifest["id"] != folder.name:
+        problems.append(f"its content belongs to the id {version_name(lineage)}")
     if manifest["lineage"] != lineage.hash:
         problems.append("its lineage file is not the one that the manifest was written for")
-    problems += _missing_parents(lineage.recipe.parents, manifest)
+    problems += _missing_parents(lineage.recipe.parents, manifest["artifacts"])
     return Finding(path, "; ".join(problems) or None)
 
 
-def _verify_ancestor(
-    workspace: Workspace,
-    path: str,
-    recorded: dict[str, Any],
-    manifest: dict[str, Any],
-    *,
-    newest: bool,
-) -> Finding:
-    problems = _missing_parents(recorded["parents"], manifest)
+def _find(
+    workspace: Workspace, name: str, expected: str, *, newest: bool
+) -> tuple[str | None, str]:
+    """A problem, or None; and where the artefact was found if not in its place."""
+    path, _, replaced = name.partition("#")
+    found = _problem_on_disk(workspace, path, expected)
+    if found is None:
+        return None, ""
+    challenger = _of_the_last_challenger(workspace).get(path)
+    lost = challenger is not None and _problem_on_disk(workspace, path, challenger) is None
+    if newest and lost:
+        return None, "a challenger that lost lies in its place; the champion keeps its own copy"
+    if (replaced or not newest) and _in_cache(workspace, expected):
+        return None, "replaced since; intact in DVC's cache"
+    return found, ""
+
+
+def _problem_on_disk(workspace: Workspace, path: str, expected: str) -> str | None:
     folder = workspace.data / path
-    found = _problem_on_disk(folder, recorded["hash"])
-    if found is not None and not newest and _in_cache(workspace, recorded["hash"]):
-        return Finding(path, "; ".join(problems) or None, "replaced since; intact in DVC's cache")
-    if found is not None:
-        problems.append(found)
-    return Finding(path, "; ".join(problems) or None)
-
-
-def _problem_on_disk(folder: Path, expected: str) -> str | None:
     if not folder.is_dir():
         return "it is missing"
     try:
@@ -103,15 +107,22 @@ def _problem_on_disk(folder: Path, expected: str) -> str | None:
     return None if found == expected else f"it hashes to {found}, the manifest says {expected}"
 
 
-def _missing_parents(parents: dict[str, str], manifest: dict[str, Any]) -> list[str]:
+def _of_the_last_challenger(workspace: Workspace) -> dict[str, str]:
+    """Hashes of what the newest judged model was made from, by path."""
+    judged = read_json(workspace.current_folder(CHAMPION) / ANCESTORS_FILE)
+    return {path: entry["hash"] for path, entry in judged.items()}
+
+
+def _missing_parents(parents: dict[str, str], artifacts: dict[str, Any]) -> list[str]:
     problems = []
     for name, expected in parents.items():
         if name == SOURCE:
             continue
-        recorded = manifest["artifacts"].get(name)
-        if recorded is None:
+        keys = (name, f"{name}#{expected[:SHORT]}")
+        recorded = [artifacts[key]["hash"] for key in keys if key in artifacts]
+        if not recorded:
             problems.append(f"its parent {name} is not in the manifest")
-        elif recorded["hash"] != expected:
+        elif expected not in recorded:
             problems.append(f"it was made from another {name} ({expected})")
     return problems
 

@@ -1,0 +1,126 @@
+"""The model that makes the submissions: replaced only by one that is not worse."""
+
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.artifact_asset import artifact_asset
+from assets.device import inference_device
+from assets.lineage import Lineage
+from assets.manifest import ANCESTORS_FILE, ancestors, version_name
+from assets.promotion import (
+    CHECKPOINT_FOLDER,
+    CODEBOOK_FOLDER,
+    DECISION_FILE,
+    METRICS_FILE,
+    JudgedModel,
+    decide,
+)
+from assets.report_metadata import table
+from assets.workspace import CHAMPION, CHAMPION_FILE, LATEST_FILE, Workspace
+from model.artifact import atomic_write, publish_folder, write_json
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.inference.evaluation import evaluate
+from model.inference.report import EvaluationReport
+from model.network.checkpoint import Checkpoint
+from model.params import Params
+from model.tokenizer.codebook import Codebook
+
+
+def keep_judgement(workspace: Workspace, staging: Path, run_id: str) -> None:
+    """Put a judgement beside the earlier ones; a promoted model becomes the champion."""
+    name = version_name(Lineage.read(staging))
+    promoted = JudgedModel.load(staging).decision.promoted
+    home = workspace.folder(CHAMPION)
+    if not (home / name).exists():
+        publish_folder(staging, home / name)
+    if promoted:
+        atomic_write(home / CHAMPION_FILE, f"{name}\n")
+    atomic_write(home / LATEST_FILE, f"{name}\n")
+
+
+def _describe(made: JudgedModel) -> dict[str, Any]:
+    decision = made.decision
+    rows = [{"model": "challenger", **decision.challenger}]
+    if decision.champion is not None:
+        rows.append({"model": "champion", **decision.champion})
+    return {
+        "promoted": decision.promoted,
+        "reason": decision.reason,
+        "comparison": dg.MetadataValue.md(table(rows)),
+    }
+
+
+@artifact_asset(
+    group="models", kinds={"pytorch"}, pool="gpu", describe=_describe, publish=keep_judgement
+)
+def champion(
+    params: Params,
+    workspace: Workspace,
+    folder: Path,
+    evaluation_report: EvaluationReport,
+    recommender_checkpoint: Checkpoint,
+    codebook: Codebook,
+    interactions: Interactions,
+    item_statistics: ItemStatistics,
+    modality_embeddings: dict[str, ModalityEmbedding],
+) -> JudgedModel:
+    """The judgement of the newest model; promoted unless it is worse than the champion.
+
+    The champion is measured again on the same held-out targets where the data has changed.
+    """
+    incumbent = _incumbent(workspace)
+    measured, obstacle = None, None
+    if incumbent is not None:
+        known = incumbent.checkpoint.schema.vocabulary_hash
+        if known != recommender_checkpoint.schema.vocabulary_hash:
+            obstacle = "The items or features changed: the champion cannot read this data."
+        else:
+            measured = evaluate(
+                incumbent.checkpoint,
+                incumbent.codebook,
+                interactions,
+                item_statistics,
+                modality_embeddings,
+                params,
+                inference_device(),
+            ).metrics
+    decision = decide(
+        evaluation_report.metrics,
+        measured,
+        incumbent=incumbent.folder.name if incumbent else None,
+        obstacle=obstacle,
+    )
+    folder.mkdir(parents=True)
+    write_json(folder / DECISION_FILE, asdict(decision))
+    write_json(folder / METRICS_FILE, evaluation_report.metrics)
+    parents = workspace.recipe(CHAMPION).parents
+    write_json(folder / ANCESTORS_FILE, ancestors(workspace, parents))
+    if decision.promoted:
+        for name in (CHECKPOINT_FOLDER, CODEBOOK_FOLDER):
+            _copy(workspace.input_folder(name), folder / name)
+    return JudgedModel.load(folder)
+
+
+def _incumbent(workspace: Workspace) -> JudgedModel | None:
+    if not (workspace.folder(CHAMPION) / CHAMPION_FILE).exists():
+        return None
+    return JudgedModel.load(workspace.input_folder(CHAMPION))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Share the bytes where the file system can: artefacts are replaced, never written into."""
+
+    def link(one: str, other: str) -> None:
+        try:
+            os.link(one, other)
+        except OSError:  # another device, or a file system without links
+            shutil.copy2(one, other)
+
+    shutil.copytree(source, target, copy_function=link)

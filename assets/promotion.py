@@ -1,0 +1,109 @@
+"""Champion and challenger: who may make submissions, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from model.artifact import read_json
+from model.network.checkpoint import Checkpoint
+from model.tokenizer.codebook import Codebook
+
+METRIC = "score"  # the competition's, of the cascade, on the held-out targets
+DECISION_FILE, METRICS_FILE = "decision.json", "metrics.json"
+CHECKPOINT_FOLDER, CODEBOOK_FOLDER = "recommender_checkpoint", "codebook"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a challenger replaces the champion.
+
+    Attributes:
+        promoted: whether it does.
+        reason: one sentence with the numbers.
+        challenger: its score and 95 % interval.
+        champion: the champion's on the same data, or None where there was none to compare with.
+        incumbent: the champion's folder name before the decision, or None.
+    """
+
+    promoted: bool
+    reason: str
+    challenger: dict[str, Any]
+    champion: dict[str, Any] | None
+    incumbent: str | None
+
+
+@dataclass(frozen=True)
+class JudgedModel:
+    """A model that was measured against the champion; a promoted one is kept whole.
+
+    Attributes:
+        folder: where it lies.
+        decision: and its reason.
+        metrics: of its evaluation.
+    """
+
+    folder: Path
+    decision: Decision
+    metrics: dict[str, Any]
+
+    @property
+    def beam_weight(self) -> float:
+        """The blend that its evaluation was given, or tuned."""
+        return float(self.metrics["beam_weight"])
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model's own copy; only a promoted one has it."""
+        return Checkpoint.load(self.folder / CHECKPOINT_FOLDER)
+
+    @property
+    def codebook(self) -> Codebook:
+        """The semantic IDs that it was trained with; only a promoted one has them."""
+        return Codebook.load(self.folder / CODEBOOK_FOLDER)
+
+    def save(self, folder: Path) -> None:
+        """Nothing to do: it is written where it is judged."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a judgement; the model itself is opened when it is asked for."""
+        return cls(
+            folder=folder,
+            decision=Decision(**read_json(folder / DECISION_FILE)),
+            metrics=read_json(folder / METRICS_FILE),
+        )
+
+
+def decide(
+    challenger: Mapping[str, Any],
+    champion: Mapping[str, Any] | None,
+    *,
+    incumbent: str | None,
+    obstacle: str | None = None,
+) -> Decision:
+    """Promote unless the score falls below the champion's confidence interval.
+
+    Args:
+        challenger: metrics of the new model.
+        champion: metrics of the champion on the same data; None where it has none.
+        incumbent: the champion's folder name.
+        obstacle: why the champion cannot go on, whatever its score.
+    """
+    new = _standing(challenger)
+    if champion is None:
+        reason = obstacle or "There was no champion before it."
+        return Decision(True, reason, new, None, incumbent)
+    old = _standing(champion)
+    floor = old["ci95"][0]
+    promoted = new["score"] >= floor
+    reason = (
+        f"Its {METRIC} {new['score']:.4f} {'reaches' if promoted else 'falls below'} the lower end "
+        f"{floor:.4f} of the champion's 95 % interval around {old['score']:.4f}."
+    )
+    return Decision(promoted, reason, new, old, incumbent)
+
+
+def _standing(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    cascade = metrics["cascade"]
+    return {"score": cascade[METRIC], "ci95": list(cascade["ci95"][METRIC])}

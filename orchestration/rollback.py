@@ -1,0 +1,52 @@
+"""`onepiece rollback`: an earlier champion again, in one step, on the record."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from assets.promotion import JudgedModel
+from assets.workspace import CHAMPION, CHAMPION_FILE, Workspace
+from model.artifact import atomic_write, read_json, write_json
+from model.errors import InputError
+from orchestration.instance import open_instance
+from orchestration.synchronization import report_existing
+
+RECORD_FILE = "rollbacks.json"
+
+
+def roll_back(workspace: Workspace, wanted: str | None) -> str:
+    """Make an earlier model the champion; the next submission is made from it.
+
+    Args:
+        workspace: whose champion changes.
+        wanted: the beginning of a judged model's name; None for the champion's predecessor.
+
+    Returns:
+        A sentence on what was done.
+
+    Raises:
+        InputError: there is no such model, or it was never promoted.
+    """
+    home = workspace.folder(CHAMPION)
+    with workspace.exclusive(CHAMPION):
+        current = JudgedModel.load(workspace.input_folder(CHAMPION))
+        name = _promoted(home, wanted) if wanted else current.decision.incumbent
+        if name is None:
+            raise InputError(f"{home}: {current.folder.name} is the first champion")
+        record = home / RECORD_FILE
+        done = read_json(record) if record.exists() else []
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(record, [*done, {"at": at, "from": current.folder.name, "to": name}])
+        atomic_write(home / CHAMPION_FILE, f"{name}\n")
+        workspace.recorder.record(CHAMPION)
+    with open_instance(workspace) as instance:
+        report_existing(instance, workspace)
+    return f"champion: {current.folder.name} -> {name}; `onepiece materialize` submits from it"
+
+
+def _promoted(home: Path, wanted: str) -> str:
+    found = [path.parent.name for path in home.glob(f"{wanted}*/decision.json")]
+    promoted = [name for name in found if JudgedModel.load(home / name).decision.promoted]
+    if len(promoted) != 1:
+        known = ", ".join(sorted(path.parent.name for path in home.glob("*/decision.json")))
+        raise InputError(f"{wanted}: not one promoted model in {home}, which has {known}")
+    return promoted[0]
