@@ -1,0 +1,112 @@
+"""The command line as a user meets it: another process, its exit code and what it says."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from orchestration.workspace import ROOT
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def onepiece(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "orchestration", *map(str, arguments)],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _params(folder, change):
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    change(values)
+    file = folder / "params.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+COMMANDS = re.findall(
+    r"^@app\.command\(\)\ndef (\w+)", (ROOT / "orchestration/__main__.py").read_text(), re.M
+)
+
+
+def test_help_lists_every_command():
+    done = onepiece("--help")
+    assert done.returncode == 0
+    assert {"materialize", "synthesize", "lineage", "verify", "diff", "rebuild", "ui"} <= set(
+        COMMANDS
+    )
+    for name in COMMANDS:
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name):
+    done = onepiece(name, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 4
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda values: values["codebook"].update(sises=[4, 4]), "codebook.sises"),
+        (lambda values: values["network"].pop("dim"), "network.dim"),
+        (lambda values: values["optimizer"].update(clip_norm=-1), "optimizer.clip_norm"),
+        (lambda values: values["automation"].update(timezone="Mars"), "automation.timezone"),
+    ],
+)
+def test_a_wrong_key_is_named_in_one_sentence(tmp_path, change, told):
+    file = _params(tmp_path, change)
+    done = onepiece("materialize", "--params", file, "--data", tmp_path / "data")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert told in line
+    assert str(file) in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_missing_parameter_file_is_named(tmp_path):
+    done = onepiece("materialize", "--params", tmp_path / "none.yaml")
+    assert done.returncode == 2
+    assert "none.yaml: no such parameter file" in done.stderr
+
+
+def test_an_unknown_asset_gets_the_list_of_known_ones(tmp_path):
+    done = onepiece("materialize", "codebok", "--data", tmp_path)
+    assert done.returncode == 2
+    assert "codebok: no such asset" in done.stderr
+    assert "codebook" in done.stderr
+
+
+def test_an_unknown_partition_gets_the_list_of_known_ones(tmp_path):
+    done = onepiece("materialize", "modality_embeddings@87", "--data", tmp_path)
+    assert done.returncode == 2
+    assert "81, 82" in done.stderr
+
+
+def test_asking_for_a_submission_that_is_not_there(tmp_path):
+    for command in (["lineage"], ["verify"], ["diff", "a", "b"], ["rebuild"], ["report"]):
+        done = onepiece(*command, "--data", tmp_path)
+        assert done.returncode == 2, command
+        assert len(done.stderr.splitlines()) == 1, command
+
+
+def test_a_missing_parent_is_named(tmp_path):
+    done = onepiece("materialize", "--only", "interactions", "--data", tmp_path)
+    assert done.returncode == 2
+    assert "raw_data/lineage.json: not found" in done.stderr
+
+
+def test_the_doctor_finds_what_is_needed():
+    done = onepiece("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "faiss" in done.stdout
+    assert "Everything that is needed is here." in done.stdout
