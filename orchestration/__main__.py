@@ -169,6 +169,21 @@ def rebuild(
 
 
 @app.command()
+def explain(
+    user: Annotated[str, typer.Argument(help="A user's raw id.")],
+    test: Annotated[bool, typer.Option("--test", help="What the evaluation saw.")] = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Show why a user gets these ten items."""
+    from orchestration.explanation import explain as take_apart
+    from orchestration.workspace import open_workspace
+
+    part = "test" if test else "submission"
+    typer.echo(take_apart(open_workspace(params, data), user, part))
+
+
+@app.command()
 def rollback(
     model: Annotated[
         str | None, typer.Argument(help="A promoted model of data/champion; else the one before.")
