@@ -72,14 +72,18 @@ def beam_search(
     Returns:
         Leaves of the trie, (B, num_sids).
     """
-    log_probs = decoder.level1_logits(state).float().log_softmax(dim=-1)
-    legal = log_probs[:, trie.prefixes[0][:, 0] - 1]
-    width = num_sids if trie.num_levels == 1 else beam_width
-    beams = Beams(*_best(legal, torch.arange(legal.shape[1], device=legal.device), width))
+    beams = first_level(decoder, state, trie, num_sids if trie.num_levels == 1 else beam_width)
     for level in range(1, trie.num_levels):
         width = num_sids if level == trie.num_levels - 1 else beam_width
         beams = _extend(decoder, state, trie, beams, level, width)
     return beams
+
+
+def first_level(decoder: Decoder[State], state: State, trie: Trie, width: int) -> Beams:
+    """The ``width`` most probable legal first codes: nodes of the trie's first level."""
+    log_probs = decoder.level1_logits(state).float().log_softmax(dim=-1)
+    legal = log_probs[:, trie.prefixes[0][:, 0] - 1]
+    return Beams(*_best(legal, torch.arange(legal.shape[1], device=legal.device), width))
 
 
 def _extend(

@@ -24,7 +24,7 @@ from model.inference.filters import Part, Seen, allowed_items, seen_items
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
 from model.network.checkpoint import Checkpoint
-from model.network.onepiece import OnePiece
+from model.network.onepiece import EncoderOutput, OnePiece
 from model.params import CascadeParams
 from model.progress import track
 from model.tokenizer.codebook import Codebook
@@ -81,6 +81,11 @@ class Recommender:
 
     def propose(self, part: Part, users: np.ndarray) -> Iterator[Proposals]:
         """Run the encoder and the beams over users, a batch at a time, in the data set's order."""
+        for indices, batch in self.batches(part, users):
+            yield self.propose_batch(part, indices, batch)
+
+    def batches(self, part: Part, users: np.ndarray) -> Iterator[tuple[np.ndarray, Batch]]:
+        """The users' histories, (user indices, batch) at a time."""
         batches = self.dataset.evaluation_batches(
             part,
             users,
@@ -89,13 +94,19 @@ class Recommender:
         )
         total = -(-len(users) // self.params.batch_size)
         for indices, batch in track(batches, total=total, what=f"cascade, {part}", unit="batch"):
-            yield self._propose(part, indices, batch.to(self.device))
+            yield indices, batch.to(self.device)
 
     @torch.inference_mode()
-    def _propose(self, part: Part, users: np.ndarray, batch: Batch) -> Proposals:
+    def encode(self, batch: Batch) -> tuple[EncoderOutput, Tensor]:
+        """The encoder's output and the users' unit vectors (B, D) float32."""
         encoded = self.network.encode(batch)
-        last = torch.arange(len(users), device=self.device), batch.lengths - 1
-        queries = F.normalize(encoded.hidden[last].float(), dim=-1)
+        last = torch.arange(len(batch.lengths), device=self.device), batch.lengths - 1
+        return encoded, F.normalize(encoded.hidden[last].float(), dim=-1)
+
+    @torch.inference_mode()
+    def propose_batch(self, part: Part, users: np.ndarray, batch: Batch) -> Proposals:
+        """What the beams propose to one batch of users."""
+        encoded, queries = self.encode(batch)
         decoder = self.network.decoder
         beams = beam_search(
             decoder,
@@ -104,7 +115,13 @@ class Recommender:
             beam_width=self.params.beam_width,
             num_sids=self.params.num_sids,
         )
-        seen = seen_items(
+        seen = self.seen(part, users)
+        rows, cosines, log_probs = self._items(queries, beams.nodes, beams.log_probs)
+        return Proposals(users, queries, rows, cosines, log_probs, seen, seen.contains(rows))
+
+    def seen(self, part: Part, users: np.ndarray) -> Seen:
+        """What the history filter hides from users."""
+        return seen_items(
             self.interactions,
             users,
             part,
@@ -112,8 +129,6 @@ class Recommender:
             rows=self.catalogue.rows,
             num_rows=len(self.catalogue),
         ).to(self.device)
-        rows, cosines, log_probs = self._items(queries, beams.nodes, beams.log_probs)
-        return Proposals(users, queries, rows, cosines, log_probs, seen, seen.contains(rows))
 
     def _items(
         self, queries: Tensor, leaves: Tensor, log_probs: Tensor

@@ -1,0 +1,228 @@
+"""Why one user gets these ten: history, beams, re-scored list, and what was filtered and why."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+
+from model.dataset.interactions import Interactions
+from model.dataset.sequences import Batch
+from model.errors import InputError
+from model.inference.beam_search import first_level
+from model.inference.breakdowns import ACTION_NAMES
+from model.inference.cascade import BEAM, NUM_RECOMMENDATIONS, PATH_NAMES, rank, rescore
+from model.inference.filters import Part, history_ends
+from model.inference.recommender import Proposals, Recommender
+
+EVENTS_SHOWN = 20
+CANDIDATES_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of the history, newest first in a list."""
+
+    time: str
+    action: str
+    item: str
+    sid: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One item that was considered.
+
+    ``place`` is its rank in the final list, 0 where it is not in it; ``verdict`` says why.
+    ``log_prob`` is None where no beam proposed it.
+    """
+
+    place: int
+    item: str
+    sid: tuple[int, ...]
+    cosine: float
+    log_prob: float | None
+    score: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One user's recommendation, taken apart.
+
+    Attributes:
+        user: raw id.
+        part: which target the history ends before.
+        target: raw id of the held-out item; None for a submission.
+        history_length: events of the visible history; ``history`` holds the newest.
+        history: newest first.
+        first_codes: (code, probability) of the beams after level 1.
+        candidates: the recommended ones and what stood above or near them, best first.
+        counts: how many items were proposed, filtered, filled up, and ruled out for everyone.
+        settings: the cascade's parameters that decided.
+    """
+
+    user: str
+    part: Part
+    target: str | None
+    history_length: int
+    history: list[Event]
+    first_codes: list[tuple[int, float]]
+    candidates: list[Candidate]
+    counts: dict[str, int]
+    settings: dict[str, object]
+
+
+def find_user(interactions: Interactions, raw_id: str) -> int:
+    """The index of a user.
+
+    Raises:
+        InputError: no such user, with an example of an id.
+    """
+    index = pc.index(interactions.raw_user_ids, raw_id).as_py()
+    if index < 0:
+        example = interactions.raw_user_ids[0].as_py()
+        raise InputError(f"no user {raw_id!r} in this data; ids look like {example!r}")
+    return index
+
+
+def explain_user(
+    recommender: Recommender, raw_id: str, *, beam_weight: float, part: Part = "submission"
+) -> Explanation:
+    """Take one user's recommendation apart.
+
+    Args:
+        recommender: the checkpoint and its catalogue.
+        raw_id: of the user.
+        beam_weight: of the cascade.
+        part: ``submission`` explains what a submission says; ``test`` what the evaluation saw.
+
+    Raises:
+        InputError: no such user, or no such target.
+    """
+    interactions = recommender.interactions
+    user = find_user(interactions, raw_id)
+    users = np.array([user])
+    if history_ends(interactions, users, part)[0] < 0:
+        raise InputError(f"user {raw_id!r} has no {part} target; explain the submission instead")
+    indices, batch = next(recommender.batches(part, users))
+    proposals = recommender.propose_batch(part, indices, batch)
+    candidates, counts = _candidates(recommender, proposals, beam_weight)
+    target = None
+    if part != "submission":
+        event = history_ends(interactions, users, part)[0]
+        target = interactions.raw_item_ids[int(interactions.item_ids[event]) - 1].as_py()
+    history = _history(recommender, user, part)
+    return Explanation(
+        user=raw_id,
+        part=part,
+        target=target,
+        history_length=int(history_ends(interactions, users, part)[0] - interactions.offsets[user]),
+        history=history,
+        first_codes=_first_codes(recommender, batch),
+        candidates=candidates,
+        counts=counts,
+        settings=recommender.params.model_dump() | {"beam_weight": beam_weight},
+    )
+
+
+def _history(recommender: Recommender, user: int, part: Part) -> list[Event]:
+    interactions, catalogue = recommender.interactions, recommender.catalogue
+    end = int(history_ends(interactions, np.array([user]), part)[0])
+    begin = max(int(interactions.offsets[user]), end - EVENTS_SHOWN)
+    events = []
+    for event in range(end - 1, begin - 1, -1):
+        item = int(interactions.item_ids[event])
+        row = int(catalogue.rows[item])
+        when = datetime.fromtimestamp(int(interactions.timestamps[event]), UTC)
+        events.append(
+            Event(
+                time=when.strftime("%Y-%m-%d %H:%M:%S"),
+                action=ACTION_NAMES[interactions.action_types[event]],
+                item=interactions.raw_item_ids[item - 1].as_py(),
+                sid=tuple(catalogue.sids[row].tolist()) if row >= 0 else (),
+            )
+        )
+    return events
+
+
+@torch.inference_mode()
+def _first_codes(recommender: Recommender, batch: Batch) -> list[tuple[int, float]]:
+    encoded, _ = recommender.encode(batch)
+    state = recommender.network.decoder.start(encoded, batch.lengths)
+    width = recommender.params.beam_width
+    beams = first_level(recommender.network.decoder, state, recommender.trie, width)
+    kept = beams.nodes[0] >= 0
+    codes = recommender.trie.prefixes[0][beams.nodes[0][kept], 0]
+    return list(zip(codes.tolist(), beams.log_probs[0][kept].exp().tolist(), strict=True))
+
+
+def _candidates(
+    recommender: Recommender, proposals: Proposals, beam_weight: float
+) -> tuple[list[Candidate], dict[str, int]]:
+    """The final ten, and the best of what is not among them with the reason."""
+    catalogue, params = recommender.catalogue, recommender.params
+    ranked = rank(recommender, proposals, beam_weight=beam_weight)
+    place = {row: n for n, row in enumerate(ranked.rows[0].tolist(), 1) if row >= 0}
+    shown = {
+        row: PATH_NAMES[path]
+        for row, path in zip(ranked.rows[0].tolist(), ranked.path[0].tolist(), strict=True)
+    }
+    proposed = {row: n for n, row in enumerate(proposals.rows[0].tolist()) if row >= 0}
+    unfiltered = replace(proposals, hidden=torch.zeros_like(proposals.hidden))
+    scores = rescore(
+        unfiltered, catalogue.log_q, logq_weight=params.logq_weight, beam_weight=beam_weight
+    )[0].tolist()
+    capped = _capped(recommender, proposals, beam_weight)
+    candidates = []
+    for row in sorted(set(place) | set(proposed), key=lambda row: (place.get(row, 11), row)):
+        number = proposed.get(row)
+        score = float(ranked.scores[0, place[row] - 1]) if number is None else float(scores[number])
+        if row in place:
+            verdict = f"recommended ({shown[row]})"
+        elif bool(proposals.hidden[0, number]):
+            verdict = "filtered: in the history"
+        elif row in capped:
+            verdict = f"filtered: {params.max_per_group} of its {params.group_feature} above it"
+        else:
+            verdict = "ranked below ten"
+        item = int(catalogue.item_ids[row])
+        candidates.append(
+            Candidate(
+                place=place.get(row, 0),
+                item=recommender.interactions.raw_item_ids[item - 1].as_py(),
+                sid=tuple(catalogue.sids[row].tolist()),
+                cosine=float(catalogue.vectors[row] @ proposals.queries[0]),
+                log_prob=None if number is None else float(proposals.log_probs[0, number]),
+                score=score,
+                verdict=verdict,
+            )
+        )
+    verdicts = [candidate.verdict for candidate in candidates]
+    total = len(recommender.interactions.candidate_item_ids)
+    counts = {
+        "candidates": total,
+        "ruled out for everyone (cold or blocked)": total - len(catalogue),
+        "proposed by the beams": len(proposed),
+        "filtered: in the history": verdicts.count("filtered: in the history"),
+        "filtered: group cap": len(capped),
+        "ranked below ten": verdicts.count("ranked below ten"),
+        "recommended from the beams": verdicts.count("recommended (beam)"),
+        "recommended by back-fill": verdicts.count("recommended (back-fill)"),
+    }
+    candidates.sort(key=lambda c: (c.place or NUM_RECOMMENDATIONS + 1, -c.score))
+    return candidates[:CANDIDATES_SHOWN], counts
+
+
+def _capped(recommender: Recommender, proposals: Proposals, beam_weight: float) -> set[int]:
+    """Proposed rows that have as many of their group above them as the cap allows."""
+    cap, num_proposals = recommender.params.max_per_group, proposals.rows.shape[1]
+    lists = (
+        rank(recommender, proposals, beam_weight=beam_weight, num_results=num_proposals, cap=tried)
+        for tried in (0, cap)
+    )
+    everything, kept = (
+        set(ranked.rows[0][ranked.path[0] == BEAM].tolist()) - {-1} for ranked in lists
+    )
+    return everything - kept

@@ -1,0 +1,132 @@
+"""An explanation as text and as a page that stands alone."""
+
+from collections.abc import Sequence
+from html import escape
+
+from model.inference.explain import Candidate, Explanation
+
+_CANDIDATE_HEAD = ("place", "item", "semantic ID", "cosine", "log p", "score", "verdict")
+_STYLE = """
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #222; }
+h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+tr.recommended { background: #eaf6ef; } tr.filtered { color: #a33; } tr.target { font-weight: 600; }
+.bar { background: #3b6fb6; height: .7rem; display: inline-block; vertical-align: middle; }
+"""
+
+
+def as_text(explanation: Explanation) -> str:
+    """The explanation for a terminal."""
+    lines = [
+        f"user {explanation.user} ({explanation.part})",
+        "",
+        f"history: {explanation.history_length} events, newest first",
+        *_aligned([(e.time, e.action, e.item, _sid(e.sid)) for e in explanation.history]),
+        "",
+        "first codes of the beams",
+        *_aligned([(str(code), f"{p:.4f}") for code, p in explanation.first_codes]),
+        "",
+        "re-scored list",
+        *_aligned([_CANDIDATE_HEAD, *(_cells(c) for c in explanation.candidates)]),
+        "",
+        "what became of the items",
+        *_aligned([(name, f"{count:,}") for name, count in explanation.counts.items()]),
+        "",
+        "settings",
+        *_aligned([(name, str(value)) for name, value in explanation.settings.items()]),
+    ]
+    if explanation.target is not None:
+        lines.insert(1, f"held-out item {explanation.target}: {_fate_of_target(explanation)}")
+    return "\n".join(lines) + "\n"
+
+
+def as_page(explanation: Explanation) -> str:
+    """The explanation as one HTML file without anything to load."""
+    target = ""
+    if explanation.target is not None:
+        fate = escape(_fate_of_target(explanation))
+        target = f"<p>Held-out item <b>{escape(explanation.target)}</b>: {fate}.</p>"
+    largest = max((p for _, p in explanation.first_codes), default=1.0)
+    codes = [
+        f"<tr><td>{code}</td><td class=number>{p:.4f}</td>"
+        f"<td><span class=bar style='width:{20 * p / largest:.2f}rem'></span></td></tr>"
+        for code, p in explanation.first_codes
+    ]
+    candidates = [
+        f"<tr class='{_row_class(c, explanation.target)}'>{_html_cells(_cells(c))}</tr>"
+        for c in explanation.candidates
+    ]
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>user {escape(explanation.user)}</title>
+<style>{_STYLE}</style></head><body>
+<h1>User {escape(explanation.user)} ({explanation.part})</h1>{target}
+<h2>Re-scored list</h2>
+{_table(_CANDIDATE_HEAD, candidates)}
+<h2>What became of the items</h2>
+{_table(("", "items"), _rows([(n, f"{c:,}") for n, c in explanation.counts.items()]))}
+<h2>First codes of the beams</h2>
+{_table(("code", "probability", ""), codes)}
+<h2>History: {explanation.history_length} events, newest first</h2>
+{
+        _table(
+            ("time (UTC)", "action", "item", "semantic ID"),
+            _rows([(e.time, e.action, e.item, _sid(e.sid)) for e in explanation.history]),
+        )
+    }
+<h2>Settings</h2>
+{_table(("", ""), _rows([(n, str(v)) for n, v in explanation.settings.items()]))}
+</body></html>
+"""
+
+
+def _fate_of_target(explanation: Explanation) -> str:
+    for candidate in explanation.candidates:
+        if candidate.item == explanation.target:
+            return candidate.verdict
+    return "not among the items shown"
+
+
+def _cells(candidate: Candidate) -> tuple[str, ...]:
+    return (
+        str(candidate.place or ""),
+        candidate.item,
+        _sid(candidate.sid),
+        f"{candidate.cosine:.4f}",
+        "" if candidate.log_prob is None else f"{candidate.log_prob:.3f}",
+        f"{candidate.score:.4f}",
+        candidate.verdict,
+    )
+
+
+def _sid(sid: tuple[int, ...]) -> str:
+    return "-".join(map(str, sid)) if any(sid) else "none"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return ["  (none)"]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _row_class(candidate: Candidate, target: str | None) -> str:
+    kind = "recommended" if candidate.place else candidate.verdict.split(":")[0].split()[0]
+    return f"{kind} target" if candidate.item == target else kind
+
+
+def _html_cells(cells: Sequence[str]) -> str:
+    return "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+
+
+def _rows(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"<tr>{_html_cells(row)}</tr>" for row in rows]
+
+
+def _table(head: Sequence[str], rows: Sequence[str]) -> str:
+    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return f"<table><tr>{cells}</tr>\n" + "\n".join(rows) + "\n</table>"

@@ -1,0 +1,96 @@
+"""An explanation says what the recommendation did."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from model.errors import InputError
+from model.inference.cascade import recommend
+from model.inference.explain import explain_user
+from model.inference.explain_page import as_page, as_text
+from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
+
+USER = 4
+
+
+@pytest.fixture(scope="module")
+def recommender():
+    params = cascade_params(max_per_group=2, num_sids=12, beam_width=4)
+    return fake_recommender(random_interactions(9, 60), params)
+
+
+@pytest.fixture(scope="module")
+def explanation(recommender):
+    return explain_user(recommender, "user_004", beam_weight=0.1, part="test")
+
+
+def test_names_the_ten_in_their_order_with_their_scores(recommender, explanation):
+    made = recommend(recommender, "test", np.array([USER]), beam_weight=0.1)
+    ten = explanation.candidates[:10]
+    assert [c.place for c in ten] == list(range(1, 11))
+    assert [c.item for c in ten] == [str(499 + item) for item in made.item_ids[0]]
+    np.testing.assert_allclose([c.score for c in ten], made.scores[0], rtol=1e-5)
+    for candidate, path in zip(ten, made.path[0], strict=True):
+        assert candidate.verdict == f"recommended ({('beam', 'back-fill')[path]})"
+        assert (candidate.log_prob is None) == (path == 1)
+
+
+def test_every_proposal_has_one_verdict(recommender, explanation):
+    counts = explanation.counts
+    parts = ("filtered: in the history", "filtered: group cap", "ranked below ten")
+    proposed = sum(counts[name] for name in parts) + counts["recommended from the beams"]
+    assert proposed == counts["proposed by the beams"]
+    assert counts["recommended from the beams"] + counts["recommended by back-fill"] == 10
+    proposals = next(recommender.propose("test", np.array([USER])))
+    assert counts["filtered: in the history"] == int(proposals.hidden.sum())
+    assert counts["filtered: group cap"] > 0
+
+
+def test_history_is_the_visible_one_newest_first(recommender, explanation):
+    interactions = recommender.interactions
+    begin, end = interactions.offsets[USER], interactions.test_event[USER]
+    items = [str(499 + item) for item in interactions.item_ids[begin:end][::-1]]
+    assert [event.item for event in explanation.history] == items
+    assert explanation.history_length == len(items)
+    assert explanation.history[0].time.startswith("2025-")
+    assert explanation.target == str(499 + interactions.item_ids[end])
+
+
+def test_first_codes_are_probabilities_best_first(explanation):
+    probabilities = [p for _, p in explanation.first_codes]
+    assert len(probabilities) == 4
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert 0.99 < sum(probabilities) <= 1.0 + 1e-5  # all four legal codes of a book of four
+
+
+def test_text_and_page_hold_every_candidate(explanation):
+    text, page = as_text(explanation), as_page(explanation)
+    for candidate in explanation.candidates:
+        assert candidate.item in text
+        assert candidate.item in page
+    assert "held-out item" in text
+    open_tags: list[str] = []
+
+    class Balanced(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag not in ("meta",):
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert open_tags.pop() == tag
+
+    Balanced().feed(page)
+    assert open_tags == []
+
+
+def test_a_strange_id_is_escaped(explanation):
+    from dataclasses import replace
+
+    page = as_page(replace(explanation, user="<script>alert(1)</script>"))
+    assert "<script>" not in page
+
+
+def test_an_unknown_user_is_told_what_ids_look_like(recommender):
+    with pytest.raises(InputError, match="user_000"):
+        explain_user(recommender, "nobody", beam_weight=0.0)
