@@ -229,8 +229,9 @@ def _log_partitions(context: dg.AssetExecutionContext, made: Sequence[Made]) -> 
     says what is true of it alone.
     """
     for one in made:
+        keys = [one.partition] if one.partition is not None else None
         records = context.instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[one.partition]),
+            dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=keys),
             limit=1,
         ).records
         event = records[0].asset_materialization

@@ -57,17 +57,17 @@ def validate(rows: _ROW, larger: str, smaller: str, docs: Path) -> list[dict[str
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
     import pandas as pd
+    from great_expectations.checkpoint.actions import UpdateDataDocsAction
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     frame = pd.DataFrame(rows)
     batch = context.data_sources.add_pandas("report").add_dataframe_asset("coverage")
     definition = batch.add_batch_definition_whole_dataframe("modalities")
     suite = context.suites.add(gx.ExpectationSuite(name=f"{larger} at least {smaller}"))
     suite.add_expectation(
-        gx.expectations.ExpectColumnPairValuesAToBeGreaterThanB(
-            column_A=larger, column_B=smaller, or_equal=True
-        )
+        ExpectColumnPairValuesAToBeGreaterThanB(column_A=larger, column_B=smaller, or_equal=True)
     )
     validation = context.validation_definitions.add(
         gx.ValidationDefinition(name=f"{larger}_{smaller}", data=definition, suite=suite)
@@ -76,7 +76,7 @@ def validate(rows: _ROW, larger: str, smaller: str, docs: Path) -> list[dict[str
         gx.Checkpoint(
             name=f"{larger}_{smaller}",
             validation_definitions=[validation],
-            actions=[gx.checkpoint.UpdateDataDocsAction(name="docs")],
+            actions=[UpdateDataDocsAction(name="docs")],
             result_format={"result_format": "COMPLETE"},
         )
     )

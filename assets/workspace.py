@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +39,10 @@ class Recorder(Protocol):
         """Take note of a stage's new outputs."""
         ...
 
+    def unrecorded(self, targets: Sequence[str]) -> list[str]:
+        """Those whose outputs, as they are, have not been noted."""
+        ...
+
 
 class NoRecorder:
     """For a data folder that is not the repository's own, and inside ``dvc repro``."""
@@ -48,6 +52,9 @@ class NoRecorder:
 
     def record(self, target: str) -> None:
         """Nothing to note: DVC does not know the folder, or does it itself afterwards."""
+
+    def unrecorded(self, targets: Sequence[str]) -> list[str]:
+        return []
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
         schedules=[build_schedule(workspace, jobs[0])],
         sensors=[build_sensor(workspace, jobs[0]), build_synchronization(workspace)],
         resources={"workspace": workspace},
+        executor=dg.in_process_executor,  # training has processes of its own; one import is enough
     )
 
 

@@ -8,10 +8,12 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from assets.workspace import NoRecorder, Recorder
 from model.errors import InputError
@@ -33,6 +35,7 @@ class DvcRecorder:
         if self._repository is None:
             from dvc.repo import Repo  # half a second: only where something is recorded
 
+            _set_damaged_lock_aside(self._root / "dvc.lock")
             self._repository = Repo(str(self._root))
         return self._repository
 
@@ -69,6 +72,10 @@ class DvcRecorder:
 
         self._wait(commit, target)
 
+    def unrecorded(self, targets: Sequence[str]) -> list[str]:
+        """Stages whose outputs, dependencies or parameters DVC holds to be changed."""
+        return list(self._wait(lambda: self._repo.status(list(targets)), targets[0]))
+
     def _wait(self, action: Any, target: str) -> Any:
         """Try until DVC's locks let us; say once who holds them."""
         from dvc.lock import LockError
@@ -84,6 +91,18 @@ class DvcRecorder:
                     logger.info("%s: waiting for DVC: %s", target, error)
                     told = True
                 time.sleep(0.5)
+
+
+def _set_damaged_lock_aside(file: Path) -> None:
+    """A power cut while DVC wrote leaves half a file; everything is then recorded anew."""
+    try:
+        yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        return
+    except (yaml.YAMLError, UnicodeDecodeError):
+        aside = file.with_suffix(".lock.damaged")
+        logger.warning("%s: damaged; set aside as %s and written anew", file, aside.name)
+        file.rename(aside)
 
 
 def choose_recorder(root: Path, *, own: bool) -> Recorder:

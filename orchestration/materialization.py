@@ -53,7 +53,7 @@ def materialize(
     targets = parse_targets(workspace, names)
     if not only:
         targets = with_upstream(workspace, targets)
-    wanted = targets if only or workspace.force else stale(workspace, targets)
+    wanted = targets if only or workspace.force else outdated(workspace, targets)
     if not wanted:
         logger.info("%s: up to date", ", ".join(names) or "everything")
         return False
@@ -97,6 +97,14 @@ def with_upstream(workspace: Workspace, targets: Iterable[Target]) -> list[Targe
     for asset in {target.asset for target in targets}:
         add(workspace.stages[asset])
     return _in_order(workspace, found)
+
+
+def outdated(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:
+    """Those that must be made, and those that a killed run made but did not record."""
+    found = stale(workspace, targets)
+    standing = [str(target) for target in targets if target not in found]
+    unrecorded = set(workspace.recorder.unrecorded(standing)) if standing else set()
+    return [target for target in targets if target in found or str(target) in unrecorded]
 
 
 def stale(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:

@@ -30,7 +30,7 @@ def report_existing(instance: dg.DagsterInstance, workspace: Workspace) -> list[
             event = _event(instance, workspace, target)
         except InputError:  # not there, or damaged: nothing to tell
             continue
-        if _known(instance, target) != event.tags[DATA_VERSION]:
+        if _known(instance, target) != (event.tags or {}).get(DATA_VERSION):
             instance.report_runless_asset_event(event)
             told.append(target)
     return told
