@@ -66,9 +66,7 @@ def validate(rows: _ROW, larger: str, smaller: str, docs: Path) -> list[dict[str
     batch = context.data_sources.add_pandas("report").add_dataframe_asset("coverage")
     definition = batch.add_batch_definition_whole_dataframe("modalities")
     suite = context.suites.add(gx.ExpectationSuite(name=f"{larger} at least {smaller}"))
-    suite.add_expectation(
-        ExpectColumnPairValuesAToBeGreaterThanB(column_A=larger, column_B=smaller, or_equal=True)
-    )
+    suite.add_expectation(AtLeast(column_A=larger, column_B=smaller, or_equal=True))
     validation = context.validation_definitions.add(
         gx.ValidationDefinition(name=f"{larger}_{smaller}", data=definition, suite=suite)
     )
