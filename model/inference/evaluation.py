@@ -8,6 +8,7 @@ round.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from model.inference.loss_funnel import Fate, count_fates
 from model.inference.paths import PATHS, PathLists, rank_paths
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
+from model.inference.search_index import with_index
 from model.inference.tuning import Tuning, tune_beam_weight
 from model.network.checkpoint import Checkpoint
 from model.params import EvaluationReportParams, Params
@@ -55,6 +57,7 @@ def evaluate(
     recommender = prepare_recommender(
         checkpoint, codebook, interactions, statistics, embeddings, params.cascade, device
     )
+    recommender, index_facts = with_index(recommender)
     tuning = choose_beam_weight(recommender, params)
     users = sample_users(interactions.test_event, params.evaluation_report.max_users, params.seed)
     if len(users) == 0:
@@ -64,9 +67,10 @@ def evaluate(
     weights = _user_weights(interactions, users, params.evaluation_report)
     lists = rank_paths(recommender, users, tuning.beam_weight, params.evaluation_report.cutoffs)
     counts = statistics.counts.sum(axis=1)
-    return summarise(
+    report = summarise(
         recommender, counts, lists, weights, tuning, params.evaluation_report, seed=params.seed
     )
+    return replace(report, metrics=report.metrics | {"search": index_facts})
 
 
 def choose_beam_weight(recommender: Recommender, params: Params) -> Tuning:

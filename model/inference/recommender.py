@@ -107,6 +107,18 @@ class Recommender:
     def propose_batch(self, part: Part, users: np.ndarray, batch: Batch) -> Proposals:
         """What the beams propose to one batch of users."""
         encoded, queries = self.encode(batch)
+        return self.propose_encoded(part, users, batch, encoded, queries)
+
+    @torch.inference_mode()
+    def propose_encoded(
+        self,
+        part: Part,
+        users: np.ndarray,
+        batch: Batch,
+        encoded: EncoderOutput,
+        queries: Tensor,
+    ) -> Proposals:
+        """The same, after the encoder."""
         decoder = self.network.decoder
         beams = beam_search(
             decoder,

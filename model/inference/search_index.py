@@ -6,7 +6,7 @@ faiss answers -1 where it finds too few: such a user is searched exactly, so tha
 becomes an item.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,10 +18,13 @@ from torch import Tensor
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
 from model.inference.filters import Seen
+from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
 
 Kind = Literal["ivf", "hnsw"]
 
+SEED = 0
+SAMPLE_USERS = 1000  # whose vectors choose the probes and measure the recall
 TARGET_RECALL = 0.95  # of the true ten
 HNSW_NEIGHBORS, HNSW_BUILD, HNSW_SEARCH = 32, 200, 128
 POINTS_PER_LIST = 39  # faiss warns below it
@@ -100,6 +103,24 @@ class IndexSearch:
         if len(short):
             scores[short], rows[short] = self.exact.search(queries[short], k, seen.of_users(short))
         return scores, rows
+
+
+def with_index(recommender: Recommender) -> tuple[Recommender, dict[str, Any]]:
+    """Let a recommender search as ``cascade.search`` says.
+
+    Returns:
+        The recommender and the facts of its index (``kind`` alone where the search is exact).
+    """
+    kind, exact = recommender.params.search, recommender.search
+    if kind == "exact":
+        return recommender, {"kind": kind}
+    assert isinstance(exact, ExactSearch), "an index is built once"
+    num_users = recommender.interactions.num_users
+    users = np.unique(np.linspace(0, num_users - 1, min(SAMPLE_USERS, num_users)).astype(np.int64))
+    batches = recommender.batches("submission", users)
+    queries = torch.cat([recommender.encode(batch)[1] for _, batch in batches])
+    index = build_index(exact, recommender.catalogue.item_ids, kind, queries, seed=SEED)
+    return replace(recommender, search=IndexSearch(index, exact)), index.facts
 
 
 def build_index(

@@ -19,6 +19,7 @@ from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, Recommendations
 from model.inference.filters import allowed_items
 from model.inference.recommender import prepare_recommender
+from model.inference.search_index import with_index
 from model.inference.shards import fingerprint, open_shards
 from model.inference.validation import validate_recommendations
 from model.network.checkpoint import Checkpoint
@@ -171,6 +172,7 @@ def make_submission(
             device,
             blocked=blocked,
         )
+        recommender, _ = with_index(recommender)
         shards.fill(recommender, beam_weight=beam_weight, rank=0, world_size=1)
     made = shards.collect()
     counts = statistics.counts.sum(axis=1)

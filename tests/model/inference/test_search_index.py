@@ -6,9 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from model.errors import InputError
+from model.inference.cascade import recommend
 from model.inference.filters import Seen
 from model.inference.search import ExactSearch
-from model.inference.search_index import IndexSearch, SearchIndex, build_index
+from model.inference.search_index import IndexSearch, SearchIndex, build_index, with_index
+from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
 
 NUM_ITEMS, DIM = 3000, 16
 
@@ -95,3 +97,17 @@ def test_a_damaged_index_is_refused(index, tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match=r"index\.faiss"):
         SearchIndex.load(tmp_path / "a")
+
+
+def test_the_parameter_chooses_the_search():
+    interactions = random_interactions(30, 200)
+    exact, facts = with_index(fake_recommender(interactions, cascade_params()))
+    assert facts == {"kind": "exact"}
+    approximate = cascade_params(search="hnsw")
+    indexed, facts = with_index(fake_recommender(interactions, approximate))
+    assert facts["kind"] == "hnsw"
+    assert facts["queries"] == 30
+    users = np.arange(30)
+    one = recommend(exact, "test", users, beam_weight=0.0)
+    two = recommend(indexed, "test", users, beam_weight=0.0)
+    assert np.array_equal(one.item_ids, two.item_ids)  # 200 items: the graph finds them all

@@ -1,0 +1,89 @@
+"""Inference in processes of its own.
+
+``torchrun --nproc-per-node N -m model.inference shards --params F --data DIR --out FOLDER``
+answers all users, shard by shard, a part of the shards on each process; what makes the submission
+then only collects them (FOLDER is DIR/.resume/submission). ``python -m model.inference quotas
+--params F --data DIR --out FOLDER`` studies what wider beams and more semantic IDs cost and bring.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from model.errors import InputError
+from model.inference.evaluation import sample_users
+from model.inference.inputs import InferenceInputs
+from model.inference.quota import save_study, study_quotas
+from model.inference.report import EvaluationReport
+from model.inference.search_index import with_index
+from model.inference.shards import open_shards
+from model.inference.submission import submission_task
+from model.params import Params
+
+INPUT_ERROR_EXIT = 2
+BEAM_WIDTHS = (5, 10, 20, 40)
+NUM_SIDS = (48, 96, 192, 384, 768)
+
+
+def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.device) -> None:
+    """Answer this process's part of the users; the environment says which part that is."""
+    inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
+    beam_weight = EvaluationReport.load(data / "evaluation_report").beam_weight
+    task = submission_task(
+        inputs.checkpoint, inputs.codebook, inputs.interactions, params.cascade, beam_weight, None
+    )
+    shards = open_shards(shard_folder, task, inputs.interactions.num_users)
+    if shards.missing():
+        recommender, _ = with_index(inputs.recommender(params.cascade, device))
+        shards.fill(
+            recommender,
+            beam_weight=beam_weight,
+            rank=int(os.environ.get("RANK", "0")),
+            world_size=int(os.environ.get("WORLD_SIZE", "1")),
+        )
+
+
+def write_quotas(params: Params, data: Path, out: Path, device: torch.device) -> None:
+    """Study beam widths and quotas on the evaluation's test users."""
+    inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
+    section = params.evaluation_report
+    table = study_quotas(
+        inputs.recommender(params.cascade, device),
+        sample_users(inputs.interactions.test_event, section.max_users, params.seed),
+        beam_widths=BEAM_WIDTHS,
+        num_sids=NUM_SIDS,
+        beam_weight=EvaluationReport.load(data / "evaluation_report").beam_weight,
+        action_weights=section.action_weights,
+    )
+    save_study(table, out)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 2 after a refusal, whose sentence is the last line."""
+    parser = argparse.ArgumentParser(prog="python -m model.inference", description=__doc__)
+    parser.add_argument("command", choices=["shards", "quotas"])
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the shards or study")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    else:
+        device = torch.device("cpu")
+    try:
+        params = Params.load(given.params)
+        command = fill_shards if given.command == "shards" else write_quotas
+        command(params, given.data, given.out, device)
+    except InputError as error:
+        logging.getLogger("onepiece").error("%s", error)
+        return INPUT_ERROR_EXIT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

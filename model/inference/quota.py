@@ -1,0 +1,181 @@
+"""What a wider beam and more semantic IDs cost and bring: score and speed side by side.
+
+Every combination answers the same users after one pass of the encoder; embedding-only search,
+exact and through inverted lists, stands beside them with its own time, so that a user can choose.
+Times are measured on the spot: this is a study to look at, not an artefact to be reproduced.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from model import metrics
+from model.dataset.sequences import Batch
+from model.inference.cascade import NUM_RECOMMENDATIONS, rank
+from model.inference.recommender import Recommender
+from model.inference.search import ExactSearch, VectorSearch
+from model.inference.search_index import IndexSearch, build_index
+from model.network.onepiece import EncoderOutput
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One batch of users after the encoder."""
+
+    users: np.ndarray
+    batch: Batch
+    output: EncoderOutput
+    queries: Tensor
+
+
+@dataclass
+class Way:
+    """One way of answering, what it found, and how long it took.
+
+    Attributes:
+        path: ``cascade``, ``exact`` or ``ivf``.
+        beam_width: of the cascade, else 0.
+        num_items: K', semantic IDs or items fetched.
+        answer: gives the fetched catalogue rows (B, M) and the ten (B, 10), -1 for none.
+        fetched: per batch, whether the target was fetched at all.
+        ranks: per batch, the target's rank among the ten, 0 for none.
+        seconds: beyond the encoder.
+    """
+
+    path: str
+    beam_width: int
+    num_items: int
+    answer: Callable[[Encoded], tuple[Tensor, Tensor]]
+    fetched: list[np.ndarray] = field(default_factory=list)
+    ranks: list[np.ndarray] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def run(self, encoded: Encoded, targets: np.ndarray) -> None:
+        """Answer a batch whose targets are catalogue rows, -2 for none."""
+        _wait(encoded.queries.device)
+        start = time.perf_counter()
+        fetched, ten = self.answer(encoded)
+        _wait(encoded.queries.device)
+        self.seconds += time.perf_counter() - start
+        self.fetched.append((fetched.cpu().numpy() == targets[:, None]).any(axis=1))
+        self.ranks.append(metrics.ranks_in_lists(ten.cpu().numpy(), targets))
+
+    def row(self, weights: np.ndarray) -> dict[str, float | int | str]:
+        """One line of the table."""
+        ranks, fetched = np.concatenate(self.ranks), np.concatenate(self.fetched)
+        return {
+            "path": self.path,
+            "beam_width": self.beam_width,
+            "num_items": self.num_items,
+            "recall": metrics.weighted_mean(fetched.astype(float), weights),
+            "hr@10": metrics.hit_rate(ranks, NUM_RECOMMENDATIONS, weights),
+            "ndcg@10": metrics.ndcg(ranks, NUM_RECOMMENDATIONS, weights),
+            "score": metrics.competition_score(ranks, weights),
+            "users_per_second": len(ranks) / self.seconds,
+        }
+
+
+def study_quotas(
+    recommender: Recommender,
+    users: np.ndarray,
+    *,
+    beam_widths: Sequence[int],
+    num_sids: Sequence[int],
+    beam_weight: float,
+    action_weights: tuple[float, float, float],
+) -> pd.DataFrame:
+    """Score and users per second over beam width x K', and of embedding-only search.
+
+    Args:
+        recommender: one checkpoint.
+        users: (U,) user indices with a test target.
+        beam_widths: tried.
+        num_sids: K' tried.
+        beam_weight: of the cascade.
+        action_weights: weight of a user by the action of the target.
+
+    Returns:
+        Columns ``path``, ``beam_width``, ``num_items``, ``recall`` (target among the fetched),
+        ``hr@10``, ``ndcg@10``, ``score``, ``users_per_second`` (beyond the encoder).
+    """
+    interactions, catalogue = recommender.interactions, recommender.catalogue
+    exact = ExactSearch(catalogue.vectors, -recommender.params.logq_weight * catalogue.log_q)
+    ways = [
+        Way("cascade", width, quota, _cascade(recommender, width, quota, beam_weight))
+        for width in beam_widths
+        for quota in num_sids
+    ]
+    ways += [Way("exact", 0, k, _search(recommender, exact, k)) for k in num_sids]
+    weights: list[np.ndarray] = []
+    for indices, batch in recommender.batches("test", users):
+        encoded = Encoded(indices, batch, *recommender.encode(batch))
+        if not weights:
+            index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
+            ivf = IndexSearch(index, exact)
+            ways += [Way("ivf", 0, k, _search(recommender, ivf, k)) for k in num_sids]
+        events = interactions.test_event[indices]
+        rows = catalogue.rows[interactions.item_ids[events]]
+        weights.append(np.asarray(action_weights)[interactions.action_types[events]])
+        for way in ways:
+            way.run(encoded, np.where(rows >= 0, rows, -2))
+    return pd.DataFrame([way.row(np.concatenate(weights)) for way in ways])
+
+
+def _cascade(
+    recommender: Recommender, beam_width: int, num_sids: int, beam_weight: float
+) -> Callable[[Encoded], tuple[Tensor, Tensor]]:
+    changes = {"beam_width": beam_width, "num_sids": num_sids}
+    chosen = replace(recommender, params=recommender.params.model_copy(update=changes))
+
+    def answer(encoded: Encoded) -> tuple[Tensor, Tensor]:
+        proposals = chosen.propose_encoded(
+            "test", encoded.users, encoded.batch, encoded.output, encoded.queries
+        )
+        ranked = rank(chosen, proposals, beam_weight=beam_weight)
+        return torch.where(proposals.hidden, -1, proposals.rows), ranked.rows
+
+    return answer
+
+
+def _search(
+    recommender: Recommender, search: VectorSearch, k: int
+) -> Callable[[Encoded], tuple[Tensor, Tensor]]:
+    def answer(encoded: Encoded) -> tuple[Tensor, Tensor]:
+        seen = recommender.seen("test", encoded.users)
+        _, rows = search.search(encoded.queries, max(k, NUM_RECOMMENDATIONS), seen)
+        return rows, rows[:, :NUM_RECOMMENDATIONS]
+
+    return answer
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def save_study(table: pd.DataFrame, folder: Path) -> None:
+    """Write quota.csv and quota.png (score and recall over users per second)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "quota.csv", index=False)
+    figure = Figure(figsize=(10, 4))
+    for axes, measure in zip(figure.subplots(1, 2), ("score", "recall"), strict=True):
+        for (path, width), rows in table.groupby(["path", "beam_width"], sort=True):
+            label = f"beam {width}" if path == "cascade" else str(path)
+            style = "o-" if path == "cascade" else "s--"
+            axes.plot(rows["users_per_second"], rows[measure], style, label=label)
+            for _, row in rows.iterrows():
+                point = (row["users_per_second"], row[measure])
+                axes.annotate(str(row["num_items"]), point, fontsize=6)
+        axes.set_xscale("log")
+        axes.set_xlabel("users per second beyond the encoder")
+        axes.set_ylabel(measure)
+    figure.axes[0].legend(frameon=False, fontsize=7)
+    figure.tight_layout()
+    figure.savefig(folder / "quota.png", dpi=110)

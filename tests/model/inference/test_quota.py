@@ -1,0 +1,68 @@
+"""The quota study measures what the recommender does."""
+
+import numpy as np
+import pytest
+
+from model import metrics
+from model.inference.cascade import recommend
+from model.inference.quota import save_study, study_quotas
+from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
+
+USERS = np.arange(40)
+
+
+@pytest.fixture(scope="module")
+def recommender():
+    return fake_recommender(random_interactions(40, 80), cascade_params())
+
+
+@pytest.fixture(scope="module")
+def table(recommender):
+    return study_quotas(
+        recommender,
+        USERS,
+        beam_widths=[1, 4],
+        num_sids=[2, 20],
+        beam_weight=0.1,
+        action_weights=(1.0, 1.0, 2.5),
+    )
+
+
+def test_every_combination_stands_beside_embedding_only(table):
+    found = [tuple(row) for row in table[["path", "beam_width", "num_items"]].to_numpy()]
+    assert found == [
+        ("cascade", 1, 2),
+        ("cascade", 1, 20),
+        ("cascade", 4, 2),
+        ("cascade", 4, 20),
+        ("exact", 0, 2),
+        ("exact", 0, 20),
+        ("ivf", 0, 2),
+        ("ivf", 0, 20),
+    ]
+    assert (table["users_per_second"] > 0).all()
+
+
+def test_scores_are_those_of_recommending_with_that_quota(table):
+    interactions = random_interactions(40, 80)
+    params = cascade_params(beam_width=4, num_sids=20)
+    made = recommend(fake_recommender(interactions, params), "test", USERS, beam_weight=0.1)
+    events = interactions.test_event[USERS]
+    ranks = metrics.ranks_in_lists(made.item_ids, interactions.item_ids[events])
+    weights = np.array([1.0, 1.0, 2.5])[interactions.action_types[events]]
+    row = table[(table["beam_width"] == 4) & (table["num_items"] == 20)].iloc[0]
+    assert row["score"] == pytest.approx(metrics.competition_score(ranks, weights))
+    assert row["hr@10"] == pytest.approx(metrics.hit_rate(ranks, 10, weights))
+
+
+def test_recall_grows_with_the_quota(table):
+    cascade = table[table["path"] == "cascade"].set_index(["beam_width", "num_items"])["recall"]
+    assert cascade[4, 20] >= cascade[4, 2]
+    assert cascade[4, 20] >= cascade[1, 20]
+    assert 0 < cascade[4, 20] <= 1
+
+
+def test_saves_a_table_and_a_picture(table, tmp_path):
+    save_study(table, tmp_path)
+    assert (tmp_path / "quota.csv").read_text().startswith("path,beam_width,num_items,recall")
+    assert (tmp_path / "quota.png").stat().st_size > 1000
