@@ -1,27 +1,12 @@
 """The command line as a user meets it: another process, its exit code and what it says."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
 
 from orchestration.workspace import ROOT
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "TERM": "dumb"}
-
-
-def onepiece(*arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, "-m", "orchestration", *map(str, arguments)],
-        cwd=cwd,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.orchestration.command import onepiece
 
 
 def _params(folder, change):

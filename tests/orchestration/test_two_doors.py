@@ -1,0 +1,88 @@
+"""One truth behind two doors: what Dagster made DVC has, and the other way round."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from orchestration.workspace import ROOT
+from tests.orchestration.command import onepiece, run
+from tests.orchestration.tiny_world import write_tiny_params
+
+DVC = Path(sys.executable).with_name("dvc")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A clone of the working tree with a tiny world's parameters, in git."""
+    root = tmp_path_factory.mktemp("repository")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    write_tiny_params(root / "params.yaml")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "tiny"]):
+        identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+        assert run("git", *identity, *command, cwd=root).returncode == 0
+    return root
+
+
+def _versions_in_dagster(root):
+    with dg.DagsterInstance.from_config(str(root / ".dagster")) as instance:
+        versions = {}
+        for target in _versions_in_dvc(root):
+            asset, _, partition = target.partition("@")
+            record = instance.get_latest_data_version_record(
+                dg.AssetKey(asset), partition_key=partition or None
+            )
+            tags = record.asset_materialization.tags if record else {}
+            versions[target] = tags.get("dagster/data_version")
+        return versions
+
+
+def _versions_in_dvc(root):
+    stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+    return {name: entry["outs"][0]["md5"] for name, entry in stages.items()}
+
+
+def _nothing_left_to_do(root):
+    status = run(DVC, "status", cwd=root)
+    assert "up to date" in status.stdout, status.stdout
+    assert "Running stage" not in run(DVC, "repro", cwd=root).stdout
+    assert "everything: up to date" in onepiece("materialize", cwd=root).stderr
+    assert _versions_in_dagster(root) == _versions_in_dvc(root)
+
+
+def _set(root, section, **values):
+    file = root / "params.yaml"
+    params = yaml.safe_load(file.read_text())
+    params[section].update(values)
+    file.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def test_from_either_door_the_other_sees_nothing_to_do(repository):
+    done = run(DVC, "repro", cwd=repository)
+    assert done.returncode == 0, done.stdout + done.stderr
+    _nothing_left_to_do(repository)
+
+    _set(repository, "cascade", beam_width=4)
+    done = onepiece("materialize", cwd=repository)
+    assert done.returncode == 0, done.stderr
+    assert "evaluation_report: making it" in done.stderr
+    assert "codebook: making it" not in done.stderr
+    _nothing_left_to_do(repository)
+
+
+def test_another_data_folder_leaves_dvc_alone(repository, tmp_path):
+    before = (repository / "dvc.lock").read_bytes()
+    done = onepiece("materialize", "item_statistics", "--data", tmp_path / "mine", cwd=repository)
+    assert done.returncode == 0, done.stderr
+    assert (repository / "dvc.lock").read_bytes() == before
+    assert (tmp_path / "mine" / ".dagster").is_dir()

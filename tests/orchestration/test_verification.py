@@ -1,0 +1,103 @@
+"""Every planted corruption of a finished submission or of its ancestors is found."""
+
+import json
+import shutil
+
+import pytest
+
+from assets.workspace import SUBMISSION
+from orchestration.verification import verify
+
+ARTEFACTS = (
+    "raw_data",
+    "interactions",
+    "item_statistics",
+    "modality_embeddings/81",
+    "modality_embeddings/82",
+    "coverage_report",
+    "encoder_checkpoint",
+    "fused_embeddings",
+    "codebook",
+    "recommender_checkpoint",
+    "evaluation_report",
+)
+
+
+def _problems(world) -> dict[str, str]:
+    findings = verify(world.workspace, None)
+    return {found.path: found.problem for found in findings if found.problem is not None}
+
+
+def _flip_a_byte(folder):
+    """In the middle of the largest file that is content."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".html"]
+    file = max(
+        (path for path in files if path.name != "lineage.json"), key=lambda p: p.stat().st_size
+    )
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.unlink()  # a champion's copy may share the bytes
+    file.write_bytes(bytes(content))
+
+
+def test_a_finished_world_is_as_its_manifest_says(finished):
+    assert _problems(finished) == {}
+    assert finished.onepiece("verify").returncode == 0
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_a_flipped_byte_is_found_where_it_is(copied, name):
+    _flip_a_byte(copied.data / name)
+    (path,) = _problems(copied)
+    assert path == name
+
+
+def test_a_flipped_byte_in_the_champion_is_found(copied):
+    folder = copied.workspace.input_folder("champion")
+    _flip_a_byte(folder / "recommender_checkpoint")
+    assert list(_problems(copied)) == [f"champion/{folder.name}"]
+
+
+def test_a_flipped_byte_in_the_submission_is_found_and_told_by_the_exit_code(copied):
+    folder = copied.workspace.current_folder(SUBMISSION)
+    _flip_a_byte(folder)
+    assert list(_problems(copied)) == [f"submission/{folder.name}"]
+    assert copied.onepiece("verify").returncode == 1
+
+
+@pytest.mark.parametrize("name", ["codebook", "recommender_checkpoint"])
+def test_an_edited_parameter_in_a_lineage_file_is_found(copied, name):
+    file = copied.data / name / "lineage.json"
+    document = json.loads(file.read_text())
+    document["seed"] += 1
+    file.write_text(json.dumps(document))
+    assert "damaged or edited" in _problems(copied)[name]
+
+
+def test_an_edited_manifest_is_found(copied):
+    folder = copied.workspace.current_folder(SUBMISSION)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["params"]["cascade"]["beam_width"] += 1
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "edited" in _problems(copied)[f"submission/{folder.name}"]
+
+
+def test_a_missing_parent_is_found(copied):
+    shutil.rmtree(copied.data / "fused_embeddings")
+    assert _problems(copied) == {"fused_embeddings": "it is missing"}
+
+
+def test_a_swapped_checkpoint_is_found(copied):
+    """Whole and with a lineage of its own, but not the one that the submission was made from."""
+    swapped = copied.data / "recommender_checkpoint"
+    shutil.rmtree(swapped)
+    shutil.copytree(copied.data / "encoder_checkpoint", swapped)
+    assert "the manifest says" in _problems(copied)["recommender_checkpoint"]
+
+
+def test_a_submission_under_another_id_is_found(copied):
+    folder = copied.workspace.current_folder(SUBMISSION)
+    other = folder.with_name("0" * 12)
+    folder.rename(other)
+    (copied.data / SUBMISSION / "latest").write_text(other.name)
+    assert "belongs to the id" in _problems(copied)[f"submission/{other.name}"]
