@@ -6,6 +6,7 @@ from typing import Any
 
 from assets.artifact_asset import artifact_asset
 from assets.device import device_name, inference_device
+from assets.ledger import update_ledger
 from assets.lineage import Lineage
 from assets.manifest import version_name, write_manifest
 from assets.promotion import JudgedModel
@@ -30,6 +31,7 @@ def keep_by_id(workspace: Workspace, staging: Path, run_id: str) -> None:
         write_manifest(workspace, staging, run_id=run_id, device=device_name(), metrics=metrics)
         publish_folder(staging, folder)
     atomic_write(workspace.folder(SUBMISSION) / LATEST_FILE, f"{name}\n")
+    update_ledger(workspace)
     shutil.rmtree(_shards(workspace), ignore_errors=True)
 
 

@@ -118,6 +118,17 @@ def lineage(
 
 
 @app.command()
+def submissions(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -> None:
+    """List all submissions, oldest first, with the metrics of their models."""
+    from assets.ledger import COLUMNS, read_ledger
+    from orchestration.report import columns
+    from orchestration.workspace import open_workspace
+
+    rows = read_ledger(open_workspace(params, data))
+    typer.echo(columns(COLUMNS, [[str(row[name]) for name in COLUMNS] for row in rows]))
+
+
+@app.command()
 def verify(
     submission: SubmissionId = None,
     params: ParamsFile = DEFAULT_PARAMS,

@@ -34,10 +34,10 @@ def _flip_a_byte(folder):
     file = max(
         (path for path in files if path.name != "lineage.json"), key=lambda p: p.stat().st_size
     )
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
+    flipped = bytearray(file.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
     file.unlink()  # a champion's copy may share the bytes
-    file.write_bytes(bytes(content))
+    file.write_bytes(bytes(flipped))
 
 
 def test_a_finished_world_is_as_its_manifest_says(finished):

@@ -1,0 +1,88 @@
+"""A table of all submissions in DuckDB: a convenience that the manifests can always rebuild."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from assets.manifest import read_manifest
+from assets.workspace import SUBMISSION, Workspace
+from model.errors import InputError
+
+logger = logging.getLogger("onepiece")
+
+LEDGER_FILE = "submissions.duckdb"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS submissions (
+    id VARCHAR PRIMARY KEY, created TIMESTAMPTZ, content VARCHAR, champion VARCHAR,
+    git_revision VARCHAR, dirty BOOLEAN, device VARCHAR, seed BIGINT,
+    hr_10 DOUBLE, ndcg_10 DOUBLE, score DOUBLE, metrics JSON, params JSON
+)
+"""
+COLUMNS = ("id", "created", "champion", "git_revision", "dirty", "hr_10", "ndcg_10", "score")
+
+
+def update_ledger(workspace: Workspace) -> Path:
+    """Enter every submission on disk that the table lacks; a damaged table is made anew.
+
+    Returns:
+        The DuckDB file.
+    """
+    file = workspace.data / f".{LEDGER_FILE}"
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    try:
+        _enter(workspace, file)
+    except (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException) as error:
+        if "lock" in str(error).lower():
+            raise InputError(f"{file}: in use by another process; close it and try again") from None
+        logger.warning("%s: damaged, rebuilt from the manifests", file)
+        file.unlink(missing_ok=True)
+        _enter(workspace, file)
+    return file
+
+
+def read_ledger(workspace: Workspace) -> list[dict[str, Any]]:
+    """All submissions, oldest first, with the columns of ``COLUMNS``."""
+    file = update_ledger(workspace)
+    query = f"SELECT {', '.join(COLUMNS)} FROM submissions ORDER BY created, id"
+    with duckdb.connect(str(file), read_only=True) as ledger:
+        return [dict(zip(COLUMNS, row, strict=True)) for row in ledger.execute(query).fetchall()]
+
+
+def _enter(workspace: Workspace, file: Path) -> None:
+    with duckdb.connect(str(file)) as ledger:
+        ledger.execute("SET TimeZone = 'UTC'")
+        ledger.execute(_TABLE)
+        known = {row[0] for row in ledger.execute("SELECT id FROM submissions").fetchall()}
+        for path in sorted(workspace.folder(SUBMISSION).glob("*/manifest.json")):
+            if path.parent.name in known:
+                continue
+            try:
+                row = _row(read_manifest(path.parent))
+            except InputError as error:
+                logger.warning("%s", error)
+                continue
+            marks = ", ".join("?" * len(row))
+            ledger.execute(f"INSERT INTO submissions VALUES ({marks})", row)
+
+
+def _row(manifest: dict[str, Any]) -> list[Any]:
+    cascade = manifest["metrics"].get("cascade", {})
+    champions = (path for path in manifest["artifacts"] if path.startswith("champion/"))
+    return [
+        manifest["id"],
+        manifest["created"],
+        manifest["content"],
+        next(champions, "").removeprefix("champion/"),
+        manifest["git"]["revision"],
+        manifest["git"]["dirty"],
+        manifest["device"],
+        manifest["seed"],
+        cascade.get("hr@10"),
+        cascade.get("ndcg@10"),
+        cascade.get("score"),
+        json.dumps(manifest["metrics"]),
+        json.dumps(manifest["params"]),
+    ]

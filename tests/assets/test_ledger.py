@@ -1,0 +1,57 @@
+"""The ledger of submissions, lost and damaged."""
+
+import json
+
+import pytest
+
+from assets.ledger import read_ledger, update_ledger
+from assets.manifest import manifest_hash
+from assets.workspace import Workspace
+from model.params import Params
+from orchestration.workspace import ROOT
+from tests.orchestration.small_manifest import small_manifest
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    params = Params.load(ROOT / "params.yaml")
+    made = Workspace(root=ROOT, params_file=tmp_path, params=params, data=tmp_path / "data")
+    for name, created in (("b", "2026-01-02T00:00:00+00:00"), ("a", "2026-01-03T00:00:00+00:00")):
+        _submit(made, id=name, created=created)
+    return made
+
+
+def _submit(workspace, **changes):
+    manifest = small_manifest(**changes)
+    folder = workspace.folder("submission") / manifest["id"]
+    folder.mkdir(parents=True)
+    manifest["hash"] = manifest_hash(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_every_submission_is_entered_once_in_order_of_time(workspace):
+    first = read_ledger(workspace)
+    assert [row["id"] for row in first] == ["b", "a"]
+    assert first[0]["hr_10"] == 0.25
+    assert read_ledger(workspace) == first
+
+
+def test_a_later_submission_is_added(workspace):
+    read_ledger(workspace)
+    _submit(workspace, id="c", created="2026-01-04T00:00:00+00:00")
+    assert [row["id"] for row in read_ledger(workspace)] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda file: file.unlink(), lambda file: file.write_bytes(b"x" * 99)]
+)
+def test_a_lost_or_damaged_ledger_is_rebuilt_from_the_manifests(workspace, spoil):
+    before = read_ledger(workspace)
+    spoil(update_ledger(workspace))
+    assert read_ledger(workspace) == before
+
+
+def test_an_edited_manifest_does_not_get_in(workspace):
+    file = workspace.folder("submission") / "a" / "manifest.json"
+    file.write_text(file.read_text().replace("0.25", "0.95"))
+    assert [row["id"] for row in read_ledger(workspace)] == ["b"]
