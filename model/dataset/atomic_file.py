@@ -1,0 +1,119 @@
+"""RecBole's atomic files: tab-separated, with ``name:type`` headers.
+
+Types: ``token`` (one category), ``token_seq`` (several, separated by spaces), ``float`` and
+``float_seq``.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+
+from model.dataset.arrow import compute as pc
+from model.errors import InputError
+
+TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ = "token", "token_seq", "float", "float_seq"
+_TYPES = (TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ)
+_NAME = re.compile(r"[\w.\-]+")  # it becomes a part of a file name
+_ARROW = {TOKEN: pa.large_string(), TOKEN_SEQ: pa.large_string(), FLOAT_SEQ: pa.large_string()}
+
+
+@dataclass(frozen=True)
+class AtomicFile:
+    """One file: its columns by name, and the type of each."""
+
+    path: Path
+    columns: dict[str, pa.Array]
+    types: dict[str, str]
+
+    @property
+    def num_rows(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def line(self, row: int) -> str:
+        """Names the file and the line of a row."""
+        return f"{self.path} line {row + 2}"
+
+    def of_type(self, *types: str) -> list[str]:
+        """Names of the columns of these types, sorted, without the ids."""
+        ids = ("user_id", "item_id")
+        return sorted(
+            name for name, kind in self.types.items() if kind in types and name not in ids
+        )
+
+    def strings(self, name: str) -> pa.Array:
+        """A required token column; an empty cell is an error."""
+        column = self.columns[name]
+        empty = pc.equal(pc.fill_null(column, ""), "")
+        if pc.any(empty).as_py():
+            row = int(pc.index(empty, True).as_py())
+            raise InputError(f"{self.line(row)}: {name} is empty; every row needs one")
+        return column
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A float column as float64, empty cells as NaN."""
+        return pc.fill_null(self.columns[name], float("nan")).to_numpy(zero_copy_only=False)
+
+
+def read_atomic_file(path: Path, required: tuple[str, ...]) -> AtomicFile:
+    """Read a file whole.
+
+    Args:
+        path: of the file.
+        required: names of columns that must be there.
+
+    Raises:
+        InputError: missing file or column, a header without types, a row with too few or too many
+            cells, a cell that is not of its column's type.
+    """
+    types = _header(path)
+    for name in required:
+        if name not in types:
+            raise InputError(
+                f"{path}: column {name} is missing (there are {', '.join(types)}); add it to the "
+                "file"
+            )
+    names = list(types)
+    try:
+        table = pcsv.read_csv(
+            path,
+            read_options=pcsv.ReadOptions(column_names=names, skip_rows=1),
+            parse_options=pcsv.ParseOptions(delimiter="\t", quote_char=False),
+            convert_options=pcsv.ConvertOptions(
+                column_types={name: _ARROW.get(kind, pa.float64()) for name, kind in types.items()},
+                null_values=["", "nan", "NaN"],
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}; correct that row") from None
+    if not table.num_rows:
+        raise InputError(f"{path}: there are no rows below the header; get the file again")
+    columns = {name: _whole(table[name]) for name in names}
+    return AtomicFile(path=path, columns=columns, types=types)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def _header(path: Path) -> dict[str, str]:
+    """Type by column name, in order."""
+    if not path.is_file():
+        raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        cells = file.readline().rstrip("\r\n").split("\t")
+    types: dict[str, str] = {}
+    for cell in cells:
+        name, _, kind = cell.rpartition(":")
+        if kind not in _TYPES or not _NAME.fullmatch(name) or name in types:
+            raise InputError(
+                f"{path} line 1: header {cell!r} must be a name of its own, a colon and one of "
+                f"{', '.join(_TYPES)}, as in user_id:token"
+            )
+        types[name] = kind
+    return types

@@ -1,0 +1,132 @@
+"""The training events as a DuckDB table in a temporary file, and the questions asked of it."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from model.artifact import require_free_space
+from model.dataset.csr import positions_of
+from model.dataset.interactions import EVENT_BYTES, Interactions
+from model.progress import track
+
+_USERS_PER_BATCH = 16_384
+_SCHEMA = pa.schema({"item": pa.int32(), "action": pa.int8(), "time": pa.int64()})
+
+
+class EventDatabase:
+    """Training events only: those before their user's ``train_end``. Use it with ``with``."""
+
+    def __init__(self, interactions: Interactions, memory_limit_gib: float) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="onepiece-events-")
+        folder = Path(self._folder.name)
+        require_free_space(
+            folder, 2 * interactions.num_events * EVENT_BYTES, what="DuckDB's temporary file"
+        )
+        self._connection = duckdb.connect(
+            str(folder / "events.duckdb"),
+            config={
+                "memory_limit": f"{int(memory_limit_gib * 1024)}MiB",
+                "temp_directory": str(folder / "spill"),
+            },
+        )
+        self._connection.execute("SET preserve_insertion_order = false")
+        source = pa.RecordBatchReader.from_batches(_SCHEMA, _batches(interactions))
+        self._connection.register("source", source)
+        self._connection.execute("CREATE TABLE events AS SELECT * FROM source")
+        self._connection.unregister("source")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._connection.close()
+        self._folder.cleanup()
+
+    def by_item(self, num_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(I + 1, 3) int64 counts by action, (I + 1,) first and last time, 0 where unseen."""
+        found = self._fetch(
+            """
+            SELECT item, min(time) AS first, max(time) AS last,
+                   count(*) FILTER (action = 0) AS exposures,
+                   count(*) FILTER (action = 1) AS clicks,
+                   count(*) FILTER (action = 2) AS conversions
+            FROM events GROUP BY item
+            """
+        )
+        counts = np.zeros((num_items + 1, 3), np.int64)
+        first, last = np.zeros((2, num_items + 1), np.int64)
+        items = found["item"]
+        for action, name in enumerate(("exposures", "clicks", "conversions")):
+            counts[items, action] = found[name]
+        first[items], last[items] = found["first"], found["last"]
+        return counts, first, last
+
+    def by_time(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct times, ascending, and the number of events at each."""
+        found = self._fetch("SELECT time, count(*) AS n FROM events GROUP BY time ORDER BY time")
+        return found["time"], found["n"]
+
+    def popularity(self, boundaries: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Keys and codes of every item in every bucket, see ``ItemStatistics``.
+
+        Args:
+            boundaries: (B + 1,) of the buckets.
+            num_rows: I + 1, the factor of the bucket in a key.
+        """
+        starts = pa.table({"start": boundaries[:-1], "bucket": np.arange(1, len(boundaries))})
+        self._connection.register("buckets", starts)
+        found = self._fetch(
+            f"""
+            WITH bucketed AS (
+                SELECT bucket, item, count(*) AS n
+                FROM events ASOF JOIN buckets ON events.time >= buckets.start
+                GROUP BY bucket, item
+            ), ranked AS (
+                SELECT bucket, item,
+                       rank() OVER (PARTITION BY bucket ORDER BY n) - 1 AS fewer,
+                       count(*) OVER (PARTITION BY bucket) AS items
+                FROM bucketed
+            )
+            SELECT bucket * {num_rows} + item AS key,
+                   (1 + (2000 * fewer + items) // (2 * items))::SMALLINT AS code
+            FROM ranked ORDER BY key
+            """
+        )
+        self._connection.unregister("buckets")
+        return found["key"], found["code"]
+
+    def by_month(self) -> pa.Table:
+        """Events and distinct items by month (UTC) and action."""
+        return self._connection.sql(
+            """
+            SELECT strftime(make_timestamp(time * 1000000), '%Y-%m') AS month,
+                   action AS action_type, count(*) AS events, count(DISTINCT item) AS items
+            FROM events GROUP BY ALL ORDER BY month, action_type
+            """
+        ).to_arrow_table()
+
+    def _fetch(self, query: str) -> dict[str, np.ndarray]:
+        columns = self._connection.execute(query).fetchnumpy()
+        return {name: np.asarray(column) for name, column in columns.items()}
+
+
+def _batches(interactions: Interactions) -> Iterator[pa.RecordBatch]:
+    """The training events, some users at a time."""
+    firsts = range(0, interactions.num_users, _USERS_PER_BATCH)
+    for first in track(firsts, total=len(firsts), what="counting events", unit="batch"):
+        users = slice(first, first + _USERS_PER_BATCH)
+        starts = interactions.offsets[:-1][users]
+        events = positions_of(starts, interactions.train_end[users] - starts)
+        yield pa.record_batch(
+            [
+                interactions.item_ids[events],
+                interactions.action_types[events],
+                interactions.timestamps[events],
+            ],
+            schema=_SCHEMA,
+        )

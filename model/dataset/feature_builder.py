@@ -1,0 +1,56 @@
+"""Putting feature columns together from pieces that come in any order of rows."""
+
+import numpy as np
+
+from model.dataset.csr import offsets_of, positions_of
+from model.dataset.features import ArrayColumn, FeatureTable
+
+
+class FeatureTableBuilder:
+    """Collects codes by row; rows that get none stay 0 (missing)."""
+
+    def __init__(self, num_rows: int) -> None:
+        self._num_rows = num_rows
+        self._scalars: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+
+    def add_scalars(self, name: str, rows: np.ndarray, codes: np.ndarray) -> None:
+        """One code per row; ``rows`` (N,) are table rows, padding being row 0."""
+        column = self._scalars.setdefault(name, np.zeros(self._num_rows, np.int32))
+        column[rows] = codes
+
+    def add_arrays(
+        self, name: str, rows: np.ndarray, lengths: np.ndarray, codes: np.ndarray
+    ) -> None:
+        """A list of codes per row, flat; zeros are dropped. A row may be given once only."""
+        kept = codes != 0
+        owner = np.repeat(np.arange(len(rows)), lengths)
+        lengths = np.bincount(owner[kept], minlength=len(rows))
+        self._arrays.setdefault(name, []).append((rows, lengths, codes[kept].astype(np.int32)))
+
+    def build(self, vocabulary_sizes: dict[str, int]) -> FeatureTable:
+        """The table, columns by name; a feature without a known vocabulary has its largest code."""
+        arrays = {name: self._array(pieces) for name, pieces in sorted(self._arrays.items())}
+        scalars = dict(sorted(self._scalars.items()))
+        largest = {name: int(column.max(initial=0)) for name, column in scalars.items()} | {
+            name: int(array.values.max(initial=0)) for name, array in arrays.items()
+        }
+        return FeatureTable(
+            num_rows=self._num_rows,
+            scalars=scalars,
+            arrays=arrays,
+            vocabulary_sizes={
+                name: vocabulary_sizes.get(name, size) for name, size in largest.items()
+            },
+        )
+
+    def _array(self, pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> ArrayColumn:
+        rows, lengths, values = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        starts = offsets_of(lengths)[:-1]
+        order = np.argsort(rows, kind="stable")
+        per_row = np.zeros(self._num_rows, np.int64)
+        per_row[rows] = lengths
+        return ArrayColumn(
+            offsets=offsets_of(per_row),
+            values=values[positions_of(starts[order], lengths[order])],
+        )

@@ -1,0 +1,38 @@
+"""The collaborative item embedding: one unit vector for every item, memory-mapped."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from model.artifact import atomic_folder
+
+
+@dataclass(frozen=True)
+class FusedEmbeddings:
+    """All items, no holes.
+
+    Attributes:
+        item_ids: (I,) int32, 1..I.
+        matrix: (I, dim) float32, L2-normalised; item i at row i - 1.
+    """
+
+    item_ids: np.ndarray
+    matrix: np.ndarray
+
+    def save(self, folder: Path) -> None:
+        """Write both arrays."""
+        with atomic_folder(folder, needed_bytes=self.matrix.nbytes + self.item_ids.nbytes) as out:
+            np.save(out / "item_ids.npy", self.item_ids.astype(np.int32, copy=False))
+            np.save(out / "matrix.npy", self.matrix.astype(np.float32, copy=False))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open, memory-mapped."""
+        folder = Path(folder)
+        item_ids, matrix = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("item_ids", "matrix")
+        )
+        return cls(item_ids=item_ids, matrix=matrix)

@@ -1,0 +1,178 @@
+"""What every reader gives: the users' whole histories, before anything is held out.
+
+Events are appended to unlinked temporary files as they are read, so that a billion of them need
+no memory; what comes out is memory-mapped.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from model.dataset.csr import offsets_of, positions_of
+from model.dataset.features import FeatureTable
+from model.dataset.interactions import CONVERSION, EXPOSURE
+from model.errors import InputError
+
+MAX_SECONDS = 100_000_000_000  # the year 5138; milliseconds of any year since 1973 lie above
+_USERS_PER_CHUNK = 100_000
+
+
+@dataclass(frozen=True)
+class Histories:
+    """An :class:`~model.dataset.interactions.Interactions` without its split; same meanings."""
+
+    offsets: np.ndarray
+    item_ids: np.ndarray
+    action_types: np.ndarray
+    timestamps: np.ndarray
+    target_actions: np.ndarray
+    candidate_item_ids: np.ndarray
+    num_known_items: int
+    items: FeatureTable
+    users: FeatureTable
+    raw_item_ids: pa.LargeStringArray
+    raw_user_ids: pa.LargeStringArray
+
+
+class EventLog:
+    """Events in the order in which they are appended, user after user."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, IO[bytes]] = {
+            name: tempfile.TemporaryFile()  # noqa: SIM115 - they live as long as their arrays
+            for name in _EVENT_DTYPES
+        }
+        self._lengths: list[np.ndarray] = []
+
+    def append(
+        self,
+        *,
+        lengths: np.ndarray,
+        item_ids: np.ndarray,
+        action_types: np.ndarray,
+        timestamps: np.ndarray,
+    ) -> None:
+        """Add users: (N,) numbers of events, and the events of all of them, flat."""
+        self._lengths.append(lengths.astype(np.int64, copy=False))
+        columns = {"item_ids": item_ids, "action_types": action_types, "timestamps": timestamps}
+        for name, values in columns.items():
+            self._files[name].write(
+                np.ascontiguousarray(values, dtype=_EVENT_DTYPES[name]).data.cast("B")
+                if len(values)
+                else b""
+            )
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """``offsets``, ``item_ids``, ``action_types`` and ``timestamps`` of all that came in."""
+        lengths = np.concatenate(self._lengths) if self._lengths else np.empty(0, np.int64)
+        return {"offsets": offsets_of(lengths)} | {
+            name: _mapped(file, _EVENT_DTYPES[name]) for name, file in self._files.items()
+        }
+
+    @classmethod
+    def reordered(cls, events: dict[str, np.ndarray], order: np.ndarray) -> Self:
+        """The same users in another order."""
+        log = cls()
+        starts, lengths = events["offsets"][:-1], np.diff(events["offsets"])
+        for first in range(0, len(order), _USERS_PER_CHUNK):
+            users = order[first : first + _USERS_PER_CHUNK]
+            positions = positions_of(starts[users], lengths[users])
+            columns: dict[str, Any] = {name: events[name][positions] for name in _EVENT_DTYPES}
+            log.append(lengths=lengths[users], **columns)
+        return log
+
+
+_EVENT_DTYPES = {"item_ids": np.int32, "action_types": np.int8, "timestamps": np.int64}
+
+
+def _mapped(file: IO[bytes], dtype: type) -> np.ndarray:
+    file.flush()
+    if file.tell() == 0:
+        return np.empty(0, dtype)
+    return np.memmap(file, dtype, mode="r")  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def refuse_first(bad: np.ndarray, describe: Callable[[int], str]) -> None:
+    """Raise an :class:`InputError` that describes the first true entry, if there is one."""
+    if bad.any():
+        raise InputError(describe(int(bad.argmax())))
+
+
+def check_events(
+    *,
+    lengths: np.ndarray,
+    item_ids: np.ndarray,
+    action_types: np.ndarray,
+    timestamps: np.ndarray,
+    num_items: int,
+    where: Callable[[int], str],
+) -> None:
+    """Refuse histories that cannot be right.
+
+    Args:
+        lengths: (N,) events per user.
+        item_ids: (E,) of these users, flat; 1..num_items.
+        action_types: (E,) exposure, click or conversion.
+        timestamps: (E,) unix seconds, ascending within a user.
+        num_items: the largest item id that any table knows.
+        where: names file and row of the user at a position.
+
+    Raises:
+        InputError: an empty history, an unknown item, an unknown action, a time that is not in
+            seconds or earlier than the one before it.
+    """
+    offsets = offsets_of(lengths)
+
+    def event(index: int) -> str:
+        row = int(np.searchsorted(offsets, index, side="right")) - 1
+        return f"{where(row)}, event {index - offsets[row]}"
+
+    refuse_first(
+        lengths == 0,
+        lambda row: f"{where(row)}: the sequence is empty; remove the user or add its events",
+    )
+    refuse_first(
+        (item_ids < 1) | (item_ids > num_items),
+        lambda index: (
+            f"{event(index)}: item_id {item_ids[index]} is in no table (known are 1 to "
+            f"{num_items}); the sequences and indexer.pkl must come from the same release"
+        ),
+    )
+    refuse_first(
+        (action_types < EXPOSURE) | (action_types > CONVERSION),
+        lambda index: (
+            f"{event(index)}: action_type {action_types[index]} is not 0 (exposure), 1 (click) "
+            "or 2 (conversion); correct it or leave it null"
+        ),
+    )
+    check_times(timestamps, event)
+    earlier = np.zeros(len(timestamps), bool)
+    earlier[1:] = np.diff(timestamps) < 0
+    earlier[offsets[:-1][lengths > 0]] = False
+    refuse_first(
+        earlier,
+        lambda index: (
+            f"{event(index)}: timestamp {timestamps[index]} is earlier than the one before it "
+            f"({timestamps[index - 1]}); sort every user's events by time"
+        ),
+    )
+
+
+def check_times(timestamps: np.ndarray, where: Callable[[int], str]) -> None:
+    """Refuse times that are not unix seconds; ``where`` names file and row of an event.
+
+    Raises:
+        InputError: negative, or so large that it must be milliseconds or finer.
+    """
+    refuse_first(
+        (timestamps < 0) | (timestamps > MAX_SECONDS),
+        lambda index: (
+            f"{where(index)}: timestamp {timestamps[index]} is not in unix seconds "
+            f"({'before 1970' if timestamps[index] < 0 else 'milliseconds?'}); convert the column "
+            "to seconds"
+        ),
+    )

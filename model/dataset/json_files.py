@@ -1,0 +1,215 @@
+"""JSON as TencentGR's competition files hold it: lines, one huge object, loosely typed features."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from model.dataset.tencent_candidates import Candidates, in_retrieval_order
+from model.dataset.tencent_store import FeatureRows
+from model.errors import InputError
+from model.progress import track
+
+_BYTES_PER_CHUNK = 1 << 24
+_CANDIDATES_PER_PART = 65_536
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """Some parsed lines: their values, numbers (from 1) and byte offsets."""
+
+    path: Path
+    values: list[Any]
+    numbers: np.ndarray
+    starts: np.ndarray
+
+    def row(self, index: int) -> str:
+        """Names the file and a line."""
+        return f"{self.path} line {self.numbers[index]}"
+
+    def of_rows(self, rows: np.ndarray) -> "JsonLines":
+        """The same file with other rows, for messages only."""
+        return JsonLines(self.path, [], self.numbers[rows], self.starts[rows])
+
+
+@dataclass(frozen=True)
+class JsonObject:
+    """Some keys of one object."""
+
+    path: Path
+    keys: list[str]
+
+    def row(self, index: int) -> str:
+        """Names the file and a key."""
+        return f"{self.path} key {self.keys[index]!r}"
+
+
+def read_lines(path: Path, lines_per_part: int) -> Iterator[JsonLines]:
+    """Parse a file of JSON lines, some at a time; blank lines are passed over.
+
+    Raises:
+        InputError: missing or empty file, or a line that is not JSON.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
+    values: list[Any] = []
+    numbers: list[int] = []
+    starts: list[int] = []
+    empty, start = True, 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.isspace():
+                values.append(_parse(line, f"{path} line {number}"))
+                numbers.append(number)
+                starts.append(start)
+            start += len(line)
+            if len(values) == lines_per_part:
+                yield JsonLines(path, values, np.array(numbers), np.array(starts))
+                values, numbers, starts, empty = [], [], [], False
+    if values:
+        yield JsonLines(path, values, np.array(numbers), np.array(starts))
+    elif empty:
+        raise InputError(f"{path}: the file is empty; get it again")
+
+
+def _parse(text: bytes, where: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InputError(
+            f"{where}: truncated or not valid JSON ({error}); get the file again"
+        ) from None
+
+
+def read_json_features(path: Path) -> Iterator[FeatureRows]:
+    """Read ``{re-id: {feature: value}}`` without holding the object as a whole.
+
+    Raises:
+        InputError: missing or damaged file, a key twice, a value that is no feature.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
+    pieces = track(_pieces(path), total=None, what=f"reading {path.name}", unit="chunk")
+    for text in pieces:
+        rows = _parse(text, str(path))
+        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+            raise InputError(f"{path}: must be an object of objects by re-id; get it again")
+        if not rows:
+            continue
+        if text.count(b"{") != len(rows) + 1:  # a parser keeps the last of equal keys, silently
+            raise InputError(f"{path}: {_repeated(text)} stands there twice; keep one")
+        source = JsonObject(path, list(rows))
+        yield FeatureRows(
+            source=source,
+            re_ids=_re_ids(source),
+            columns=feature_columns(list(rows.values()), path),
+        )
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Cut ``{"1": {...}, "2": {...}}`` into smaller objects of the same form."""
+    with path.open("rb") as file:
+        rest = b""
+        while chunk := file.read(_BYTES_PER_CHUNK):
+            rest += chunk
+            end = rest.rfind(b"},")
+            if end >= 0:
+                yield rest[: end + 1] + b"}"
+                rest = b"{" + rest[end + 2 :]
+        yield rest
+
+
+def _repeated(text: bytes) -> str:
+    keys: set[str] = set()
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        repeated.extend(key for key, _ in pairs if key in keys or keys.add(key))
+
+    repeated: list[str] = []
+    json.loads(text, object_pairs_hook=note)
+    return f"key {repeated[-1]!r}"
+
+
+def _re_ids(source: JsonObject) -> np.ndarray:
+    try:
+        return pa.array(source.keys, pa.string()).cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{source.path}: a key is not a re-id ({error}); get it again") from None
+
+
+def feature_columns(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, pa.Array]:
+    """One column per feature: codes or lists of codes; strings, unseen in training, become 0.
+
+    Raises:
+        InputError: a value that is neither.
+    """
+    names = sorted(set().union(*rows)) if rows else []
+    columns = {name: _column([row.get(name) for row in rows], name, path) for name in names}
+    return {name: column for name, column in columns.items() if column.null_count < len(column)}
+
+
+def _column(values: list[Any], name: str, path: Path) -> pa.Array:
+    try:
+        if any(isinstance(value, list) for value in values):
+            lists = [
+                value if value is None else [_code(code) for code in value] for value in values
+            ]
+            return pa.array(lists, pa.list_(pa.int64()))
+        return pa.array([_code(value) for value in values], pa.int64())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+        raise InputError(
+            f"{path}: feature {name} must be a code or a list of codes ({error}); get it again"
+        ) from None
+
+
+def _code(value: Any) -> Any:
+    return 0 if isinstance(value, str) else value
+
+
+def whole_numbers(values: Sequence[Any], name: str, where: Callable[[int], str]) -> pa.Array:
+    """Integers and nulls as int64.
+
+    Raises:
+        InputError: anything else, named by ``where``.
+    """
+    try:
+        return pa.array(values, pa.int64())
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        row = next(i for i, value in enumerate(values) if type(value) not in (int, type(None)))
+        raise InputError(
+            f"{where(row)}: {name} {values[row]!r} is not a whole number; get the file again"
+        ) from None
+
+
+def read_json_candidates(path: Path) -> Candidates:
+    """Read ``predict_set.jsonl``: creative_id, retrieval_id and features by line.
+
+    Raises:
+        InputError: a line without one of them, or an id given twice.
+    """
+    raw_ids: list[Any] = []
+    order: list[Any] = []
+    features: list[dict[str, Any]] = []
+    for part in read_lines(path, _CANDIDATES_PER_PART):
+        for index, line in enumerate(part.values):
+            try:
+                raw_ids.append(str(line["creative_id"]))
+                order.append(line["retrieval_id"])
+                features.append(line.get("features") or {})
+            except (TypeError, KeyError, AttributeError):
+                raise InputError(
+                    f"{part.row(index)}: must be an object with creative_id, retrieval_id and "
+                    "features; get the file again"
+                ) from None
+    retrieval_ids = whole_numbers(order, "retrieval_id", lambda row: f"{path} candidate {row}")
+    return in_retrieval_order(
+        path,
+        pa.array(raw_ids, pa.large_string()),
+        retrieval_ids.to_numpy(zero_copy_only=False),
+        feature_columns(features, path),
+    )

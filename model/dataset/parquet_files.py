@@ -1,0 +1,158 @@
+"""Folders of parquet files, read batch by batch, with one clear sentence when they are wrong."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.dataset.arrow import compute as pc
+from model.errors import InputError
+
+_READ_BUFFER = 1 << 20  # bytes; without it Arrow holds a whole column of a row group
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Any of Arrow's list types."""
+    return (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Any of Arrow's string types."""
+    return (
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+INTEGER: tuple[str, Callable[[pa.DataType], bool]] = ("an integer", pa.types.is_integer)
+ID: tuple[str, Callable[[pa.DataType], bool]] = (
+    "an integer or a string",
+    lambda kind: pa.types.is_integer(kind) or is_text(kind),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one file: ``rows`` begins at row ``first`` of ``path``."""
+
+    path: Path
+    first: int
+    rows: pa.RecordBatch
+
+    def row(self, index: int) -> str:
+        """Names the file and one of these rows."""
+        return f"{self.path} row {self.first + index}"
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The folder's files in natural order (``part-2`` before ``part-10``).
+
+    Raises:
+        InputError: missing or empty folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; it belongs to the data set, copy it there")
+    files = [path for path in folder.iterdir() if path.is_file() and path.name[0] not in "._"]
+    if not files:
+        raise InputError(f"{folder}: the folder is empty; copy its files there")
+    return sorted(files, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    return [
+        (int(piece), "") if piece.isdigit() else (-1, piece)
+        for piece in re.split(r"(\d+)", path.name)
+    ]
+
+
+def read_parts(
+    files: list[Path],
+    required: Mapping[str, tuple[str, Callable[[pa.DataType], bool]]],
+    *,
+    rows_per_part: int,
+    only_required: bool = False,
+) -> Iterator[Part]:
+    """Read files in order, some rows at a time.
+
+    Args:
+        files: parquet files.
+        required: columns that must be there, with what their type must be.
+        rows_per_part: at most that many rows at once.
+        only_required: leave the other columns unread.
+
+    Raises:
+        InputError: truncated or damaged file, missing column, column of another type.
+    """
+    for path in files:
+        try:
+            with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BUFFER) as file:
+                _require_columns(path, file.schema_arrow, required)
+                columns = list(required) if only_required else None
+                first = 0
+                for rows in file.iter_batches(batch_size=rows_per_part, columns=columns):
+                    yield Part(path, first, rows)
+                    first += rows.num_rows
+        except (pa.ArrowInvalid, pa.ArrowIOError, pa.ArrowNotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise damaged(path, error) from None
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The columns of one file.
+
+    Raises:
+        InputError: truncated or damaged.
+    """
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> InputError:
+    """What to say of a file that cannot be parsed."""
+    reason = " ".join(str(error).split())
+    return InputError(f"{path}: truncated or not a valid parquet file ({reason}); get it again")
+
+
+def _require_columns(
+    path: Path,
+    schema: pa.Schema,
+    required: Mapping[str, tuple[str, Callable[[pa.DataType], bool]]],
+) -> None:
+    for name, (kind, fits) in required.items():
+        if name not in schema.names:
+            raise InputError(
+                f"{path}: column {name} is missing (there are {', '.join(schema.names)}); the "
+                "file must follow the published layout"
+            )
+        found = schema.field(name).type
+        if not fits(found):
+            raise InputError(
+                f"{path}: column {name} must be {kind} and is {found}; convert it and write the "
+                "file again"
+            )
+
+
+def integers(column: pa.Array, where: Callable[[int], str], name: str) -> np.ndarray:
+    """A column without nulls as int64.
+
+    Raises:
+        InputError: a null, named by ``where``.
+    """
+    if column.null_count:
+        row = int(pc.index(pc.is_null(column), True).as_py())
+        raise InputError(f"{where(row)}: {name} is null; every row needs one")
+    return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+
+
+def list_lengths(column: pa.Array) -> np.ndarray:
+    """(N,) int64 lengths of lists; 0 for null."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0)
+    return lengths.cast(pa.int64()).to_numpy(zero_copy_only=False)

@@ -1,0 +1,48 @@
+"""Raw files of any format in, the store out."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from model.dataset.histories import Histories
+from model.dataset.interactions import Interactions
+from model.dataset.raw_data import RawData
+from model.dataset.recbole import read_recbole
+from model.dataset.split import split_events
+from model.dataset.tencent_jsonl import read_tencent_jsonl
+from model.dataset.tencent_parquet import read_tencent_parquet
+from model.params import InteractionsParams
+
+logger = logging.getLogger("onepiece")
+
+_READERS: dict[str, Callable[[Path], Histories]] = {
+    "synthetic": read_tencent_parquet,
+    "tencent_parquet": read_tencent_parquet,
+    "tencent_jsonl": read_tencent_jsonl,
+    "recbole": read_recbole,
+}
+
+
+def read_interactions(raw: RawData, params: InteractionsParams, seed: int) -> Interactions:
+    """Read every event, user and item, and hold the targets out.
+
+    Args:
+        raw: the files.
+        params: the split.
+        seed: draws the users that validate.
+
+    Raises:
+        InputError: anything in the files that cannot be right, with file, row or key and remedy.
+    """
+    raw.require_unchanged()
+    read = _READERS[raw.format](raw.root)
+    split = split_events(read.offsets, read.action_types, params.split, seed)
+    logger.info(
+        "%d users, %d items, %d events; %d users validate, %d test",
+        len(read.offsets) - 1,
+        read.items.num_rows - 1,
+        len(read.item_ids),
+        (split.validation_event >= 0).sum(),
+        (split.test_event >= 0).sum(),
+    )
+    return Interactions(**vars(read), **vars(split))

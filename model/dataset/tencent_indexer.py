@@ -1,0 +1,85 @@
+"""TencentGR's ``indexer.pkl``: raw ids of users and items, sizes of the feature vocabularies.
+
+Re-ids run from 1 without holes; 0 is padding.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from model.dataset.restricted_pickle import load_pickle
+from model.errors import InputError
+
+INDEXER = "indexer.pkl"
+
+
+@dataclass(frozen=True)
+class Indexer:
+    """Raw ids in order of their re-ids (that of re-id r stands at r - 1).
+
+    ``vocabulary_sizes`` maps a feature to its largest code.
+    """
+
+    raw_item_ids: pa.LargeStringArray
+    raw_user_ids: pa.LargeStringArray
+    vocabulary_sizes: dict[str, int]
+
+    @property
+    def num_items(self) -> int:
+        return len(self.raw_item_ids)
+
+
+def read_indexer(root: Path) -> Indexer:
+    """Read ``root/indexer.pkl`` through the restricted unpickler.
+
+    Raises:
+        InputError: missing, damaged, hostile, without one of its parts, or re-ids with holes.
+    """
+    path = root / INDEXER
+    content = load_pickle(path)
+    for key in ("i", "u", "f"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), dict):
+            raise InputError(
+                f"{path}: key '{key}' is missing or not a dict; this must be the data set's own "
+                "indexer"
+            )
+    return Indexer(
+        raw_item_ids=_by_re_id(path, "i", content["i"]),
+        raw_user_ids=_by_re_id(path, "u", content["u"]),
+        vocabulary_sizes={
+            str(name): _largest(path, str(name), values) for name, values in content["f"].items()
+        },
+    )
+
+
+def _by_re_id(path: Path, key: str, mapping: dict[Any, Any]) -> pa.LargeStringArray:
+    re_ids = _integers(path, key, mapping)
+    if not np.array_equal(np.sort(re_ids), np.arange(1, len(re_ids) + 1)):
+        raise InputError(
+            f"{path}: the re-ids of '{key}' are not 1 to {len(re_ids)} without holes or "
+            "duplicates; the file is damaged, get it again"
+        )
+    try:
+        raw = pa.array(mapping.keys()).cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        raise InputError(
+            f"{path}: the raw ids of '{key}' are of several types; all must be strings or all "
+            "integers"
+        ) from None
+    return raw.take(pa.array(np.argsort(re_ids)))
+
+
+def _integers(path: Path, key: str, mapping: dict[Any, Any]) -> np.ndarray:
+    try:
+        return np.fromiter(mapping.values(), np.int64, len(mapping))
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: '{key}' must map raw ids to integers; get it again") from None
+
+
+def _largest(path: Path, name: str, mapping: Any) -> int:
+    if not isinstance(mapping, dict):
+        raise InputError(f"{path}: feature '{name}' is not a dict; get the file again")
+    return int(_integers(path, name, mapping).max(initial=0))

@@ -1,0 +1,127 @@
+"""The built-in ``text`` modality: TF-IDF over the items' words and categories, truncated SVD.
+
+For data sets that come with text but without vectors. Made from item tables alone, never from
+events. The SVD is seeded by a constant, so that equal files give equal vectors.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from model.dataset.arrow import compute as pc
+from model.dataset.atomic_file import TOKEN, TOKEN_SEQ, AtomicFile, read_atomic_file
+from model.dataset.vector_files import VectorChunk
+from model.errors import InputError
+
+_SEED = 0
+_SVD_ITERATIONS = 7
+_ROWS_PER_CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """A source of vectors like any file; a row without a known word is null."""
+
+    raw_ids: pa.Array
+    vectors: np.ndarray
+    path: Path
+
+    @property
+    def named_width(self) -> int:
+        return self.vectors.shape[1]
+
+    @classmethod
+    def fit(cls, root: Path, raw_item_ids: pa.Array, width: int) -> "TextVectors":
+        """Make vectors of all items of ``.item``, and of cold ones in ``.candidate``.
+
+        Args:
+            root: the data set's folder.
+            raw_item_ids: (I,) of the store; their order decides the order of the rows.
+            width: of the vectors; fewer where there are not as many distinct tokens.
+
+        Raises:
+            InputError: there is no ``.item`` file, or it has no token columns.
+        """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.preprocessing import normalize
+
+        path = next(iter(sorted(root.glob("*.item"))), None)
+        if path is None:
+            raise InputError(
+                f"{root}: modality text needs a file <name>.item with token columns; add it or "
+                "take text out of modality_embeddings.modalities"
+            )
+        documents = _documents(root, path, raw_item_ids)
+        vectorizer = TfidfVectorizer(
+            token_pattern=r"\S+", lowercase=False, min_df=2, sublinear_tf=True
+        )
+        try:
+            matrix = vectorizer.fit_transform(documents)
+        except ValueError:
+            raise InputError(
+                f"{path}: no token stands in two items, so modality text has nothing to go by; "
+                "take it out of modality_embeddings.modalities"
+            ) from None
+        components = min(width, min(matrix.shape) - 1) or 1
+        svd = TruncatedSVD(components, n_iter=_SVD_ITERATIONS, random_state=_SEED)
+        vectors = np.asarray(normalize(svd.fit_transform(matrix)), np.float32)
+        return cls(raw_ids=raw_item_ids, vectors=vectors, path=path)
+
+    def ids(self) -> Iterator[pa.Array]:
+        yield self.raw_ids.cast(pa.large_string())
+
+    def chunks(self) -> Iterator[VectorChunk]:
+        for first in range(0, len(self.vectors), _ROWS_PER_CHUNK):
+            rows = self.vectors[first : first + _ROWS_PER_CHUNK]
+            yield VectorChunk(
+                source=self.path,
+                null=np.logical_not(rows.any(axis=1)),
+                offsets=np.arange(len(rows) + 1) * rows.shape[1],
+                values=rows.reshape(-1),
+            )
+
+
+def _documents(root: Path, path: Path, raw_item_ids: pa.Array) -> list[str]:
+    """One string of space-separated tokens per item of the store."""
+    files = [read_atomic_file(path, ("item_id",))]
+    files += [read_atomic_file(file, ("item_id",)) for file in sorted(root.glob("*.candidate"))]
+    if not files[0].of_type(TOKEN, TOKEN_SEQ):
+        raise InputError(
+            f"{path}: no column of type token or token_seq, so modality text has nothing to go "
+            "by; take it out of modality_embeddings.modalities"
+        )
+    ids = pa.concat_arrays([file.columns["item_id"] for file in files])
+    texts = pa.concat_arrays([_text(file) for file in files])
+    rows = pc.index_in(raw_item_ids.cast(pa.large_string()), value_set=ids)
+    return pc.fill_null(texts.take(rows), "").to_pylist()
+
+
+def _text(file: AtomicFile) -> pa.Array:
+    """Words of all columns; a category carries its column's name, words share one space."""
+    names = file.of_type(TOKEN, TOKEN_SEQ)
+    pieces = [
+        _category(name, file.columns[name]) if file.types[name] == TOKEN else _words(file, name)
+        for name in names
+    ]
+    if not pieces:
+        return pa.array([""] * file.num_rows, pa.large_string())
+    return pc.binary_join_element_wise(*pieces, _text_scalar(" "))
+
+
+def _category(name: str, column: pa.Array) -> pa.Array:
+    joined = pc.replace_substring(pc.fill_null(column, ""), " ", "_")
+    named = pc.binary_join_element_wise(_text_scalar(f"{name}="), joined, _text_scalar(""))
+    return pc.if_else(pc.equal(joined, ""), _text_scalar(""), named)
+
+
+def _words(file: AtomicFile, name: str) -> pa.Array:
+    lowered = pc.utf8_lower(pc.fill_null(file.columns[name], ""))
+    return pc.replace_substring_regex(lowered, r"[^\pL\pN]+", " ")
+
+
+def _text_scalar(text: str) -> pa.Scalar:
+    return pa.scalar(text, pa.large_string())
