@@ -1,0 +1,224 @@
+"""Which item each event falls on: tastes, habits of several orders, and what is alive.
+
+All clusters lie on a circle, each on an arc as long as its share of events. A user's event is a
+point on it, and the next point comes from one of five movements:
+
+    anywhere   a uniform point
+    taste      near one of the user's four tastes; weekdays and weekends prefer different ones
+    habit      from the last point, by a map that depends on the user's temper (hidden, drifting)
+    context    from the last point, by a map that depends on where the user was before
+    echo       from the last click or conversion, by a map of its own
+
+Every map moves equal arcs to equal arcs, so the clusters keep their shares whatever a user does.
+Clicks and conversions are less often anywhere, lie closer to the taste, and conversions prefer
+the echo. Soon after the previous event users follow habit and context rather than taste. The style
+within a cluster is the user's own; the item within the cell is the one that is alive.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.dataset.interactions import EXPOSURE
+from model.dataset.synthesizer.catalogue import Catalogue, draw_ages, launch_quantiles
+from model.dataset.synthesizer.seeds import stream
+from model.dataset.synthesizer.timeline import Timeline
+
+NUM_TASTES, NUM_TEMPERS, NUM_CONTEXTS = 4, 8, 16
+_ANYWHERE, _TASTE, _HABIT, _CONTEXT, _ECHO = range(5)
+# Movements by action; the second table holds within a session.
+_MOVEMENTS = np.array(
+    [
+        [
+            [0.12, 0.40, 0.28, 0.12, 0.08],
+            [0.03, 0.40, 0.27, 0.15, 0.15],
+            [0.03, 0.27, 0.18, 0.12, 0.40],
+        ],
+        [
+            [0.12, 0.14, 0.44, 0.24, 0.06],
+            [0.03, 0.14, 0.43, 0.28, 0.12],
+            [0.03, 0.12, 0.30, 0.20, 0.35],
+        ],
+    ]
+)
+_TASTE_SHARES = np.array([[0.50, 0.25, 0.15, 0.10], [0.10, 0.15, 0.25, 0.50]])  # weekday, weekend
+_TASTE_SPREAD = np.array([0.025, 0.006, 0.006])  # by action, in circles
+_STYLE_SPREAD = np.array([0.12, 0.04, 0.04])
+_MOVE_SPREAD = 0.001
+_NEW_TASTE, _NEW_TEMPER = 0.012, 0.008  # per event
+_SESSION_SECONDS = 1800
+_DAY = 86_400
+_REDRAWS = 4
+
+
+@dataclass(frozen=True)
+class Habits:
+    """The maps of a world: each row moves equal arcs of the circle to equal arcs.
+
+    ``by_temper`` (tempers, arcs), ``by_context`` (contexts, arcs), ``echo`` (1, arcs): int64.
+    """
+
+    by_temper: np.ndarray
+    by_context: np.ndarray
+    echo: np.ndarray
+
+
+@dataclass
+class Users:
+    """The hidden state of n users; changes from event to event.
+
+    ``tastes`` (n, 4) and ``last``, ``before_last``, ``positive`` (n,) are points on the circle;
+    ``temper`` (n,) int64; ``style`` (n,) in 0..1.
+    """
+
+    tastes: np.ndarray
+    temper: np.ndarray
+    style: np.ndarray
+    last: np.ndarray
+    before_last: np.ndarray
+    positive: np.ndarray
+
+
+def draw_habits(num_clusters: int, seed: int) -> Habits:
+    """The maps; a few clusters share an arc."""
+    rng = stream(seed, "habits")
+    arcs = int(np.clip(num_clusters // 4, 8, 4096))
+
+    def maps(count: int) -> np.ndarray:
+        return np.stack([rng.permutation(arcs) for _ in range(count)])
+
+    return Habits(maps(NUM_TEMPERS), maps(NUM_CONTEXTS), maps(1))
+
+
+def draw_users(num_users: int, rng: np.random.Generator) -> Users:
+    """Users before their first event."""
+    return Users(
+        tastes=rng.random((num_users, NUM_TASTES)),
+        temper=rng.integers(NUM_TEMPERS, size=num_users),
+        style=rng.random(num_users),
+        last=rng.random(num_users),
+        before_last=rng.random(num_users),
+        positive=rng.random(num_users),
+    )
+
+
+def choose_items(
+    timeline: Timeline, users: Users, catalogue: Catalogue, habits: Habits, rng: np.random.Generator
+) -> np.ndarray:
+    """(n, 100) int32, the index of each event's item; ``users`` ends in its state after the last.
+
+    The loop runs over the hundred columns; each step treats all users at once.
+    """
+    finder = _ItemFinder(catalogue)
+    times, actions = timeline.timestamps, timeline.action_types
+    items = np.full(times.shape, -1, np.int32)
+    for column in range(times.shape[1]):
+        if column >= 2:
+            together = times[:, column - 1] - times[:, column - 2] < _SESSION_SECONDS
+        else:
+            together = np.zeros(len(times), bool)
+        action, time = actions[:, column], times[:, column]
+        weekend = (times[:, max(0, column - 1)] // _DAY + 3) % 7 >= 5  # the epoch was a Thursday
+        point = _move(users, habits, action, together, weekend.astype(np.int64), rng)
+        items[:, column], point = finder.find(
+            point, users.style, action, time, items[:, :column], rng
+        )
+        _remember(users, point, action != EXPOSURE, rng)
+    return items
+
+
+def _move(
+    users: Users,
+    habits: Habits,
+    action: np.ndarray,
+    together: np.ndarray,
+    weekend: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(n,) next points."""
+    size = len(action)
+    rows = np.arange(size)
+    limits = np.cumsum(_MOVEMENTS, axis=2)[together.astype(np.int64), action]
+    movement = (rng.random(size)[:, None] > limits[:, :-1]).sum(axis=1)
+    preferred = np.cumsum(_TASTE_SHARES, axis=1)[weekend]
+    taste = (rng.random(size)[:, None] > preferred[:, :-1]).sum(axis=1)
+    spread = rng.laplace(size=size)
+    context = (users.before_last * NUM_CONTEXTS).astype(np.int64)
+    points = np.stack(
+        [
+            rng.random(size),
+            users.tastes[rows, taste] + _TASTE_SPREAD[action] * spread,
+            _mapped(habits.by_temper, users.temper, users.last) + _MOVE_SPREAD * spread,
+            _mapped(habits.by_context, context, users.last) + _MOVE_SPREAD * spread,
+            _mapped(habits.echo, np.zeros(size, np.int64), users.positive) + _MOVE_SPREAD * spread,
+        ]
+    )
+    return np.mod(points[movement, rows], 1.0)
+
+
+def _mapped(maps: np.ndarray, which: np.ndarray, point: np.ndarray) -> np.ndarray:
+    arcs = maps.shape[1]
+    arc = np.minimum((point * arcs).astype(np.int64), arcs - 1)
+    return (maps[which, arc] + point * arcs - arc) / arcs
+
+
+def _remember(
+    users: Users, point: np.ndarray, positive: np.ndarray, rng: np.random.Generator
+) -> None:
+    size = len(point)
+    users.before_last, users.last = users.last, point
+    users.positive = np.where(positive, point, users.positive)
+    changing = np.flatnonzero(rng.random(size) < _NEW_TASTE)
+    slot = rng.integers(NUM_TASTES, size=len(changing))
+    users.tastes[changing, slot] = rng.random(len(changing))
+    restless = rng.random(size) < _NEW_TEMPER
+    users.temper = np.where(restless, rng.integers(NUM_TEMPERS, size=size), users.temper)
+
+
+class _ItemFinder:
+    """From a point, a style and a time to an item that the user has not met."""
+
+    def __init__(self, catalogue: Catalogue):
+        self.catalogue = catalogue
+        self.times, self.shares = launch_quantiles()
+
+    def find(
+        self,
+        point: np.ndarray,
+        style: np.ndarray,
+        action: np.ndarray,
+        time: np.ndarray,
+        met: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) items and the points where they were found; ``met`` (n, t) items before.
+
+        What was met already is drawn again, looking ever further: another age, another style, a
+        neighbouring cluster. After that a repeat stands.
+        """
+        point, items = point.copy(), np.empty(len(point), np.int32)
+        rows = np.arange(len(point))
+        for attempt in range(_REDRAWS + 1):
+            if attempt > 1:
+                point[rows] = np.mod(point[rows] + 0.01 * attempt * rng.laplace(size=len(rows)), 1)
+            spread = _STYLE_SPREAD[action[rows]] * (1 + attempt)
+            own = np.mod(style[rows] + spread * rng.standard_normal(len(rows)), 1.0)
+            items[rows] = self._draw(point[rows], own, time[rows], rng)
+            rows = rows[(met[rows] == items[rows, None]).any(axis=1)]
+            if not len(rows):
+                break
+        return items, point
+
+    def _draw(
+        self, point: np.ndarray, style: np.ndarray, time: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        lines = self.catalogue
+        cluster = _owner(lines.cluster_line, point)
+        cell = _owner(lines.cell_line, cluster + style)
+        launch = np.interp(time - draw_ages(len(time), rng), self.times, self.shares)
+        return _owner(lines.item_line, cell + np.minimum(launch, 1.0 - 1e-6))
+
+
+def _owner(line: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Index of the stretch in which each place lies; stretches of no length own nothing."""
+    return np.minimum(np.searchsorted(line, place, side="right"), len(line) - 1)
