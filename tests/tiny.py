@@ -38,7 +38,7 @@ USER_SCALARS, USER_ARRAYS = {"103": 6, "104": 2}, {"106": 4, "108": 3}
 SEED = 7
 _RAW = 10_000_000  # a raw feature value is the feature's number times this plus a small number
 _UNSEEN = "999"
-_PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
+PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TinyWorld:
         return self.folder / layout
 
     def raw_data_params(self, layout: str) -> RawDataParams:
-        synthetic = Params.load(_PARAMS_FILE).raw_data.synthetic_world
+        synthetic = Params.load(PARAMS_FILE).raw_data.synthetic_world
         return RawDataParams(
             format=layout, source=str(self.root(layout)), synthetic_world=synthetic
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from model.artifact import atomic_folder, read_json, write_json
+from model.dataset.synthesizer import write_synthetic_world
 from model.errors import InputError
 from model.params import RawDataParams
 from model.progress import track
@@ -91,8 +92,6 @@ def make_raw_data(params: RawDataParams, seed: int, folder: Path) -> RawData:
         raw = describe_raw_data(params)
         raw.save(folder)
         return raw
-    from model.dataset.synthesizer import write_synthetic_world
-
     with atomic_folder(folder) as out:
         (out / _WORLD).mkdir()
         write_synthetic_world(params.synthetic_world, seed, out / _WORLD)

@@ -1,5 +1,7 @@
 """Three doors into one store."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -83,7 +85,7 @@ def test_the_store_holds_the_features(world, layout):
             assert table.scalars[name].tolist() == [0, *written[name]]
         for name in arrays:
             offsets, values = table.arrays[name].offsets, table.arrays[name].values
-            rows = [values[i:j].tolist() for i, j in zip(offsets, offsets[1:], strict=False)]
+            rows = [values[i:j].tolist() for i, j in itertools.pairwise(offsets)]
             assert rows == [[], *written[name]]
 
 

@@ -1,0 +1,293 @@
+"""Vectors find their items by id alone, and every item knows why it has none."""
+
+import dataclasses
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model.dataset import vector_files
+from model.dataset.modality_embeddings import ModalityEmbedding, read_modality_embedding
+from model.dataset.raw_data import describe_raw_data
+from model.dataset.vector_states import MISSING, NOT_FINITE, NULL, VALID, WRONG_WIDTH, ZERO
+from model.errors import InputError
+from model.params import ModalityEmbeddingsParams
+from tests.tiny import MODALITY_WIDTHS, NUM_ITEMS, write_tiny_world
+
+WIDTH = 3
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_tiny_world(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def interactions(world):
+    return world.interactions()
+
+
+class Scene:
+    """Reads made-up vectors of modality 90 for the tiny world's items, given by item id."""
+
+    def __init__(self, world, interactions, folder):
+        self.world, self.interactions, self.folder = world, interactions, folder
+        self.root = folder / "raw"
+        shutil.copytree(world.root("tencent_parquet"), self.root)
+        self.vectors = self.root / "mm_emb" / f"emb_90_{WIDTH}_parquet"
+        self.vectors.mkdir()
+
+    def write(self, rows, name="part-0.parquet", kind=None):
+        """``rows``: pairs of item id and vector."""
+        ids = [str(self.world.raw_items[item - 1]) for item, _ in rows]
+        vectors = pa.array([vector for _, vector in rows], kind or pa.list_(pa.float32()))
+        pq.write_table(pa.table({"anonymous_cid": ids, "emb": vectors}), self.vectors / name)
+        return self
+
+    def read(self, out="out"):
+        params = self.world.raw_data_params("tencent_parquet")
+        raw = describe_raw_data(params.model_copy(update={"source": str(self.root)}))
+        params = ModalityEmbeddingsParams(modalities=["90"], text_width=8)
+        return read_modality_embedding(raw, self.interactions, "90", params, self.folder / out)
+
+
+@pytest.fixture
+def scene(world, interactions, tmp_path):
+    return Scene(world, interactions, tmp_path)
+
+
+def test_vectors_stand_at_their_items(world, tmp_path):
+    for name, width in MODALITY_WIDTHS.items():
+        found = world.modality_embedding(name, tmp_path / name)
+        rows = world.vectors[name]
+        valid = sorted(i for i, v in rows.items() if i <= NUM_ITEMS and v is not None and any(v))
+        assert found.item_ids.tolist() == valid
+        assert found.matrix.dtype == np.float16
+        assert found.matrix.tolist() == [rows[item] for item in valid]
+        assert found.width == width
+        assert found.counts == {
+            "rows": 52,
+            "unmatched": 2,
+            "duplicates": 0,
+            "missing": NUM_ITEMS - 50,
+            "valid": 48,
+            "null": 1,
+            "zero": 1,
+            "not_finite": 0,
+            "wrong_width": 0,
+        }
+
+
+def test_every_item_has_a_state(scene):
+    scene.write(
+        [
+            (1, [1.0, 2.0, 3.0]),
+            (2, None),
+            (3, [0.0, 0.0, 0.0]),
+            (4, [1.0, float("nan"), 0.0]),
+            (5, [float("inf"), 1.0, 1.0]),
+            (6, [1.0, 2.0]),
+            (7, []),
+            (8, [1.0, None, 1.0]),
+            (9, [1e6, 0.0, 0.0]),  # infinite in float16
+            (10, [1e-9, 0.0, 0.0]),  # zero in float16
+            (11, [1.0, 2.0, 3.0, 4.0]),
+            (12, [3.0, 2.0, 1.0]),
+        ]
+    )
+    found = scene.read()
+    expected = [VALID, NULL, ZERO, NOT_FINITE, NOT_FINITE, WRONG_WIDTH, WRONG_WIDTH, NOT_FINITE]
+    expected += [NOT_FINITE, ZERO, WRONG_WIDTH, VALID, MISSING]
+    assert found.states[:14].tolist() == [MISSING, *expected]
+    assert found.item_ids.tolist() == [1, 12]
+    assert found.matrix.tolist() == [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]
+    assert found.row_of[[0, 1, 2, 12, 13]].tolist() == [-1, 0, -1, 1, -1]
+
+
+def test_the_order_of_rows_and_files_does_not_matter(scene):
+    rng = np.random.default_rng(0)
+    rows = [(item, rng.standard_normal(WIDTH).tolist()) for item in range(1, 31)]
+    rows[4] = (5, None)
+    first = scene.write(rows).read("a")
+    shuffled = [rows[index] for index in rng.permutation(len(rows))]
+    scene.write(shuffled[:11], "part-0.parquet").write(shuffled[11:], "part-1.parquet")
+    second = scene.read("b")
+    for name in ("matrix", "item_ids", "states", "row_of"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    a, b = (scene.folder / name / "matrix.npy" for name in ("a", "b"))
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_small_chunks_give_the_same_file(scene, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = [(int(item), rng.standard_normal(WIDTH).tolist()) for item in rng.permutation(60) + 1]
+    rows += [(item, vector) for item, vector in rows[:9]]  # repeated in a later chunk
+    rows[7] = (rows[7][0], None)
+    rows[60 + 7] = (rows[7][0], None)
+    scene.write(rows)
+    expected = scene.read("a")
+    monkeypatch.setattr(vector_files, "ParquetVectors", _OneRowAtATime)
+    found = scene.read("b")
+    np.testing.assert_array_equal(found.matrix, expected.matrix)
+    np.testing.assert_array_equal(found.states, expected.states)
+    assert found.counts == expected.counts
+    assert found.counts["duplicates"] == 9
+
+
+class _OneRowAtATime(vector_files.ParquetVectors):
+    def chunks(self):
+        for chunk in super().chunks():
+            for row in range(len(chunk.null)):
+                start, end = chunk.offsets[row : row + 2]
+                yield dataclasses.replace(
+                    chunk,
+                    null=chunk.null[row : row + 1],
+                    offsets=np.array([0, end - start]),
+                    values=chunk.values[start:end],
+                )
+
+
+@pytest.mark.parametrize("second", [[1.0, 2.0, 4.0], None, [0.0, 0.0, 0.0], [1.0]])
+@pytest.mark.parametrize("files", [1, 2])
+def test_an_id_with_two_different_vectors_is_refused(scene, second, files):
+    rows = [(5, [1.0, 1.0, 1.0]), (7, [1.0, 2.0, 3.0]), (7, second)]
+    if files == 1:
+        scene.write(rows)
+    else:
+        scene.write(rows[:2]).write(rows[2:], "part-1.parquet")
+    with pytest.raises(InputError, match=f"id {scene.world.raw_items[6]} has two different"):
+        scene.read()
+
+
+def test_equal_repeats_are_counted(scene):
+    found = scene.write([(5, [1.0, 1.0, 1.0]), (7, [1.0, 2.0, 3.0]), (7, [1.0, 2.0, 3.0])]).read()
+    assert found.item_ids.tolist() == [5, 7]
+    assert found.counts["duplicates"] == 1
+
+
+def test_json_strings_are_vectors_too(scene):
+    vectors = [[1.0, 2.5, -3.0], None, [0.0, 0.0, 0.0], [1.0, float("nan"), 0.0]]
+    text = [vector and json.dumps(vector) for vector in vectors]
+    scene.write([(item + 1, value) for item, value in enumerate(text)], kind=pa.string())
+    found = scene.read()
+    assert found.states[1:5].tolist() == [VALID, NULL, ZERO, NOT_FINITE]
+    assert found.matrix.tolist() == [[1.0, 2.5, -3.0]]
+
+
+def test_a_string_that_is_no_list_is_refused(scene):
+    scene.write([(1, "[1.0, 2.0, 3.0]"), (2, "oops")], kind=pa.string())
+    with pytest.raises(InputError, match=r"part-0\.parquet.*not a JSON list"):
+        scene.read()
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float32(), WIDTH)]
+)
+def test_any_list_type_will_do(scene, kind):
+    found = scene.write([(3, [1.0, 2.0, 3.0]), (4, None)], kind=kind).read()
+    assert found.matrix.tolist() == [[1.0, 2.0, 3.0]]
+    assert found.states[[3, 4]].tolist() == [VALID, NULL]
+
+
+def test_integer_ids_will_do(scene):
+    ids = [scene.world.raw_items[2]]
+    table = pa.table({"anonymous_cid": ids, "emb": [[1.0, 2.0, 3.0]]})
+    pq.write_table(table, scene.vectors / "part-0.parquet")
+    assert scene.read().item_ids.tolist() == [3]
+
+
+def test_the_width_is_that_of_the_vectors_not_of_the_name(scene, caplog):
+    found = scene.write([(1, [1.0, 2.0]), (2, [2.0, 3.0]), (3, [1.0, 2.0, 3.0])]).read()
+    assert found.width == 2
+    assert found.states[3] == WRONG_WIDTH
+    assert "modality 90 is 2 wide, not 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([(1, None), (2, None)], "every vector is null"),
+        ([(1, [0.0, 0.0, 0.0])], "none of its vectors is valid"),
+        ([(1, [float("nan")] * 3), (2, [0.0] * 3)], "none of its vectors is valid"),
+    ],
+)
+def test_a_modality_without_a_covered_item_is_refused(scene, rows, reason):
+    with pytest.raises(InputError, match=f"covers no item.*{reason}"):
+        scene.write(rows).read()
+    assert not (scene.folder / "out").exists()
+
+
+def test_ids_that_nobody_knows_are_refused_when_there_are_no_others(scene):
+    table = pa.table({"anonymous_cid": ["1", "2"], "emb": [[1.0, 2.0, 3.0]] * 2})
+    pq.write_table(table, scene.vectors / "part-0.parquet")
+    with pytest.raises(InputError, match="none of its 2 ids is known"):
+        scene.read()
+
+
+def test_a_missing_modality_names_those_that_are_there(world, interactions, tmp_path):
+    params = ModalityEmbeddingsParams(modalities=["99"], text_width=8)
+    for layout, there in (
+        ("tencent_parquet", "emb_81_8_parquet"),
+        ("tencent_jsonl", r"emb_81_8\.pkl"),
+        ("recbole", r"tiny\.81\.parquet"),
+    ):
+        with pytest.raises(InputError, match=there):
+            read_modality_embedding(
+                world.raw_data(layout), interactions, "99", params, tmp_path / "out"
+            )
+
+
+def test_a_truncated_file_is_named(scene):
+    scene.write([(item, [1.0, 2.0, 3.0]) for item in range(1, 60)])
+    path = scene.vectors / "part-0.parquet"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"part-0\.parquet: truncated or not a valid parquet"):
+        scene.read()
+
+
+def test_a_missing_column_is_named(scene):
+    table = pa.table({"anonymous_cid": [str(scene.world.raw_items[0])], "vector": [[1.0]]})
+    pq.write_table(table, scene.vectors / "part-0.parquet")
+    with pytest.raises(InputError, match="column emb is missing"):
+        scene.read()
+
+
+def test_a_full_disk_is_noticed_before_writing(scene, monkeypatch):
+    scene.write([(1, [1.0, 2.0, 3.0])])
+    usage = shutil._ntuple_diskusage(100, 99, 1)
+    monkeypatch.setattr("model.artifact.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="needs about 6 bytes and 1 are free"):
+        scene.read()
+
+
+def test_a_saved_copy_is_the_same(scene):
+    found = scene.write([(1, [1.0, 2.0, 3.0]), (9, [3.0, 2.0, 1.0])]).read()
+    found.save(scene.folder / "copy")
+    copy = ModalityEmbedding.load(scene.folder / "copy")
+    assert copy.counts == found.counts
+    np.testing.assert_array_equal(copy.matrix, found.matrix)
+    np.testing.assert_array_equal(copy.row_of, found.row_of)
+
+
+def test_a_hostile_pickle_of_vectors_is_refused(world, tmp_path):
+    root = tmp_path / "raw"
+    shutil.copytree(world.root("tencent_jsonl"), root)
+    (root / "creative_emb" / "emb_81_8.pkl").write_bytes(pickle.dumps({1: _Hostile()}))
+    params = world.raw_data_params("tencent_jsonl").model_copy(update={"source": str(root)})
+    with pytest.raises(InputError, match=r"emb_81_8\.pkl: refused"):
+        read_modality_embedding(
+            describe_raw_data(params),
+            world.interactions("tencent_jsonl"),
+            "81",
+            ModalityEmbeddingsParams(modalities=["81"], text_width=8),
+            tmp_path / "out",
+        )
+
+
+class _Hostile:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit",))

@@ -1,0 +1,84 @@
+"""Files named and hashed, and noticed when they are not what they were."""
+
+import hashlib
+
+import pytest
+
+from model.dataset.raw_data import RawData, describe_raw_data, make_raw_data
+from model.errors import InputError
+from model.params import Params, RawDataParams
+from tests.tiny import PARAMS_FILE
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "source"
+    (folder / "seq").mkdir(parents=True)
+    (folder / "seq" / "b").write_bytes(b"bb")
+    (folder / "a").write_bytes(b"")
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "c").write_bytes(b"c")
+    return folder
+
+
+def params(source, layout="tencent_parquet"):
+    synthetic = Params.load(PARAMS_FILE).raw_data.synthetic_world
+    return RawDataParams(format=layout, source=str(source), synthetic_world=synthetic)
+
+
+def test_every_visible_file_is_hashed(source):
+    found = describe_raw_data(params(source))
+    assert [(file.path, file.size, file.md5) for file in found.files] == [
+        ("a", 0, hashlib.md5(b"").hexdigest()),
+        ("seq/b", 2, hashlib.md5(b"bb").hexdigest()),
+    ]
+
+
+def test_the_description_is_opened_as_it_was_saved(source, tmp_path):
+    made = make_raw_data(params(source), 1, tmp_path / "raw_data")
+    assert RawData.load(tmp_path / "raw_data") == made
+    assert made.root == source
+    assert [path.name for path in (tmp_path / "raw_data").iterdir()] == ["raw_data.json"]
+
+
+def test_equal_files_give_equal_bytes(source, tmp_path):
+    for name in ("x", "y"):
+        make_raw_data(params(source), 1, tmp_path / name)
+    x, y = ((tmp_path / name / "raw_data.json").read_bytes() for name in ("x", "y"))
+    assert x == y
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_text("file")])
+def test_no_folder(tmp_path, make):
+    make(tmp_path / "none")
+    with pytest.raises(InputError, match=r"none: no such folder; set raw_data\.source"):
+        describe_raw_data(params(tmp_path / "none"))
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(InputError, match="the folder is empty"):
+        describe_raw_data(params(tmp_path))
+
+
+def test_a_changed_file_is_noticed(source):
+    raw = describe_raw_data(params(source))
+    raw.require_unchanged()
+    (source / "seq" / "b").write_bytes(b"bbb")
+    with pytest.raises(InputError, match=r"seq/b: changed since raw_data was materialised"):
+        raw.require_unchanged()
+    (source / "seq" / "b").unlink()
+    with pytest.raises(InputError, match=r"seq/b: gone since raw_data was materialised"):
+        raw.require_unchanged()
+
+
+def test_a_synthetic_world_lies_in_the_artefact(tmp_path, monkeypatch):
+    def write(world, seed, folder):
+        (folder / "seq").mkdir()
+        (folder / "seq" / "part-0").write_text(f"seed {seed}")
+
+    monkeypatch.setattr("model.dataset.raw_data.write_synthetic_world", write)
+    made = make_raw_data(params("unused", "synthetic"), 5, tmp_path / "raw_data")
+    assert made.root == tmp_path / "raw_data" / "world"
+    assert (made.root / made.files[0].path).read_text() == "seed 5"
+    (tmp_path / "raw_data").rename(tmp_path / "moved")
+    assert RawData.load(tmp_path / "moved").root == tmp_path / "moved" / "world"

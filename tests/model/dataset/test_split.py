@@ -1,0 +1,79 @@
+"""Who is held out, on histories short enough to see."""
+
+import numpy as np
+import pytest
+
+from model.dataset.split import split_events
+from model.params import SplitParams
+
+
+def split(histories, strategy, fraction=1.0, seed=0):
+    offsets = np.concatenate([[0], np.cumsum([len(actions) for actions in histories])])
+    actions = np.array([action for history in histories for action in history], np.int8)
+    params = SplitParams(strategy=strategy, validation_fraction=fraction)
+    return split_events(offsets, actions, params, seed)
+
+
+def one(history, strategy):
+    found = split([history], strategy)
+    return found.train_end[0], found.validation_event[0], found.test_event[0]
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([1, 1, 1, 1], (2, 2, 3)),
+        ([0, 0, 0], (1, 1, 2)),  # actions do not matter
+        ([1, 1], (1, -1, 1)),  # validating on the first event would leave nothing to go by
+        ([1], (1, -1, -1)),  # one event: all training, no target
+        ([], (0, -1, -1)),
+    ],
+)
+def test_leave_one_out(history, expected):
+    assert one(history, "leave_one_out") == expected
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([0, 1, 0, 2, 0, 0], (1, 1, 3)),  # the last positive tests, the one before validates
+        ([0, 0, 1, 0], (2, -1, 2)),
+        ([0, 0, 0], (3, -1, -1)),  # nothing positive: everything trains
+        ([1, 0, 2], (2, -1, 2)),  # a first event is never a target
+        ([2, 0, 0], (3, -1, -1)),
+        ([1], (1, -1, -1)),
+        ([], (0, -1, -1)),
+    ],
+)
+def test_last_positive(history, expected):
+    assert one(history, "last_positive") == expected
+
+
+@pytest.mark.parametrize("strategy", ["leave_one_out", "last_positive"])
+def test_users_do_not_reach_into_each_other(strategy):
+    histories = [[1], [0, 1, 2], [], [0, 2], [0], [1, 1, 1, 0]]
+    together = split(histories, strategy)
+    begin = 0
+    for user, history in enumerate(histories):
+        alone = np.array(one(history, strategy))
+        shifted = np.where(alone >= 0, alone + begin, -1)
+        found = (together.train_end, together.validation_event, together.test_event)
+        assert [column[user] for column in found] == shifted.tolist()
+        begin += len(history)
+
+
+def test_a_share_of_the_users_validates_and_the_others_train_up_to_the_test_target():
+    found = split([[1, 1, 1, 1]] * 2000, "leave_one_out", fraction=0.3)
+    validates = found.validation_event >= 0
+    assert 0.25 < validates.mean() < 0.35
+    np.testing.assert_array_equal(
+        found.train_end, np.where(validates, found.validation_event, found.test_event)
+    )
+    assert (found.test_event >= 0).all()
+
+
+def test_the_seed_decides_who_validates():
+    users = [[1, 1, 1]] * 100
+    first, again, other = (split(users, "leave_one_out", 0.5, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.validation_event, again.validation_event)
+    assert (first.validation_event != other.validation_event).any()
