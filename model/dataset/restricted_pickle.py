@@ -32,6 +32,7 @@ class _PlainUnpickler(pickle.Unpickler):
         if (module, name) == ("_codecs", "encode"):  # how old protocols write bytes
             return _latin1
         current = module.replace("numpy.core", "numpy._core")  # its name before numpy 2
+        current = "builtins" if module == "__builtin__" else current  # its name in Python 2
         if (current, name) not in _ALLOWED:
             raise _RefusedError(f"{module}.{name}")
         return super().find_class(current, name)
