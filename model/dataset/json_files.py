@@ -1,6 +1,7 @@
 """JSON as TencentGR's competition files hold it: lines, one huge object, loosely typed features."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def read_json_features(path: Path) -> Iterator[FeatureRows]:
         if not rows:
             continue
         if text.count(b"{") != len(rows) + 1:  # a parser keeps the last of equal keys, silently
-            raise InputError(f"{path}: {_repeated(text)} stands there twice; keep one")
+            _refuse_repeated(path, text)
         source = JsonObject(path, list(rows))
         yield FeatureRows(
             source=source,
@@ -124,15 +125,14 @@ def _pieces(path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def _repeated(text: bytes) -> str:
-    keys: set[str] = set()
-
+def _refuse_repeated(path: Path, text: bytes) -> None:
     def note(pairs: list[tuple[str, Any]]) -> None:
-        repeated.extend(key for key, _ in pairs if key in keys or keys.add(key))
+        keys = [key for key, _ in pairs]
+        twice = next((key for key, times in Counter(keys).items() if times > 1), None)
+        if twice is not None:
+            raise InputError(f"{path}: key {twice!r} stands there twice; keep one")
 
-    repeated: list[str] = []
     json.loads(text, object_pairs_hook=note)
-    return f"key {repeated[-1]!r}"
 
 
 def _re_ids(source: JsonObject) -> np.ndarray:
@@ -159,8 +159,8 @@ def _column(values: list[Any], name: str, path: Path) -> pa.Array:
             lists = [
                 value if value is None else [_code(code) for code in value] for value in values
             ]
-            return pa.array(lists, pa.list_(pa.int64()))
-        return pa.array([_code(value) for value in values], pa.int64())
+            return pa.array(lists)
+        return pa.array([_code(value) for value in values])
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
         raise InputError(
             f"{path}: feature {name} must be a code or a list of codes ({error}); get it again"
@@ -177,13 +177,26 @@ def whole_numbers(values: Sequence[Any], name: str, where: Callable[[int], str])
     Raises:
         InputError: anything else, named by ``where``.
     """
+    if found := _integers(values):
+        return found
+    wrong = (row for row, value in enumerate(values) if _integers([value]) is None)
+    row = next(wrong)
+    raise InputError(
+        f"{where(row)}: {name} {values[row]!r} is not a whole number; get the file again"
+    )
+
+
+def _integers(values: Sequence[Any]) -> pa.Array | None:
+    """Integers and nulls as int64; None where there is anything else.
+
+    Arrow is left to find the type: told the type, it would cut fractions off.
+    """
     try:
-        return pa.array(values, pa.int64())
+        found = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        row = next(i for i, value in enumerate(values) if type(value) not in (int, type(None)))
-        raise InputError(
-            f"{where(row)}: {name} {values[row]!r} is not a whole number; get the file again"
-        ) from None
+        return None
+    whole = pa.types.is_integer(found.type) or pa.types.is_null(found.type)
+    return found.cast(pa.int64()) if whole else None
 
 
 def read_json_candidates(path: Path) -> Candidates:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -118,16 +119,7 @@ class _Records:
 
     @classmethod
     def of(cls, part: JsonLines) -> "_Records":
-        flat = [record for line in part.values for record in line]
-        per_line = np.fromiter(map(len, part.values), np.int64, len(part.values))
-        owner = np.repeat(np.arange(len(per_line)), per_line)
-        refuse_first(
-            np.fromiter(map(len, flat), np.int64, len(flat)) != _FIELDS,
-            lambda index: (
-                f"{part.row(owner[index])}: a record has {len(flat[index])} fields, not {_FIELDS}; "
-                "get the file again"
-            ),
-        )
+        flat, owner = _flatten(part)
         user, item, profile, _, action, time = zip(*flat, strict=True)
 
         def where(index: int) -> str:
@@ -143,7 +135,7 @@ class _Records:
         return cls(
             part=part,
             user_ids=user_ids,
-            lengths=np.bincount(owner[is_event], minlength=len(per_line)),
+            lengths=np.bincount(owner[is_event], minlength=len(part.values)),
             events={
                 "item_ids": items.drop_null().to_numpy(zero_copy_only=False),
                 "action_types": pc.fill_null(actions, EXPOSURE).to_numpy(zero_copy_only=False),
@@ -163,6 +155,24 @@ class _Records:
 
     def where(self, row: int) -> str:
         return f"{self.part.row(row)} (user_id {self.user_ids[row]})"
+
+
+def _flatten(part: JsonLines) -> tuple[list[list[Any]], np.ndarray]:
+    """All records, and (records,) which line each of them stands in."""
+    refuse_first(
+        np.array([type(line) is not list or {*map(type, line)} != {list} for line in part.values]),
+        lambda row: f"{part.row(row)}: must be a list of records, each a list; get the file again",
+    )
+    flat = [record for line in part.values for record in line]
+    owner = np.repeat(np.arange(len(part.values)), [len(line) for line in part.values])
+    refuse_first(
+        np.fromiter(map(len, flat), np.int64, len(flat)) != _FIELDS,
+        lambda index: (
+            f"{part.row(owner[index])}: a record has {len(flat[index])} fields, not {_FIELDS}; "
+            "get the file again"
+        ),
+    )
+    return flat, owner
 
 
 def _one_user_per_line(

@@ -1,0 +1,188 @@
+"""The competition layout: what only JSON can get wrong."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.dataset import json_files, tencent_jsonl
+from model.dataset.tencent_jsonl import read_tencent_jsonl
+from model.errors import InputError
+from tests.tiny import NUM_KNOWN_ITEMS, json_candidates, write_tiny_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_tiny_world(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def root(world, tmp_path):
+    return Path(shutil.copytree(world.root("tencent_jsonl"), tmp_path / "raw"))
+
+
+def write_sequences(root, *users):
+    lines = [json.dumps(user) + "\n" for user in users]
+    (root / "seq.jsonl").write_text("".join(lines))
+    starts = [0, *np.cumsum([len(line) for line in lines]).tolist()][:-1]
+    (root / "seq_offsets.pkl").write_bytes(pickle.dumps(starts))
+
+
+def event(user, item, action, time):
+    return [user, item, None, {"100": 1}, action, time]
+
+
+def profile(user, features):
+    return [user, None, features, None, None, 99]
+
+
+GOOD = [profile(1, {"103": 2, "106": [1, 3]}), event(1, 3, 0, 5), event(1, 4, None, 5)]
+
+
+def refused(root, pattern):
+    with pytest.raises(InputError, match=pattern) as error:
+        read_tencent_jsonl(root)
+    assert "\n" not in str(error.value)
+
+
+def test_small_parts_give_the_same_store(root, monkeypatch):
+    expected = read_tencent_jsonl(root)
+    monkeypatch.setattr(tencent_jsonl, "_LINES_PER_PART", 3)
+    monkeypatch.setattr(json_files, "_BYTES_PER_CHUNK", 100)
+    found = read_tencent_jsonl(root)
+    np.testing.assert_array_equal(found.item_ids, expected.item_ids)
+    np.testing.assert_array_equal(found.offsets, expected.offsets)
+    for name, column in expected.items.scalars.items():
+        np.testing.assert_array_equal(found.items.scalars[name], column)
+    for name, array in expected.users.arrays.items():
+        np.testing.assert_array_equal(found.users.arrays[name].values, array.values)
+
+
+def test_the_profile_may_stand_anywhere_or_nowhere(root):
+    write_sequences(
+        root,
+        [event(2, 3, 1, 5), profile(2, {"103": 4}), event(2, 5, 2, 6)],
+        [event(1, 3, 0, 5)],
+    )
+    read = read_tencent_jsonl(root)
+    assert read.users.scalars["103"].tolist() == [0, 0, 4]
+    assert read.offsets.tolist() == [0, 1, 3]
+    assert read.action_types.tolist() == [0, 1, 2]
+
+
+def test_values_unseen_in_training_are_unknown(root, world):
+    lines = json_candidates(world)
+    cold = next(line for line in lines if line["reid_creative_id"] > NUM_KNOWN_ITEMS)
+    cold["features"] = {"100": "raw", "130": [2, "raw", 4]}
+    (root / "predict_set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    read = read_tencent_jsonl(root)
+    item = read.raw_item_ids.to_pylist().index(str(cold["creative_id"])) + 1
+    assert read.items.scalars["100"][item] == 0
+    array = read.items.arrays["130"]
+    assert array.values[array.offsets[item] : array.offsets[item + 1]].tolist() == [2, 4]
+
+
+def test_without_a_prediction_set_every_known_item_is_a_candidate(root):
+    (root / "predict_set.jsonl").unlink()
+    read = read_tencent_jsonl(root)
+    assert read.candidate_item_ids.tolist() == list(range(1, NUM_KNOWN_ITEMS + 1))
+    assert read.items.num_rows == NUM_KNOWN_ITEMS + 1
+
+
+def test_offsets_are_checked_and_may_be_absent(root):
+    (root / "seq_offsets.pkl").unlink()
+    read_tencent_jsonl(root)
+    (root / "seq_offsets.pkl").write_bytes(pickle.dumps([0, 7]))
+    refused(root, r"seq_offsets\.pkl: the offsets are not where the lines of seq\.jsonl begin")
+
+
+@pytest.mark.parametrize(
+    ("second", "pattern"),
+    [
+        ([profile(2, {"103": 1})], r"line 2 \(user_id 2\): the sequence is empty"),
+        ([], r"line 2: must be a list of records"),
+        ({"user": 2}, r"line 2: must be a list of records"),
+        (7, r"line 2: must be a list of records"),
+        ([7], r"line 2: must be a list of records"),
+        ([[2, 3, None, None, 0]], r"line 2: a record has 5 fields, not 6"),
+        ([event(2, "20000006363", 0, 5)], r"line 2: item_id '20000006363' is not a whole number"),
+        ([event("user_1", 3, 0, 5)], r"line 2: user_id 'user_1' is not a whole number"),
+        ([event(99, 3, 0, 5)], r"line 2: user_id 99 is not in indexer\.pkl"),
+        ([event(2, 61, 0, 5)], r"line 2 \(user_id 2\), event 0: item_id 61 is in no table"),
+        ([event(2, 3, 5, 5)], r"event 0: action_type 5 is not 0"),
+        ([event(2, 3, "click", 5)], r"line 2: action_type 'click' is not a whole number"),
+        ([event(2, 3, 0, 5.5)], r"line 2: timestamp 5.5 is not a whole number"),
+        ([event(2, 3, 0, None)], r"line 2: timestamp is null"),
+        ([event(2, 3, 0, 5), event(2, 3, 0, 4)], r"event 1: timestamp 4 is earlier"),
+        ([event(2, 3, 0, 1_745_000_000_000)], "is not in unix seconds"),
+        ([event(2, 3, 0, 5), event(3, 3, 0, 6)], r"line 2: records of users 2 and 3 stand in one"),
+        ([profile(2, {"103": 7}), event(2, 3, 0, 5)], r"line 2: feature 103 has code 7"),
+        ([profile(2, {"103": {}}), event(2, 3, 0, 5)], r"feature 103 must be a code or a list"),
+        ([event(1, 3, 0, 5)], r"seq\.jsonl: user_id 1 has more than one row"),
+    ],
+)
+def test_sequences_that_cannot_be(root, second, pattern):
+    write_sequences(root, GOOD, second)
+    refused(root, pattern)
+
+
+def test_a_truncated_line(root):
+    path = root / "seq.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    refused(root, r"seq\.jsonl line 40: truncated or not valid JSON")
+
+
+@pytest.mark.parametrize("name", ["seq.jsonl", "item_feat_dict.json", "indexer.pkl"])
+def test_a_missing_file(root, name):
+    (root / name).unlink()
+    refused(root, rf"{name}: not found")
+
+
+@pytest.mark.parametrize("name", ["seq.jsonl", "predict_set.jsonl"])
+def test_an_empty_file(root, name):
+    (root / name).write_text("")
+    refused(root, rf"{name}: the file is empty")
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("", "truncated or not valid JSON"),
+        ('{"1": {"100": 1}, "2": {"100"', "truncated or not valid JSON"),
+        ("[1, 2]", "must be an object of objects by re-id"),
+        ('{"1": 5}', "must be an object of objects by re-id"),
+        ('{"1": {"100": 1}, "1": {"100": 2}, "3": {}}', "key '1' stands there twice"),
+        ('{"1": {"100": 1}, "2": {}, "1": {}}', "key '1': item_id 1 stands there more than once"),
+        ('{"one": {"100": 1}}', "a key is not a re-id"),
+        ('{"61": {"100": 1}}', r"key '61': item_id 61 is not in indexer\.pkl"),
+        ('{"1": {"100": 9}}', r"key '1': feature 100 has code 9"),
+        ('{"1": {"100": 1.5}}', r"column 100 holds fractions"),
+        ('{"1": {"100": {"a": 1}}}', "column 100 must hold integers or lists"),
+    ],
+)
+def test_item_features_that_cannot_be(root, text, pattern):
+    (root / "item_feat_dict.json").write_text(text)
+    refused(root, rf"item_feat_dict\.json:? ?{pattern}")
+
+
+@pytest.mark.parametrize(
+    ("line", "pattern"),
+    [
+        ({"retrieval_id": 0, "features": {}}, r"predict_set\.jsonl line 1: must be an object"),
+        ([1, 2], r"predict_set\.jsonl line 1: must be an object"),
+        ({"creative_id": 5, "retrieval_id": "x"}, "retrieval_id 'x' is not a whole number"),
+    ],
+)
+def test_candidates_that_cannot_be(root, line, pattern):
+    (root / "predict_set.jsonl").write_text(json.dumps(line) + "\n")
+    refused(root, pattern)
+
+
+def test_a_candidate_given_twice(root):
+    path = root / "predict_set.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[0]]))
+    refused(root, r"predict_set\.jsonl: retrieval_id 0 stands there more than once")

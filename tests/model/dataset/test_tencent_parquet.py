@@ -1,0 +1,339 @@
+"""The public layout: both spellings of the candidates, and what is wrong named in one sentence."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model.dataset.interactions import EXPOSURE
+from model.dataset.tencent_parquet import read_tencent_parquet
+from model.errors import InputError
+from tests.tiny import NUM_KNOWN_ITEMS, NUM_USERS, indexer, parquet_candidates, write_tiny_world
+
+DEMO = Path(__file__).parents[4] / "shared" / "data" / "tencentgr-demo"
+EVENT = pa.struct([("item_id", pa.int64()), ("action_type", pa.int32()), ("timestamp", pa.int64())])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_tiny_world(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def root(world, tmp_path):
+    return Path(shutil.copytree(world.root("tencent_parquet"), tmp_path / "raw"))
+
+
+def sequences(*rows, kind=EVENT):
+    """A table of (user_id, [(item_id, action_type, timestamp), ...]) rows."""
+    names = [field.name for field in kind]
+    seqs = [seq and [dict(zip(names, event, strict=True)) for event in seq] for _, seq in rows]
+    users = pa.array([user for user, _ in rows], pa.int64())
+    return pa.table({"user_id": users, "seq": pa.array(seqs, pa.list_(kind))})
+
+
+def replace_sequences(root, *tables):
+    shutil.rmtree(root / "seq")
+    (root / "seq").mkdir()
+    for number, table in enumerate(tables):
+        pq.write_table(table, root / "seq" / f"part-{number}.parquet")
+
+
+GOOD = [(3, 0, 1_745_000_000), (5, 1, 1_745_000_000), (3, None, 1_745_000_001)]
+
+
+def test_users_stand_in_order_of_their_re_ids_whatever_the_files_say(root, world):
+    replace_sequences(
+        root, sequences((7, GOOD), (2, GOOD[:1])), sequences((4, GOOD[:2]), (1, GOOD[1:]))
+    )
+    read = read_tencent_parquet(root)
+    assert read.raw_user_ids.to_pylist() == [world.raw_users[user - 1] for user in (1, 2, 4, 7)]
+    assert read.offsets.tolist() == [0, 2, 3, 5, 8]
+    assert read.item_ids.tolist() == [5, 3, 3, 3, 5, 3, 5, 3]
+    assert read.action_types.tolist() == [1, 0, 0, 0, 1, 0, 1, 0]
+    for name, column in read.users.scalars.items():
+        codes = world.users[name]
+        assert column.tolist() == [0, *(codes[user - 1] for user in (1, 2, 4, 7))]
+
+
+def test_files_are_read_in_natural_order(root):
+    replace_sequences(root, *(sequences((user, GOOD)) for user in range(1, 13)))
+    assert len(read_tencent_parquet(root).offsets) == 13
+
+
+def test_a_null_action_is_an_exposure(root, caplog):
+    caplog.set_level("INFO", "onepiece")
+    replace_sequences(root, sequences((1, [(3, None, 5), (4, 2, 6)])))
+    assert read_tencent_parquet(root).action_types.tolist() == [EXPOSURE, 2]
+    assert "1 events without action_type" in caplog.text
+
+
+def test_both_spellings_of_the_candidates(root, world):
+    expected = read_tencent_parquet(root)
+    path = root / "candidate" / "part-0.parquet"
+    table = parquet_candidates(world, id_name="creative_id", flag="is_str")
+    pq.write_table(table.append_column("reid_creative_id", [[0] * table.num_rows]), path)
+    found = read_tencent_parquet(root)
+    assert found.raw_item_ids.equals(expected.raw_item_ids)
+    np.testing.assert_array_equal(found.candidate_item_ids, expected.candidate_item_ids)
+    for name, column in expected.items.scalars.items():
+        np.testing.assert_array_equal(found.items.scalars[name], column)
+
+
+def test_a_known_candidate_without_a_row_of_its_own_gets_the_candidates_features(root, world):
+    item = next(item for item in world.candidates if item <= NUM_KNOWN_ITEMS)
+    for path in (root / "item_feat").iterdir():
+        table = pq.read_table(path)
+        pq.write_table(table.filter(pa.compute.field("item_id") != item), path)
+    read = read_tencent_parquet(root)
+    assert read.items.scalars["100"][item] == world.items["100"][item - 1]
+
+
+def test_a_release_of_vectors_alone_has_users_without_events(root, caplog):
+    for name in ("seq", "user_feat", "item_feat", "candidate"):
+        shutil.rmtree(root / name)
+    read = read_tencent_parquet(root)
+    assert len(read.offsets) == NUM_USERS + 1
+    assert read.items.num_rows == NUM_KNOWN_ITEMS + 1
+    assert len(read.item_ids) == 0
+    assert read.candidate_item_ids.tolist() == list(range(1, NUM_KNOWN_ITEMS + 1))
+    assert "nothing can be trained" in caplog.text
+
+
+@pytest.mark.skipif(not DEMO.is_dir(), reason="the TencentGR demo is not on this machine")
+def test_the_public_demo():
+    read = read_tencent_parquet(DEMO)
+    assert (len(read.offsets) - 1, read.items.num_rows - 1) == (865, 58_734)
+    assert read.raw_item_ids[0].as_py() == "20002650278"
+    assert read.raw_user_ids[0].as_py() == "user_01060923"
+
+
+def test_asked_actions_are_read_where_they_are_named(root, world):
+    text = f'{{"{world.raw_users[3]}": 2, "{world.raw_users[5]}": 1, "user_nobody": 1}}'
+    (root / "user_action_type.json").write_text(text)
+    expected = [-1] * NUM_USERS
+    expected[3], expected[5] = 2, 1
+    assert read_tencent_parquet(root).target_actions.tolist() == expected
+
+
+@pytest.mark.parametrize("value", ["3", '"click"', "null", "[1]"])
+def test_an_asked_action_that_is_none_is_refused(root, value):
+    (root / "user_action_type.json").write_text(f'{{"user_1": {value}}}')
+    with pytest.raises(InputError, match=r"user_action_type\.json: user user_1 has action type"):
+        read_tencent_parquet(root)
+
+
+def refused(root, pattern):
+    with pytest.raises(InputError, match=pattern) as error:
+        read_tencent_parquet(root)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "pattern"),
+    [
+        ([(1, GOOD), (2, [])], r"part-0\.parquet row 1 \(user_id 2\): the sequence is empty"),
+        ([(1, GOOD), (2, None)], r"row 1 \(user_id 2\): the sequence is empty"),
+        ([(1, [(61, 0, 5)])], r"row 0 \(user_id 1\), event 0: item_id 61 is in no table"),
+        ([(1, [(3, 0, 5), (0, 0, 5)])], r"event 1: item_id 0 is in no table"),
+        ([(1, [(3, 0, 5), (-1, 0, 5)])], r"event 1: item_id -1 is in no table"),
+        ([(1, [(None, 0, 5)])], r"row 0 \(user_id 1\): item_id is null"),
+        ([(1, [(3, 0, None)])], r"row 0 \(user_id 1\): timestamp is null"),
+        ([(1, GOOD), (2, [(3, 3, 5)])], r"row 1 .* event 0: action_type 3 is not 0"),
+        ([(1, [(3, -1, 5)])], r"event 0: action_type -1 is not 0"),
+        ([(1, [(3, 0, 5), (4, 0, 4)])], r"event 1: timestamp 4 is earlier"),
+        ([(1, [(3, 0, 1_745_000_000_000)])], r"event 0: timestamp 1745000000000 is not in unix se"),
+        ([(1, [(3, 0, -5)])], r"timestamp -5 is not in unix seconds \(before 1970"),
+        ([(0, GOOD)], r"row 0: user_id 0 is not in indexer\.pkl \(1 to 40\)"),
+        ([(41, GOOD)], r"user_id 41 is not in indexer\.pkl"),
+        ([(None, GOOD)], r"row 0: user_id is null"),
+        ([(1, GOOD), (2, GOOD), (1, GOOD)], r"seq: user_id 1 has more than one row"),
+    ],
+)
+def test_sequences_that_cannot_be(root, rows, pattern):
+    replace_sequences(root, sequences(*rows))
+    refused(root, pattern)
+
+
+def test_the_row_is_counted_in_its_file(root):
+    replace_sequences(root, sequences((1, GOOD)), sequences((2, GOOD), (3, GOOD), (4, [(3, 7, 5)])))
+    refused(root, r"seq/part-1\.parquet row 2 \(user_id 4\), event 0: action_type 7")
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [
+        (EVENT.field(0), None),
+        (
+            pa.struct([("item_id", pa.string()), ("action_type", pa.int32()), EVENT.field(2)]),
+            r"item_id in column seq must be an integer and is string",
+        ),
+        (
+            pa.struct([EVENT.field(0), EVENT.field(1), ("timestamp", pa.float64())]),
+            r"timestamp in column seq must be an integer and is double",
+        ),
+        (pa.struct([EVENT.field(0), EVENT.field(2)]), r"action_type is missing"),
+    ],
+)
+def test_sequences_of_another_type(root, kind, pattern):
+    if pattern is None:
+        table = pa.table({"user_id": [1], "seq": [[1, 2]]})
+        pattern = "must be a list of structs"
+    else:
+        values = {"item_id": 1, "action_type": 0, "timestamp": 5}
+        if kind.field(0).type == pa.string():
+            values["item_id"] = "1"
+        row = [{field.name: values[field.name] for field in kind}]
+        table = pa.table({"user_id": [1], "seq": pa.array([row], pa.list_(kind))})
+    replace_sequences(root, table)
+    refused(root, pattern)
+
+
+@pytest.mark.parametrize(
+    ("table", "pattern"),
+    [
+        (pa.table({"user": [1], "seq": [[]]}), r"part-0\.parquet: column user_id is missing"),
+        (pa.table({"user_id": [1], "sequence": [[]]}), "column seq is missing"),
+        (pa.table({"user_id": ["1"], "seq": [[]]}), "user_id must be an integer and is string"),
+        (pa.table({"user_id": [1], "seq": ["x"]}), "seq must be a list and is string"),
+    ],
+)
+def test_columns_missing_or_of_another_type(root, table, pattern):
+    replace_sequences(root, table)
+    refused(root, pattern)
+
+
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+def test_a_missing_folder(root, name):
+    shutil.rmtree(root / name)
+    refused(root, rf"raw/{name}: no such folder")
+
+
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+def test_an_empty_folder(root, name):
+    shutil.rmtree(root / name)
+    (root / name).mkdir()
+    refused(root, rf"raw/{name}: the folder is empty")
+
+
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+@pytest.mark.parametrize("kept", [0, 3, 200, -40])
+def test_a_truncated_file(root, name, kept):
+    path = max((root / name).iterdir())
+    path.write_bytes(path.read_bytes()[:kept])
+    refused(root, rf"{path.name}: truncated or not a valid parquet file")
+
+
+def test_a_damaged_page(root):
+    """The footer is whole, the data is not."""
+    path = root / "seq" / "part-00000.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:400] = bytes(396)
+    path.write_bytes(content)
+    refused(root, r"part-00000\.parquet: truncated or not a valid parquet file")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "pattern"),
+    [
+        ("item_feat", {"item_id": [1, 1]}, r"part-0\.parquet row 1: item_id 1 stands there more"),
+        ("item_feat", {"item_id": [1, 99]}, r"row 1: item_id 99 is not in indexer\.pkl"),
+        ("item_feat", {"item_id": ["1", "2"]}, "item_id must be an integer and is string"),
+        ("item_feat", {"100": [1, 5]}, r"row 1: feature 100 has code 5, its vocabulary has 1 to 4"),
+        ("item_feat", {"100": [-1, 1]}, r"row 0: feature 100 has code -1"),
+        ("item_feat", {"100": ["a", "b"]}, r"column 100 must hold integers or lists"),
+        ("item_feat", {"100": [1.0, 1.5]}, r"column 100 holds fractions"),
+        ("item_feat", {"130": [[1], [2, 6]]}, r"row 1: feature 130 has code 6"),
+        ("user_feat", {"user_id": [7, 7]}, r"row 1: user_id 7 stands there more than once"),
+        ("user_feat", {"103": [1, 7]}, r"row 1: feature 103 has code 7"),
+    ],
+)
+def test_feature_tables_that_cannot_be(root, name, change, pattern):
+    key = name.replace("feat", "id")
+    shutil.rmtree(root / name)
+    (root / name).mkdir()
+    columns = {key: [1, 2]} | change
+    pq.write_table(pa.table(columns), root / name / "part-0.parquet")
+    refused(root, pattern)
+
+
+def test_an_item_that_stands_in_two_files(root):
+    first = root / "item_feat" / "part-00000.parquet"
+    shutil.copy(first, root / "item_feat" / "part-00002.parquet")
+    refused(root, r"part-00002\.parquet row 0: item_id \d+ stands there more than once")
+
+
+def change_candidates(root, world, edit):
+    table = edit(parquet_candidates(world).sort_by("retrieval_id"))
+    pq.write_table(table, root / "candidate" / "part-0.parquet")
+
+
+def with_column(table, name, values):
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+@pytest.mark.parametrize(
+    ("edit", "pattern"),
+    [
+        (lambda t: t.drop_columns("item_id"), "neither column item_id nor creative_id is there"),
+        (lambda t: t.drop_columns("retrieval_id"), "column retrieval_id is missing"),
+        (
+            lambda t: with_column(t, "retrieval_id", pa.array([0, *range(t.num_rows - 1)])),
+            "candidate: retrieval_id 0 stands there more than once",
+        ),
+        (
+            lambda t: with_column(t, "item_id", pa.array([5, 5, *range(10, t.num_rows + 8)])),
+            "candidate 5 stands there more than once",
+        ),
+        (
+            lambda t: with_column(t, "item_id", pa.array([None, *range(1, t.num_rows)])),
+            r"row 0: item_id is null",
+        ),
+        (
+            lambda t: with_column(
+                t, "100", pa.array([{"cold_start": 0, "feature_value": "red"}] * t.num_rows)
+            ),
+            "column 100 holds a value that is neither a code nor flagged by cold_start",
+        ),
+        (
+            lambda t: with_column(
+                t, "100", pa.array([{"cold_start": 0, "feature_value": "9"}] * t.num_rows)
+            ),
+            r"candidate item 2\d+: feature 100 has code 9, its vocabulary has 1 to 4",
+        ),
+        (
+            lambda t: with_column(t, "100", pa.array([{"value": "1"}] * t.num_rows)),
+            r"column 100 has the fields value; the published fields are",
+        ),
+    ],
+)
+def test_candidates_that_cannot_be(root, world, edit, pattern):
+    change_candidates(root, world, edit)
+    refused(root, pattern)
+
+
+@pytest.mark.parametrize(
+    ("change", "pattern"),
+    [
+        (lambda content: content.pop("u"), "key 'u' is missing"),
+        (lambda content: content.update(i=[1, 2]), "key 'i' is missing or not a dict"),
+        (lambda content: content["i"].update({5: 1}), "the re-ids of 'i' are not 1 to 61"),
+        (lambda content: content["u"].update(x=99), "the re-ids of 'u' are not 1 to 41"),
+        (lambda content: content["i"].update({"5": 61}), "the raw ids of 'i' are of several types"),
+        (lambda content: content["u"].update(x="one"), "'u' must map raw ids to integers"),
+    ],
+)
+def test_indexers_that_cannot_be(root, world, change, pattern):
+    content = indexer(world)
+    change(content)
+    (root / "indexer.pkl").write_bytes(pickle.dumps(content))
+    refused(root, rf"indexer\.pkl: {pattern}")
+
+
+def test_a_missing_indexer(root):
+    (root / "indexer.pkl").unlink()
+    refused(root, r"indexer\.pkl: not found")
