@@ -66,7 +66,7 @@ class TextVectors:
                 f"{path}: no token stands in two items, so modality text has nothing to go by; "
                 "take it out of modality_embeddings.modalities"
             ) from None
-        components = min(width, min(matrix.shape) - 1) or 1
+        components = min(width, *matrix.shape)
         svd = TruncatedSVD(components, n_iter=_SVD_ITERATIONS, random_state=_SEED)
         vectors = np.asarray(normalize(svd.fit_transform(matrix)), np.float32)
         return cls(raw_ids=raw_item_ids, vectors=vectors, path=path)

@@ -1,0 +1,215 @@
+"""RecBole's atomic files, on data sets of a few lines (cells are separated by ``|`` here)."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from model.dataset.recbole import in_hashed_order, read_recbole
+from model.errors import InputError
+
+BEAUTY = Path(__file__).parents[4] / "shared" / "data" / "amazon-beauty"
+HEADER = "user_id:token|item_id:token|timestamp:float"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes ``small.<suffix>`` from lines."""
+
+    def write_files(**tables):
+        for suffix, lines in tables.items():
+            text = "".join(line.replace("|", "\t") + "\n" for line in lines)
+            (tmp_path / f"small.{suffix}").write_text(text)
+        return tmp_path
+
+    return write_files
+
+
+def histories(read):
+    """Raw item ids and times by raw user."""
+    names = read.raw_item_ids.to_pylist()
+    found = {}
+    for user, raw in enumerate(read.raw_user_ids.to_pylist()):
+        events = range(read.offsets[user], read.offsets[user + 1])
+        found[raw] = [(names[read.item_ids[e] - 1], int(read.timestamps[e])) for e in events]
+    return found
+
+
+def test_events_are_grouped_by_user_and_sorted_by_time(write):
+    root = write(inter=[HEADER, "b|x|7", "a|y|5.9", "b|y|3", "a|x|5", "b|z|3", "a|x|4"])
+    read = read_recbole(root)
+    assert list(histories(read)) == ["b", "a"]  # first appearance
+    assert histories(read) == {
+        "b": [("y", 3), ("z", 3), ("x", 7)],  # equal times: as in the file
+        "a": [("x", 4), ("y", 5), ("x", 5)],
+    }
+    assert read.action_types.tolist() == [1] * 6
+    assert read.candidate_item_ids.tolist() == [1, 2, 3]
+    assert read.num_known_items == 3
+
+
+def test_users_follow_the_user_file_and_may_have_no_events(write):
+    root = write(
+        inter=[HEADER, "b|x|7", "a|y|5"],
+        user=["user_id:token|age:float", "a|20", "none|", "b|30"],
+    )
+    read = read_recbole(root)
+    assert histories(read) == {"a": [("y", 5)], "none": [], "b": [("x", 7)]}
+    assert read.users.scalars["age"].tolist()[2] == 0
+
+
+def test_item_ids_say_nothing_of_the_digits():
+    raw = pa.array([f"i{number:05d}" for number in range(10_000)], pa.large_string())
+    ordered = in_hashed_order(raw).to_pylist()
+    assert sorted(ordered) == raw.to_pylist()
+    numbers = np.array([int(name[1:]) for name in ordered])
+    assert abs(np.corrcoef(numbers, np.arange(10_000))[0, 1]) < 0.05
+    assert (np.diff(numbers) == 1).mean() < 0.001
+    shuffled = raw.take(pa.array(np.random.default_rng(0).permutation(10_000)))
+    assert in_hashed_order(shuffled).to_pylist() == ordered
+
+
+def test_the_order_of_lines_does_not_matter(write):
+    items = ["item_id:token|kind:token", "x|red", "y|blue", "z|red"]
+    lines = ["a|x|1", "a|y|2", "b|z|1", "b|x|2", "b|y|3"]
+    users = ["user_id:token", "a", "b"]
+    expected = read_recbole(write(inter=[HEADER, *lines], item=items, user=users))
+    turned = write(inter=[HEADER, *lines[::-1]], item=[items[0], *items[:0:-1]], user=users)
+    found = read_recbole(turned)
+    assert found.raw_item_ids.equals(expected.raw_item_ids)
+    np.testing.assert_array_equal(found.item_ids, expected.item_ids)
+    np.testing.assert_array_equal(found.items.scalars["kind"], expected.items.scalars["kind"])
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "expected"),
+    [
+        ("action_type:token", ["0", "1", "2", ""], [0, 1, 2, 0]),
+        ("action_type:float", ["0", "1.0", "2", ""], [0, 1, 2, 0]),
+        ("label:float", ["0", "1", "1.0", ""], [0, 1, 1, 0]),
+        ("rating:float", ["1", "5", "2.5", ""], [1, 1, 1, 1]),  # a rating is no action
+    ],
+)
+def test_actions(write, column, cells, expected):
+    lines = [f"a|x|{time}|{cell}" for time, cell in enumerate(cells)]
+    read = read_recbole(write(inter=[f"{HEADER}|{column}", *lines]))
+    assert read.action_types.tolist() == expected
+
+
+def test_features(write):
+    root = write(
+        inter=[HEADER, "a|x|1", "a|y|2"],
+        item=[
+            "item_id:token|kind:token|tags:token_seq|price:float|vector:float_seq",
+            "x|dark red|b a|3.5|1 2",
+            "y||a  c|1.5|3 4",
+            "z|blue||nan|",
+        ],
+    )
+    read = read_recbole(root)
+    rows = {raw: row for row, raw in enumerate(read.raw_item_ids.to_pylist(), 1)}
+    order = [rows[raw] for raw in "xyz"]
+    assert read.items.scalars["kind"][order].tolist() == [2, 0, 1]  # blue, dark red
+    padded = read.items.arrays["tags"].padded(3)
+    assert padded[order].tolist() == [[2, 1, 0], [1, 3, 0], [0, 0, 0]]  # a, b, c
+    price = read.items.scalars["price"][order]
+    assert price[0] > price[1] > 0
+    assert price[2] == 0
+    assert read.items.vocabulary_sizes["tags"] == 3
+    assert read.items.vocabulary_sizes["price"] >= price.max()
+    assert sorted(read.items.scalars) == ["kind", "price"]
+
+
+def test_cold_candidates_bring_their_features(write):
+    root = write(
+        inter=[HEADER, "a|x|1", "a|y|2"],
+        item=["item_id:token|kind:token|price:float", "x|red|1", "y|blue|2", "z|blue|3"],
+        candidate=["item_id:token|kind:token|price:float", "new|blue|9", "y|red|1", "newer|grey|"],
+    )
+    read = read_recbole(root)
+    names = read.raw_item_ids.to_pylist()
+    assert names[3:] == ["new", "newer"]
+    assert read.num_known_items == 3
+    assert [names[item - 1] for item in read.candidate_item_ids] == ["y", "new", "newer"]
+    assert read.items.scalars["kind"][4:].tolist() == [1, 0]  # blue; grey was never seen
+    assert read.items.scalars["kind"][names.index("y") + 1] == 1  # the item file decides
+    assert read.items.scalars["price"][4] == read.items.scalars["price"].max()
+    assert read.items.scalars["price"][5] == 0
+
+
+def test_quotes_are_ordinary_characters(write):
+    root = write(
+        inter=[HEADER, "a|x|1", "a|y|2"],
+        item=["item_id:token|title:token_seq", 'x|12" pan', 'y|"best" pan'],
+    )
+    assert read_recbole(root).items.vocabulary_sizes["title"] == 3
+
+
+def refused(root, pattern):
+    with pytest.raises(InputError, match=pattern) as error:
+        read_recbole(root)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "pattern"),
+    [
+        (["user_id:token|item_id:token", "a|x"], r"small\.inter: column timestamp is missing"),
+        (["user_id|item_id|timestamp", "a|x|1"], r"line 1: header 'user_id' must be a name"),
+        ([HEADER.replace("float", "number"), "a|x|1"], r"header 'timestamp:number'"),
+        ([HEADER + "|a/b:token", "a|x|1|c"], r"header 'a/b:token'"),
+        ([HEADER + "|user_id:token", "a|x|1|c"], r"header 'user_id:token' must be a name of its"),
+        ([HEADER.replace("timestamp:float", "timestamp:token"), "a|x|1"], "must be of type float"),
+        ([HEADER], r"small\.inter: there are no rows"),
+        ([HEADER, "a|x|1", "a|y"], r"small\.inter: .*Expected 3 columns, got 2"),
+        ([HEADER, "a|x|1", "a|y|soon"], r"small\.inter: .*soon.*; correct that row"),
+        ([HEADER, "a|x|1", "a|y|"], r"line 3: timestamp is empty"),
+        ([HEADER, "a|x|1", "a|y|inf"], r"line 3: timestamp is empty or not a number"),
+        ([HEADER, "a|x|1", "a|y|1745000000000"], r"line 3: timestamp 1745000000000 is not in unix"),
+        ([HEADER, "a|x|1", "a|y|-1"], r"line 3: timestamp -1 is not in unix seconds"),
+        ([HEADER, "a|x|1", "|y|1"], r"line 3: user_id is empty"),
+        ([HEADER, "a|x|1", "a||1"], r"line 3: item_id is empty"),
+        ([HEADER + "|action_type:token", "a|x|1|0", "a|y|2|3"], r"line 3: action_type 3 is not"),
+        ([HEADER + "|action_type:token", "a|x|1|0", "a|y|2|buy"], r"something else than numbers"),
+        ([HEADER + "|action_type:float", "a|x|1|0", "a|y|2|1.5"], r"line 3: action_type 1.5"),
+        ([HEADER + "|label:float", "a|x|1|0", "a|y|2|2"], r"line 3: label 2 is not one of 0"),
+        ([HEADER + "|label:token_seq", "a|x|1|0"], "label must be of type token or float"),
+    ],
+)
+def test_interactions_that_cannot_be(write, lines, pattern):
+    refused(write(inter=lines), pattern)
+
+
+@pytest.mark.parametrize(
+    ("tables", "pattern"),
+    [
+        ({"item": ["item_id:token", "x"]}, r"line 3: item_id y has no row in small\.item"),
+        ({"item": ["item_id:token", "x", "y", "x"]}, r"small\.item line 2: item_id x stands there"),
+        ({"item": ["id:token", "x", "y"]}, r"small\.item: column item_id is missing"),
+        ({"user": ["user_id:token", "b"]}, r"line 2: user_id a has no row in small\.user"),
+        ({"user": ["user_id:token", "a", "a"]}, r"small\.user line 2: user_id a stands there more"),
+        ({"candidate": ["item_id:token", "x", "x"]}, r"small\.candidate line 2: item_id x stands"),
+        ({"candidate": ["item_id:token", ""]}, r"small\.candidate"),
+    ],
+)
+def test_tables_that_cannot_be(write, tables, pattern):
+    refused(write(inter=[HEADER, "a|x|1", "a|y|2"], **tables), pattern)
+
+
+def test_a_folder_must_hold_one_data_set(write, tmp_path):
+    refused(tmp_path, r"exactly one file <name>\.inter \(found: none\)")
+    write(inter=[HEADER, "a|x|1"])
+    (tmp_path / "other.inter").write_text("")
+    refused(tmp_path, r"found: other\.inter, small\.inter")
+
+
+@pytest.mark.skipif(not BEAUTY.is_dir(), reason="Amazon Beauty is not on this machine")
+def test_amazon_beauty():
+    read = read_recbole(BEAUTY)
+    assert (len(read.offsets) - 1, read.items.num_rows - 1) == (22_363, 12_101)
+    assert len(read.item_ids) == 198_502
+    assert (np.diff(read.offsets) >= 5).all()
+    first = read.item_ids[: read.offsets[1]] - 1
+    names = ["i05457", "i10956", "i09987", "i00085", "i01607"]
+    assert read.raw_item_ids.take(pa.array(first)).to_pylist() == names
