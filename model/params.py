@@ -99,13 +99,17 @@ class CoverageThresholds(Section):
     """The gate of one modality."""
 
     min_rate: Share  # covered items / all items; below it the run stops
+    min_candidate_rate: Share  # covered candidates / candidates; below it the run stops
+    min_traffic_rate: Share  # training events of covered items / all; below it the run stops
     max_invalid_rate: Share  # NaN, infinite or wrong-width rows / rows; above it the run stops
     max_zero_rate: Share  # all-zero rows / rows; above it a warning
+    max_duplicate_rate: Share  # items that share their vector / covered items; above it a warning
 
 
 class CoverageReportParams(Section):
     """What the gate demands, per modality; ``default`` for one that is not named."""
 
+    memory_limit_gib: PositiveFloat  # DuckDB's
     thresholds: dict[str, CoverageThresholds]
 
     @model_validator(mode="after")

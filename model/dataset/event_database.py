@@ -35,7 +35,7 @@ class EventDatabase:
             },
         )
         self._connection.execute("SET preserve_insertion_order = false")
-        source = pa.RecordBatchReader.from_batches(_SCHEMA, _batches(interactions))
+        source = pa.RecordBatchReader.from_batches(_SCHEMA, training_events(interactions))
         self._connection.register("source", source)
         self._connection.execute("CREATE TABLE events AS SELECT * FROM source")
         self._connection.unregister("source")
@@ -115,8 +115,8 @@ class EventDatabase:
         return {name: np.asarray(column) for name, column in columns.items()}
 
 
-def _batches(interactions: Interactions) -> Iterator[pa.RecordBatch]:
-    """The training events, some users at a time."""
+def training_events(interactions: Interactions) -> Iterator[pa.RecordBatch]:
+    """The training events, some users at a time: ``item``, ``action`` and ``time``."""
     firsts = range(0, interactions.num_users, _USERS_PER_BATCH)
     for first in track(firsts, total=len(firsts), what="counting events", unit="batch"):
         users = slice(first, first + _USERS_PER_BATCH)

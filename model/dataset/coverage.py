@@ -1,0 +1,290 @@
+"""Which items each modality covers, how well, and what the gaps cost.
+
+The paper's table 1 (items with a vector, of all items, cold candidates among them) and what a
+reader needs to judge it: why the others have none, whether it is the popular or the cold items
+that go without, how many share one vector, and whether coverage is falling. DuckDB counts; the
+vectors themselves are read once. Only training events weigh.
+"""
+
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from model.artifact import atomic_folder, read_json, write_json
+from model.dataset.coverage_database import CoverageDatabase, Row
+from model.dataset.coverage_plots import plot_combinations, plot_modality
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.dataset.vector_audit import VectorAudit, audit_vectors
+from model.dataset.vector_states import STATE_NAMES, VALID
+from model.errors import InputError
+
+if TYPE_CHECKING:
+    from model.params import CoverageReportParams
+
+logger = logging.getLogger("onepiece")
+
+_FILE = "coverage.json"
+_TABLES = ("combinations", "popularity", "over_time", "norms")
+_PARTS = ("candidates", "cold_items", "unseen_items")
+_WEIGHTS = ("events", "exposures", "clicks", "conversions")
+_STATES = tuple("nan" if name == "not_finite" else name for name in STATE_NAMES)
+
+
+@dataclass(frozen=True)
+class CoverageReport:
+    """All counts of one data set. A rate is None where there is nothing to divide by.
+
+    Attributes:
+        modalities: by name: ``covered`` of ``total`` items and their ``rate``; the other items by
+            reason (``missing``, ``null``, ``zero``, ``nan`` also for infinite, ``wrong_width``);
+            ``width``; rows of the files (``rows``, ``unmatched``, ``repeated_rows``); ``traffic``,
+            the rate weighted by ``events`` and by each action; ``candidates``, ``cold_items`` (not
+            in the training vocabulary) and ``unseen_items`` (no training event), each with
+            ``covered``, ``total`` and ``rate``; ``distinct_vectors``, ``duplicate_items`` (those
+            whose vector, as stored in float16, another item has as well), ``duplicate_rate`` (of
+            the covered), ``duplicate_groups``, ``largest_duplicate_group``; ``norm`` with mean,
+            standard deviation, extremes and percentiles.
+        joint: items covered by ``any``, ``all`` and ``none`` of the modalities, and ``pairs``:
+            items that both of two modalities cover, by name and name.
+        combinations: rows ``modalities`` (names joined by +, or ``none``), ``items``, ``share``,
+            ``events``, ``traffic_share``, ``candidates``; every item is in exactly one.
+        popularity: rows ``modality``, ``events`` (range), ``items``, ``covered``, ``rate``.
+        over_time: rows ``modality``, ``week`` (its Monday, UTC), ``events``, ``covered_events``,
+            ``rate``, ``new_items`` (first seen that week), ``covered_new_items``,
+            ``new_item_rate``.
+        norms: histogram rows ``modality``, ``bin``, ``from``, ``to``, ``items``.
+        samples: by modality: raw ids of the first items of every state but valid and missing,
+            ``hottest_uncovered`` (``id``, ``events``) and ``largest_duplicate_groups`` (``items``,
+            ``ids``).
+    """
+
+    modalities: dict[str, Row]
+    joint: Row
+    combinations: list[Row]
+    popularity: list[Row]
+    over_time: list[Row]
+    norms: list[Row]
+    samples: dict[str, Row]
+
+    def save(self, folder: Path) -> None:
+        """Write everything as JSON, the tables as CSV as well, and the pictures."""
+        with atomic_folder(folder) as out:
+            write_json(out / _FILE, asdict(self))
+            _write_csv(out / "modalities.csv", [_flat(n, r) for n, r in self.modalities.items()])
+            for name in _TABLES:
+                _write_csv(out / f"{name}.csv", getattr(self, name))
+            for name, row in self.modalities.items():
+                tables = (self.popularity, self.over_time, self.norms)
+                chosen = [[row for row in rows if row["modality"] == name] for rows in tables]
+                plot_modality(name, row, *chosen, file=out / f"{name}.png")
+            plot_combinations(self.combinations, out / "combinations.png")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open.
+
+        Raises:
+            InputError: missing or damaged.
+        """
+        return cls(**read_json(Path(folder) / _FILE))
+
+
+def measure_coverage(
+    interactions: Interactions,
+    item_statistics: ItemStatistics,
+    modalities: Sequence[ModalityEmbedding],
+    params: "CoverageReportParams",
+) -> CoverageReport:
+    """Count everything in :class:`CoverageReport`.
+
+    Raises:
+        InputError: a modality was read for another set of items.
+    """
+    for modality in modalities:
+        _require_same_items(modality, interactions)
+    measured, popularity, over_time, norms, samples = {}, [], [], [], {}
+    limit = params.memory_limit_gib
+    with CoverageDatabase(interactions, item_statistics, modalities, limit) as database:
+        totals = database.totals()
+        for place, modality in enumerate(modalities):
+            name = {"modality": modality.name}
+            audit = audit_vectors(modality.matrix, modality.name)
+            summary, bins = database.norms(audit)
+            twins, groups = database.duplicates(modality.item_ids, audit)
+            states = database.states(place)
+            row = _states(states) | _rates(database, place, totals) | _files(modality)
+            row |= _duplicates(row["covered"], twins) | {"norm": _norm(audit, summary)}
+            measured[modality.name] = row
+            hottest = database.hottest_uncovered(place)
+            samples[modality.name] = _samples(states, hottest, groups, interactions)
+            popularity += [name | _band(band) for band in database.popularity(place)]
+            over_time += [name | _week(week) for week in database.weeks(place)]
+            norms += [name | one for one in bins]
+        names = [modality.name for modality in modalities]
+        sets = database.combinations()
+    for name, row in measured.items():
+        logger.info("modality %s covers %d of %d items", name, row["covered"], row["total"])
+    return CoverageReport(
+        modalities=measured,
+        joint=_joint(sets, names),
+        combinations=[_combination(row, names, totals) for row in sets],
+        popularity=popularity,
+        over_time=over_time,
+        norms=norms,
+        samples=samples,
+    )
+
+
+def _require_same_items(modality: ModalityEmbedding, interactions: Interactions) -> None:
+    rows = len(modality.states) - 1
+    if rows != interactions.num_items:
+        raise InputError(
+            f"modality_embeddings {modality.name}: made for {rows:,} items and interactions has "
+            f"{interactions.num_items:,}; materialise modality_embeddings again"
+        )
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _states(states: Sequence[Row]) -> Row:
+    """Items by state, under the names of the report."""
+    counts = {row["state"]: row["items"] for row in states}
+    named = {name: counts.get(code, 0) for code, name in enumerate(_STATES)}
+    total = sum(counts.values())
+    covered = named.pop("valid")
+    return {"covered": covered, "total": total, "rate": _rate(covered, total)} | named
+
+
+def _rates(database: CoverageDatabase, place: int, totals: Row) -> Row:
+    """Coverage of parts of the items, and weighted by what happened to them."""
+    covered = database.covered(place)
+    parts = {
+        name: {
+            "covered": covered[name],
+            "total": totals[name],
+            "rate": _rate(covered[name], totals[name]),
+        }
+        for name in _PARTS
+    }
+    return parts | {"traffic": {name: _rate(covered[name], totals[name]) for name in _WEIGHTS}}
+
+
+def _files(modality: ModalityEmbedding) -> Row:
+    return {
+        "width": modality.width,
+        "rows": modality.counts["rows"],
+        "unmatched": modality.counts["unmatched"],
+        "repeated_rows": modality.counts["duplicates"],
+    }
+
+
+def _duplicates(covered: int, twins: Row) -> Row:
+    items, groups = twins["duplicate_items"], twins["duplicate_groups"]
+    return twins | {
+        "distinct_vectors": covered - items + groups,
+        "duplicate_rate": _rate(items, covered),
+    }
+
+
+def _norm(audit: VectorAudit, summary: Row) -> Row:
+    # numpy adds in one order; DuckDB's threads do not, and the last digit would follow them
+    mean = float(audit.norms.mean(dtype=np.float64))
+    return summary | {"mean": mean, "std": float(audit.norms.std(dtype=np.float64))}
+
+
+def _samples(
+    states: Sequence[Row],
+    hottest: Sequence[Row],
+    groups: Sequence[Row],
+    interactions: Interactions,
+) -> Row:
+    def raw(item: int) -> str:
+        return interactions.raw_item_ids[item - 1].as_py()
+
+    shown: Row = {
+        _STATES[row["state"]]: [raw(item) for item in row["first_items"]]
+        for row in states
+        if row["state"] != VALID
+    }
+    shown["hottest_uncovered"] = [
+        {"id": raw(row["item"]), "events": row["events"]} for row in hottest
+    ]
+    shown["largest_duplicate_groups"] = [
+        {"items": group["items"], "ids": [raw(item) for item in group["item_ids"]]}
+        for group in groups
+    ]
+    return shown
+
+
+def _band(row: Row) -> Row:
+    """A band of popularity, named by its range of events."""
+    digits = row["digits"]
+    low, high = 10 ** (digits - 1) if digits else 0, 10**digits - 1
+    return {
+        "events": f"{low}-{high}" if digits else "0",
+        "items": row["items"],
+        "covered": row["covered"],
+        "rate": _rate(row["covered"], row["items"]),
+    }
+
+
+def _week(row: Row) -> Row:
+    return row | {
+        "rate": _rate(row["covered_events"], row["events"]),
+        "new_item_rate": _rate(row["covered_new_items"], row["new_items"]),
+    }
+
+
+def _combination(row: Row, names: Sequence[str], totals: Row) -> Row:
+    return {
+        "modalities": "+".join(_members(row["mask"], names)) or "none",
+        "items": row["items"],
+        "share": _rate(row["items"], totals["items"]),
+        "events": row["events"],
+        "traffic_share": _rate(row["events"], totals["events"]),
+        "candidates": row["candidates"],
+    }
+
+
+def _joint(sets: Sequence[Row], names: Sequence[str]) -> Row:
+    def items(wanted: int) -> int:
+        return sum(row["items"] for row in sets if row["mask"] & wanted == wanted)
+
+    none = sum(row["items"] for row in sets if row["mask"] == 0)
+    pairs = {
+        name: {other: items(1 << at | 1 << there) for there, other in enumerate(names)}
+        for at, name in enumerate(names)
+    }
+    return {"any": items(0) - none, "all": items((1 << len(names)) - 1), "none": none} | {
+        "pairs": pairs
+    }
+
+
+def _members(mask: int, names: Sequence[str]) -> list[str]:
+    return [name for place, name in enumerate(names) if mask >> place & 1]
+
+
+def _flat(name: str, row: Row) -> Row:
+    """A modality's row with ``part.key`` for what is nested."""
+    flat: dict[str, Any] = {"modality": name}
+    for key, value in row.items():
+        flat |= (
+            {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+        )
+    return flat
+
+
+def _write_csv(path: Path, rows: Sequence[Row]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
