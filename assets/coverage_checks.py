@@ -1,153 +1,185 @@
 """What the coverage report must show before anything is trained: judged by Great Expectations.
 
-Great Expectations takes seconds to import, so that happens inside the one function that uses it.
-It judges one row of aggregates per modality, never the items themselves.
+Each check compares one measured share of every modality with the parameter file's threshold. A
+failing one names the modality, both numbers and the items behind them.
 """
 
-import os
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from assets.artifact_asset import Check, Verdict
+from assets.expectations import Row, failing_rows
 from assets.report_metadata import table
 from assets.workspace import Workspace
 from model.dataset.coverage import CoverageReport
+from model.params import CoverageThresholds
 
-_ROW = list[dict[str, Any]]
-
-
-def _rows(report: CoverageReport, workspace: Workspace) -> _ROW:
-    """One row per modality: what was measured beside what is demanded."""
-    thresholds = workspace.params.coverage_report.thresholds
-    rows = []
-    for name, row in report.modalities.items():
-        demanded = thresholds.get(name, thresholds["default"])
-        delivered = max(1, row["covered"] + row["null"] + row["zero"] + _invalid(row))
-        rows.append(
-            {
-                "modality": name,
-                "covered": row["covered"],
-                "total": row["total"],
-                "rate": row["rate"],
-                "min_rate": demanded.min_rate,
-                "invalid_rate": _invalid(row) / delivered,
-                "max_invalid_rate": demanded.max_invalid_rate,
-                "zero_rate": row["zero"] / delivered,
-                "max_zero_rate": demanded.max_zero_rate,
-            }
-        )
-    return rows
+_NAMED = 20  # items in the sentence
 
 
-def _invalid(row: dict[str, Any]) -> int:
-    return row["nan"] + row["wrong_width"]
+@dataclass(frozen=True)
+class _Demand:
+    """A measured share and its threshold.
 
-
-def validate(rows: _ROW, larger: str, smaller: str, docs: Path) -> list[dict[str, Any]]:
-    """Rows in which ``larger`` is below ``smaller``, found by Great Expectations.
-
-    Args:
-        rows: the aggregates.
-        larger: the column that must not be below the other.
-        smaller: the other column.
-        docs: a folder for the Data Docs of this validation.
+    Attributes:
+        check: name of the check.
+        description: one sentence.
+        measured: column of the share.
+        threshold: field of ``CoverageThresholds`` and column.
+        blocking: whether the run stops.
+        evidence: keys of ``CoverageReport.samples`` that show the items in question.
     """
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-    import pandas as pd
-    from great_expectations.checkpoint.actions import UpdateDataDocsAction
-    from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    frame = pd.DataFrame(rows)
-    batch = context.data_sources.add_pandas("report").add_dataframe_asset("coverage")
-    definition = batch.add_batch_definition_whole_dataframe("modalities")
-    suite = context.suites.add(gx.ExpectationSuite(name=f"{larger} at least {smaller}"))
-    at_least = gxe.ExpectColumnPairValuesAToBeGreaterThanB  # pyright: ignore[reportPrivateImportUsage]
-    suite.add_expectation(at_least(column_A=larger, column_B=smaller, or_equal=True))
-    validation = context.validation_definitions.add(
-        gx.ValidationDefinition(name=f"{larger}_{smaller}", data=definition, suite=suite)
-    )
-    checkpoint = context.checkpoints.add(
-        gx.Checkpoint(
-            name=f"{larger}_{smaller}",
-            validation_definitions=[validation],
-            actions=[UpdateDataDocsAction(name="docs")],
-            result_format={"result_format": "COMPLETE"},
-        )
-    )
-    _use_docs(context, docs)
-    outcome = checkpoint.run(batch_parameters={"dataframe": frame})
-    (result,) = outcome.run_results.values()
-    failing = result.results[0].result.get("unexpected_index_list") or []
-    return [rows[index] for index in failing]
+    check: str
+    description: str
+    measured: str
+    threshold: str
+    blocking: bool
+    evidence: tuple[str, ...]
+
+    @property
+    def larger_and_smaller(self) -> tuple[str, str]:
+        """The columns of which the first must not be below the second."""
+        if self.threshold.startswith("min_"):
+            return self.measured, self.threshold
+        return self.threshold, self.measured
 
 
-def _use_docs(context: Any, docs: Path) -> None:
-    docs.mkdir(parents=True, exist_ok=True)
-    for site in list(context.get_site_names() or []):
-        context.delete_data_docs_site(site)
-    context.add_data_docs_site(
-        site_name="local",
-        site_config={
-            "class_name": "SiteBuilder",
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "store_backend": {
-                "class_name": "TupleFilesystemStoreBackend",
-                "base_directory": str(docs.absolute()),
-            },
-        },
-    )
-
-
-def _check(name: str, description: str, larger: str, smaller: str, *, blocking: bool) -> Check:
-    def judge(report: CoverageReport, workspace: Workspace) -> Verdict:
-        rows = _rows(report, workspace)
-        docs = workspace.home / "data_docs" / name
-        failing = validate(rows, larger, smaller, docs)
-        shown = [{key: row[key] for key in ("modality", larger, smaller)} for row in failing]
-        named = (
-            f"modality {row['modality']}: {larger} {row[larger]:.4f}, {smaller} {row[smaller]:.4f}"
-            for row in shown
-        )
-        reason = f"{description} Failing: {'; '.join(named)}" if shown else description
-        return Verdict(
-            passed=not failing,
-            reason=reason,
-            metadata={
-                "failing rows": dg.MetadataValue.md(table(shown)),
-                "all rows": dg.MetadataValue.md(table(rows)),
-                "data docs": dg.MetadataValue.path(str((docs / "index.html").absolute())),
-            },
-        )
-
-    return Check(name=name, description=description, judge=judge, blocking=blocking)
-
-
-COVERAGE_CHECKS = (
-    _check(
+_DEMANDS = (
+    _Demand(
         "enough_items_are_covered",
         "Every modality covers at least its share of all items (thresholds.*.min_rate).",
         "rate",
         "min_rate",
-        blocking=True,
+        True,
+        ("missing", "null"),
     ),
-    _check(
+    _Demand(
+        "enough_candidates_are_covered",
+        "Every modality covers at least its share of the candidates "
+        "(thresholds.*.min_candidate_rate).",
+        "candidate_rate",
+        "min_candidate_rate",
+        True,
+        ("uncovered_candidates",),
+    ),
+    _Demand(
+        "enough_traffic_is_covered",
+        "Every modality covers the items of at least its share of all training events "
+        "(thresholds.*.min_traffic_rate).",
+        "traffic_rate",
+        "min_traffic_rate",
+        True,
+        ("hottest_uncovered",),
+    ),
+    _Demand(
         "vectors_are_valid",
         "NaN, infinite and wrong-width vectors stay within thresholds.*.max_invalid_rate.",
-        "max_invalid_rate",
         "invalid_rate",
-        blocking=True,
+        "max_invalid_rate",
+        True,
+        ("nan", "wrong_width"),
     ),
-    _check(
+    _Demand(
         "zero_vectors_are_rare",
         "All-zero vectors stay within thresholds.*.max_zero_rate.",
-        "max_zero_rate",
         "zero_rate",
-        blocking=False,
+        "max_zero_rate",
+        False,
+        ("zero",),
+    ),
+    _Demand(
+        "equal_vectors_are_rare",
+        "Items that share their vector with another stay within thresholds.*.max_duplicate_rate.",
+        "duplicate_rate",
+        "max_duplicate_rate",
+        False,
+        ("largest_duplicate_groups",),
     ),
 )
+
+
+def judged_rows(report: CoverageReport, thresholds: Mapping[str, CoverageThresholds]) -> list[Row]:
+    """One row per modality: what was measured beside what is demanded."""
+    rows = []
+    for name, row in report.modalities.items():
+        invalid = row["nan"] + row["wrong_width"]
+        delivered = max(1, row["covered"] + row["null"] + row["zero"] + invalid)
+        measured = {
+            "modality": name,
+            "covered": row["covered"],
+            "total": row["total"],
+            "rate": row["rate"],
+            "candidate_rate": row["candidates"]["rate"],
+            "traffic_rate": row["traffic"]["events"],
+            "invalid": invalid,
+            "invalid_rate": invalid / delivered,
+            "zero": row["zero"],
+            "zero_rate": row["zero"] / delivered,
+            "duplicate_rate": row["duplicate_rate"],
+        }
+        rows.append(measured | thresholds.get(name, thresholds["default"]).model_dump())
+    return rows
+
+
+def _check(demand: _Demand) -> Check:
+    larger, smaller = demand.larger_and_smaller
+
+    def judge(report: CoverageReport, workspace: Workspace) -> Verdict:
+        every = judged_rows(report, workspace.params.coverage_report.thresholds)
+        rows = [row for row in every if row[demand.measured] is not None]
+        if not rows:
+            reason = f"{demand.description} Nothing to judge: there is nothing to take a share of."
+            return Verdict(passed=True, reason=reason, metadata={})
+        docs = workspace.home / "data_docs" / demand.check
+        failing = failing_rows(rows, larger, smaller, docs)
+        items = [
+            {"modality": row["modality"], "item": item, "why": why}
+            for row in failing
+            for item, why in _evidence(report, row["modality"], demand.evidence)
+        ]
+        sentences = [_sentence(row, demand, items) for row in failing]
+        return Verdict(
+            passed=not failing,
+            reason=" ".join([demand.description, *sentences]),
+            metadata={
+                "failing rows": dg.MetadataValue.md(table(failing)),
+                "items": dg.MetadataValue.md(table(items)),
+                "all rows": dg.MetadataValue.md(table(rows)),
+                "data docs": dg.MetadataValue.url((docs / "index.html").absolute().as_uri()),
+            },
+        )
+
+    return Check(
+        name=demand.check, description=demand.description, judge=judge, blocking=demand.blocking
+    )
+
+
+def _evidence(report: CoverageReport, modality: str, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Raw ids and what is wrong with them."""
+    samples = report.samples[modality]
+    return [_described(sample, key) for key in keys for sample in samples.get(key, [])]
+
+
+def _described(sample: Any, key: str) -> tuple[str, str]:
+    if key == "hottest_uncovered":
+        return sample["id"], f"uncovered, {sample['events']:,} events"
+    if key == "largest_duplicate_groups":
+        return ", ".join(sample["ids"]), f"{sample['items']:,} items share one vector"
+    return sample, key.replace("_", " ")
+
+
+def _sentence(row: Row, demand: _Demand, items: Sequence[Row]) -> str:
+    named = [one["item"] for one in items if one["modality"] == row["modality"]][:_NAMED]
+    return (
+        f"Modality {row['modality']}: {demand.measured} is {row[demand.measured]:.4f}, "
+        f"{demand.threshold} {row[demand.threshold]:.4f} ({row['covered']:,} of {row['total']:,} "
+        f"items covered, {row['invalid']:,} invalid, {row['zero']:,} zero). First items: "
+        f"{', '.join(named) or 'none'}."
+    )
+
+
+COVERAGE_CHECKS = tuple(_check(demand) for demand in _DEMANDS)

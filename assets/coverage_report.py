@@ -13,18 +13,38 @@ from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.params import Params
 
+_MAX_ROWS = 30
+
 
 def _describe(made: CoverageReport) -> dict[str, Any]:
     rows = [
-        {"modality": name, "covered": row["covered"], "total": row["total"], "rate": row["rate"]}
+        {
+            "modality": name,
+            "covered": row["covered"],
+            "total": row["total"],
+            "rate": row["rate"],
+            "of traffic": _shown(row["traffic"]["events"]),
+            "of candidates": _shown(row["candidates"]["rate"]),
+            "of cold items": _shown(row["cold_items"]["rate"]),
+            **{name: row[name] for name in ("null", "zero", "nan", "wrong_width")},
+            "share their vector": _shown(row["duplicate_rate"]),
+            "median norm": row["norm"]["p50"],
+        }
         for name, row in made.modalities.items()
     ]
-    return {"coverage": dg.MetadataValue.md(table(rows))}
+    return {
+        "coverage": dg.MetadataValue.md(table(rows)),
+        "combinations": dg.MetadataValue.md(table(made.combinations[:_MAX_ROWS])),
+    }
+
+
+def _shown(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.4f}"
 
 
 @artifact_asset(
     group="dataset",
-    kinds={"greatexpectations"},
+    kinds={"duckdb", "greatexpectations"},
     describe=_describe,
     checks=COVERAGE_CHECKS,
 )

@@ -60,9 +60,9 @@ class CoverageReport:
             ``rate``, ``new_items`` (first seen that week), ``covered_new_items``,
             ``new_item_rate``.
         norms: histogram rows ``modality``, ``bin``, ``from``, ``to``, ``items``.
-        samples: by modality: raw ids of the first items of every state but valid and missing,
-            ``hottest_uncovered`` (``id``, ``events``) and ``largest_duplicate_groups`` (``items``,
-            ``ids``).
+        samples: by modality: raw ids of the first items of every state that occurs but valid,
+            ``uncovered_candidates``, ``hottest_uncovered`` (``id``, ``events``) and
+            ``largest_duplicate_groups`` (``items``, ``ids``).
     """
 
     modalities: dict[str, Row]
@@ -109,37 +109,57 @@ def measure_coverage(
     """
     for modality in modalities:
         _require_same_items(modality, interactions)
-    measured, popularity, over_time, norms, samples = {}, [], [], [], {}
+    measured, samples, tables = {}, {}, {"popularity": [], "over_time": [], "norms": []}
     limit = params.memory_limit_gib
     with CoverageDatabase(interactions, item_statistics, modalities, limit) as database:
-        totals = database.totals()
+        totals, sets = database.totals(), database.combinations()
         for place, modality in enumerate(modalities):
-            name = {"modality": modality.name}
-            audit = audit_vectors(modality.matrix, modality.name)
-            summary, bins = database.norms(audit)
-            twins, groups = database.duplicates(modality.item_ids, audit)
-            states = database.states(place)
-            row = _states(states) | _rates(database, place, totals) | _files(modality)
-            row |= _duplicates(row["covered"], twins) | {"norm": _norm(audit, summary)}
-            measured[modality.name] = row
-            hottest = database.hottest_uncovered(place)
-            samples[modality.name] = _samples(states, hottest, groups, interactions)
-            popularity += [name | _band(band) for band in database.popularity(place)]
-            over_time += [name | _week(week) for week in database.weeks(place)]
-            norms += [name | one for one in bins]
-        names = [modality.name for modality in modalities]
-        sets = database.combinations()
-    for name, row in measured.items():
-        logger.info("modality %s covers %d of %d items", name, row["covered"], row["total"])
+            name = modality.name
+            measured[name], samples[name], rows = _measure(
+                database, place, modality, interactions, totals
+            )
+            for table, found in rows.items():
+                tables[table] += [{"modality": name} | row for row in found]
+            covered = measured[name]["covered"]
+            logger.info("modality %s covers %d of %d items", name, covered, totals["items"])
+    names = [modality.name for modality in modalities]
     return CoverageReport(
         modalities=measured,
         joint=_joint(sets, names),
         combinations=[_combination(row, names, totals) for row in sets],
-        popularity=popularity,
-        over_time=over_time,
-        norms=norms,
         samples=samples,
+        **tables,
     )
+
+
+def _measure(
+    database: CoverageDatabase,
+    place: int,
+    modality: ModalityEmbedding,
+    interactions: Interactions,
+    totals: Row,
+) -> tuple[Row, Row, dict[str, list[Row]]]:
+    """A modality's row, its samples, and its rows of the tables."""
+    audit = audit_vectors(modality.matrix, modality.name)
+    summary, bins = database.norms(audit)
+    twins, groups = database.duplicates(modality.item_ids, audit)
+    states = database.states(place)
+    row = _states(states) | _rates(database, place, totals) | _files(modality)
+    row |= _duplicates(row["covered"], twins) | {"norm": _norm(audit, summary)}
+    samples = _state_samples(states, interactions) | {
+        "uncovered_candidates": _raw(database.uncovered_candidates(place), interactions),
+        "hottest_uncovered": _hottest(database.hottest_uncovered(place), interactions),
+        "largest_duplicate_groups": [
+            {"items": group["items"], "ids": _raw(group["item_ids"], interactions)}
+            for group in groups
+        ],
+    }
+    tables = {
+        "popularity": [_band(band) for band in database.popularity(place)],
+        "over_time": [_week(week) for week in database.weeks(place)],
+        "norms": bins,
+    }
+    return row, samples, tables
 
 
 def _require_same_items(modality: ModalityEmbedding, interactions: Interactions) -> None:
@@ -201,28 +221,21 @@ def _norm(audit: VectorAudit, summary: Row) -> Row:
     return summary | {"mean": mean, "std": float(audit.norms.std(dtype=np.float64))}
 
 
-def _samples(
-    states: Sequence[Row],
-    hottest: Sequence[Row],
-    groups: Sequence[Row],
-    interactions: Interactions,
-) -> Row:
-    def raw(item: int) -> str:
-        return interactions.raw_item_ids[item - 1].as_py()
+def _raw(item_ids: Sequence[int], interactions: Interactions) -> list[str]:
+    return [interactions.raw_item_ids[item - 1].as_py() for item in item_ids]
 
-    shown: Row = {
-        _STATES[row["state"]]: [raw(item) for item in row["first_items"]]
+
+def _state_samples(states: Sequence[Row], interactions: Interactions) -> Row:
+    return {
+        _STATES[row["state"]]: _raw(row["first_items"], interactions)
         for row in states
         if row["state"] != VALID
     }
-    shown["hottest_uncovered"] = [
-        {"id": raw(row["item"]), "events": row["events"]} for row in hottest
-    ]
-    shown["largest_duplicate_groups"] = [
-        {"items": group["items"], "ids": [raw(item) for item in group["item_ids"]]}
-        for group in groups
-    ]
-    return shown
+
+
+def _hottest(rows: Sequence[Row], interactions: Interactions) -> list[Row]:
+    ids = _raw([row["item"] for row in rows], interactions)
+    return [{"id": id_, "events": row["events"]} for id_, row in zip(ids, rows, strict=True)]
 
 
 def _band(row: Row) -> Row:

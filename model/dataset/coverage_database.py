@@ -108,6 +108,16 @@ class CoverageDatabase:
             """
         )
 
+    def uncovered_candidates(self, place: int) -> list[int]:
+        """The first candidates that the modality does not cover."""
+        found = self._rows(
+            f"""
+            SELECT item FROM items WHERE candidate AND state_{place} <> {VALID}
+            ORDER BY item LIMIT {SAMPLE}
+            """
+        )
+        return [row["item"] for row in found]
+
     def combinations(self) -> list[Row]:
         """``mask``, ``items``, ``events`` and ``candidates`` of every set of modalities."""
         return self._rows(
