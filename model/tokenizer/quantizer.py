@@ -1,0 +1,162 @@
+"""From a vector to codes: level by level, the nearest centroid of what the levels before left over.
+
+Residual quantisation with one global codebook per level (paper, section 3.2). The three methods
+differ in how the codebooks come about and in the space they live in, not in how they are used.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from model.tokenizer import rq_vae
+from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.kmeans import Clusters, fit_kmeans
+from model.tokenizer.nearest import nearest_centroid
+
+if TYPE_CHECKING:
+    from model.params import CodebookParams
+
+Metric = Literal["cosine", "l2"]
+
+MAX_SAMPLE_BYTES = 2**31  # of float32 vectors in memory while fitting
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """Codebooks and the way into their space.
+
+    Attributes:
+        metric: ``cosine`` brings every vector to length 1 first.
+        levels: the codebook of each level.
+        encoder: weights of the RQ-VAE, by name; empty where vectors are clustered as they are.
+    """
+
+    metric: Metric
+    levels: tuple[Clusters, ...]
+    encoder: Mapping[str, np.ndarray]
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(level.centroids) for level in self.levels]
+
+    def encode(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, width) float32 vectors -> (n, dim) float32 in the codebooks' space."""
+        prepared = normalized(vectors) if self.metric == "cosine" else vectors
+        return rq_vae.encode(self.encoder, prepared) if self.encoder else prepared
+
+    def residuals(self, encoded: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """What the given levels leave over.
+
+        Args:
+            encoded: (n, dim) float32.
+            codes: (n, l) codes of the first l levels, from 0.
+        """
+        for level, of_level in zip(self.levels, codes.T, strict=False):
+            encoded = encoded - level.centroids[of_level]
+        return encoded
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Codes of N items, and how far they are from what their codes stand for.
+
+    Attributes:
+        codes: (N, L) int32, from 0.
+        distances: (N, L) float32, squared length of the residual after each level.
+    """
+
+    codes: np.ndarray
+    distances: np.ndarray
+
+
+def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Quantizer:
+    """Learn the codebooks from a seeded sample of the items.
+
+    Args:
+        vectors: of all items.
+        params: method, sizes, metric, initialization, iterations and training_sample.
+        seed: decides the sample and everything random.
+    """
+    generator = np.random.default_rng(seed)
+    sample = _sample(vectors, params.training_sample, generator)
+    if params.metric == "cosine":
+        sample = normalized(sample)
+    if params.method == "rq_vae":
+        fitted = rq_vae.fit(
+            sample, params.sizes, epochs=params.iterations, generator=generator, what=vectors.source
+        )
+        zeros = [np.zeros(size, np.float32) for size in params.sizes]
+        levels = map(Clusters, fitted.codebooks, zeros)
+        return Quantizer(params.metric, tuple(levels), fitted.encoder)
+    levels = []
+    for number, size in enumerate(params.sizes, 1):
+        level = fit_kmeans(
+            sample,
+            size,
+            iterations=params.iterations,
+            initialization=params.initialization,
+            balanced=params.method == "balanced_residual_kmeans",
+            generator=generator,
+            what=f"{vectors.source}: k-means, level {number}",
+        )
+        levels.append(level)
+        sample = sample - level.centroids[level.assign(sample)]
+    return Quantizer(params.metric, tuple(levels), {})
+
+
+def quantize(quantizer: Quantizer, vectors: ItemVectors, **blocks: int) -> Assignment:
+    """Codes of all items, a block at a time; the size of the blocks does not change them."""
+    searches = [nearest_centroid(level.centroids, level.prices) for level in quantizer.levels]
+    shape = len(vectors), len(quantizer.levels)
+    codes, distances = np.empty(shape, np.int32), np.empty(shape, np.float32)
+    for rows, block in vectors.blocks(what="assigning codes", **blocks):
+        residuals = quantizer.encode(block)
+        for level, (clusters, search) in enumerate(zip(quantizer.levels, searches, strict=True)):
+            codes[rows, level] = search(residuals)
+            residuals = residuals - clusters.centroids[codes[rows, level]]
+            distances[rows, level] = np.einsum("ij,ij->i", residuals, residuals)
+    return Assignment(codes, distances)
+
+
+def quantize_below(
+    quantizer: Quantizer, encoded: np.ndarray, codes: np.ndarray, level: int
+) -> Assignment:
+    """Choose the codes after ``level`` again for items whose codes up to it were changed.
+
+    Args:
+        quantizer: the codebooks.
+        encoded: (n, dim) float32.
+        codes: (n, L) int32; the first ``level`` columns are kept.
+        level: number of levels that are kept.
+    """
+    codes = codes.copy()
+    distances = np.empty(codes.shape, np.float32)
+    for number, clusters in enumerate(quantizer.levels):
+        if number >= level:
+            codes[:, number] = clusters.assign(encoded)
+        encoded = encoded - clusters.centroids[codes[:, number]]
+        distances[:, number] = np.einsum("ij,ij->i", encoded, encoded)
+    return Assignment(codes, distances)
+
+
+def normalized(vectors: np.ndarray) -> np.ndarray:
+    """(n, width) float32 of length 1."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def sid_room(sizes: Sequence[int]) -> int:
+    """Number of semantic IDs that the codebooks can spell."""
+    return math.prod(sizes)
+
+
+def _sample(vectors: ItemVectors, wanted: int, generator: np.random.Generator) -> np.ndarray:
+    """Rows of a seeded sample in the order of the items; all rows where that is no more."""
+    fits = MAX_SAMPLE_BYTES // (4 * vectors.width)
+    count = min(wanted, fits, len(vectors))
+    if count == len(vectors):
+        return vectors.take(np.arange(count))
+    drawn = generator.choice(len(vectors), count, replace=False, shuffle=False)
+    return vectors.take(np.sort(drawn))

@@ -1,0 +1,153 @@
+"""RQ-VAE: an autoencoder whose latent is residually quantised (Lee et al. 2022; TIGER, 2023).
+
+A small one, trained from a seed. Codebooks begin as k-means of the first latents, gradients pass
+straight through the quantisation, and codes that nobody uses are put where latents are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.progress import track
+from model.tokenizer.kmeans import fit_kmeans
+
+HIDDEN_DIM, LATENT_DIM = 128, 32
+BATCH_SIZE, LEARNING_RATE = 1024, 1e-3
+COMMITMENT_WEIGHT = 0.25
+SEEDING_ROWS, SEEDING_ITERATIONS = 65_536, 10
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained RQ-VAE.
+
+    Attributes:
+        codebooks: per level (K, LATENT_DIM) float32.
+        encoder: weights of the encoder by name, for :func:`encode`.
+    """
+
+    codebooks: tuple[np.ndarray, ...]
+    encoder: dict[str, np.ndarray]
+
+
+def encode(encoder: Mapping[str, np.ndarray], vectors: np.ndarray) -> np.ndarray:
+    """(n, width) float32 -> (n, LATENT_DIM) float32."""
+    hidden = np.maximum(vectors @ encoder["0.weight"].T + encoder["0.bias"], 0.0)
+    return hidden @ encoder["2.weight"].T + encoder["2.bias"]
+
+
+def fit(
+    sample: np.ndarray,
+    sizes: Sequence[int],
+    *,
+    epochs: int,
+    generator: np.random.Generator,
+    what: str,
+) -> Fitted:
+    """Train encoder, decoder and codebooks together.
+
+    Args:
+        sample: (n, width) float32.
+        sizes: codes per level.
+        epochs: over the sample.
+        generator: decides weights, order and revived codes.
+        what: named in the progress.
+    """
+    torch_generator = torch.Generator().manual_seed(int(generator.integers(2**31)))
+    width = sample.shape[1]
+    encoder = _network(width, LATENT_DIM, torch_generator)
+    decoder = _network(LATENT_DIM, width, torch_generator)
+    codebooks = _seed_codebooks(sample, encoder, sizes, generator)
+    optimizer = torch.optim.Adam(
+        [*encoder.parameters(), *decoder.parameters(), *codebooks], lr=LEARNING_RATE
+    )
+    vectors = torch.from_numpy(np.ascontiguousarray(sample, np.float32))
+    for _ in track(range(epochs), total=epochs, what=f"{what}: RQ-VAE", unit="epoch"):
+        used = [torch.zeros(size, dtype=torch.bool) for size in sizes]
+        order = torch.randperm(len(vectors), generator=torch_generator)
+        for rows in order.split(BATCH_SIZE):
+            loss = _loss(vectors[rows], encoder, decoder, codebooks, used)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        _revive(vectors, encoder, codebooks, used, torch_generator)
+    return Fitted(
+        codebooks=tuple(codebook.detach().numpy().copy() for codebook in codebooks),
+        encoder={name: value.numpy().copy() for name, value in encoder.state_dict().items()},
+    )
+
+
+def _network(width_in: int, width_out: int, generator: torch.Generator) -> nn.Sequential:
+    first, second = nn.Linear(width_in, HIDDEN_DIM), nn.Linear(HIDDEN_DIM, width_out)
+    for layer in (first, second):
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(first, nn.ReLU(), second)
+
+
+def _seed_codebooks(
+    sample: np.ndarray, encoder: nn.Sequential, sizes: Sequence[int], generator: np.random.Generator
+) -> list[nn.Parameter]:
+    with torch.no_grad():
+        rows = np.sort(generator.permutation(len(sample))[:SEEDING_ROWS])
+        residuals = encoder(torch.from_numpy(sample[rows])).numpy()
+    codebooks = []
+    for number, size in enumerate(sizes, 1):
+        clusters = fit_kmeans(
+            residuals,
+            size,
+            iterations=SEEDING_ITERATIONS,
+            initialization="kmeans++",
+            balanced=False,
+            generator=generator,
+            what=f"RQ-VAE: seeding level {number}",
+        )
+        codebooks.append(nn.Parameter(torch.from_numpy(clusters.centroids.copy())))
+        residuals = residuals - clusters.centroids[clusters.assign(residuals)]
+    return codebooks
+
+
+def _loss(
+    vectors: Tensor,
+    encoder: nn.Sequential,
+    decoder: nn.Sequential,
+    codebooks: list[nn.Parameter],
+    used: list[Tensor],
+) -> Tensor:
+    """Reconstruction, and at every level codebook and commitment; marks the codes in ``used``."""
+    latents = encoder(vectors)
+    residuals, quantized, pull = latents, torch.zeros_like(latents), torch.zeros(())
+    for codebook, marks in zip(codebooks, used, strict=True):
+        codes = torch.cdist(residuals.detach(), codebook.detach()).argmin(dim=1)
+        marks[codes] = True
+        chosen = codebook[codes]
+        pull = pull + F.mse_loss(chosen, residuals.detach())
+        pull = pull + COMMITMENT_WEIGHT * F.mse_loss(residuals, chosen.detach())
+        quantized = quantized + chosen
+        residuals = residuals - chosen
+    through = latents + (quantized - latents).detach()
+    return F.mse_loss(decoder(through), vectors) + pull
+
+
+@torch.no_grad()
+def _revive(
+    vectors: Tensor,
+    encoder: nn.Sequential,
+    codebooks: list[nn.Parameter],
+    used: list[Tensor],
+    generator: torch.Generator,
+) -> None:
+    """Give codes that an epoch did not use the residual of a random vector."""
+    for level, marks in enumerate(used):
+        unused = (~marks).nonzero()[:, 0]
+        if len(unused) == 0:
+            continue
+        drawn = torch.randint(len(vectors), (len(unused),), generator=generator)
+        residuals = encoder(vectors[drawn])
+        for codebook in codebooks[:level]:
+            residuals = residuals - codebook[torch.cdist(residuals, codebook).argmin(dim=1)]
+        codebooks[level][unused] = residuals

@@ -1,0 +1,46 @@
+"""A semantic ID as one number, whose digits are its codes, the first level's first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """How many items share their semantic ID.
+
+    Attributes:
+        items: with a semantic ID.
+        unique_pairs: distinct semantic IDs.
+    """
+
+    items: int
+    unique_pairs: int
+
+    @property
+    def conflicts(self) -> int:
+        """Items minus distinct semantic IDs, as the paper's table 2 counts."""
+        return self.items - self.unique_pairs
+
+    @property
+    def conflict_rate(self) -> float:
+        return self.conflicts / self.items if self.items else 0.0
+
+    @classmethod
+    def of(cls, codes: np.ndarray, sizes: Sequence[int]) -> "Occupancy":
+        """Count (N, L) codes from 0."""
+        return cls(len(codes), len(np.unique(prefix_keys(codes, sizes))))
+
+
+def prefix_keys(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """(N, l) codes from 0 -> (N,) int64; order of keys is order of codes.
+
+    Args:
+        codes: of the first l levels.
+        sizes: (l,) codes of each level; their product must be below 2^63.
+    """
+    keys = np.zeros(len(codes), np.int64)
+    for level, size in enumerate(sizes):
+        keys = keys * size + codes[:, level]
+    return keys

@@ -1,0 +1,203 @@
+"""One source's vectors -> one source's semantic IDs, and everything that is to be said of them."""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.errors import InputError
+from model.tokenizer import reassignment
+from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.quantizer import (
+    Assignment,
+    Quantizer,
+    fit_quantizer,
+    quantize,
+    sid_room,
+)
+from model.tokenizer.sids import Occupancy, prefix_keys
+from model.tokenizer.spill import spill
+from model.tokenizer.usage import level_usage
+
+if TYPE_CHECKING:
+    from model.params import CodebookParams
+
+logger = logging.getLogger("onepiece")
+
+COLLAPSED_SHARE = 0.5  # of all items under one first code
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Semantic IDs of N items of one source.
+
+    Attributes:
+        vectors: what was tokenized.
+        quantizer: the codebooks.
+        first: nearest codes, before re-assignment.
+        final: codes after it, with their distances.
+        spilled: (N,) bool, items that had to leave their prefix.
+    """
+
+    vectors: ItemVectors
+    quantizer: Quantizer
+    first: Assignment
+    final: Assignment
+    spilled: np.ndarray
+
+
+def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Tokens:
+    """Learn codebooks, assign every item, and re-assign those that share a semantic ID.
+
+    Raises:
+        InputError: fewer semantic IDs than items, with the capacity that is needed.
+    """
+    require_room(len(vectors), params.sizes, params.capacity, vectors.source)
+    quantizer = fit_quantizer(vectors, params, seed)
+    first = quantize(quantizer, vectors)
+    nobody = np.zeros(len(vectors), bool)
+    final, spilled = resolve(quantizer, vectors, first, nobody, params, seed)
+    tokens = Tokens(vectors, quantizer, first, final, spilled)
+    _warn(tokens)
+    return tokens
+
+
+def resolve(
+    quantizer: Quantizer,
+    vectors: ItemVectors,
+    first: Assignment,
+    pinned: np.ndarray,
+    params: "CodebookParams",
+    seed: int,
+) -> tuple[Assignment, np.ndarray]:
+    """Re-assign items that share a semantic ID.
+
+    Args:
+        quantizer: the codebooks.
+        vectors: of the first len(vectors) items; all others are pinned.
+        first: codes of all items.
+        pinned: (N,) bool, items that keep their codes.
+        params: reassignment, neighbors and capacity.
+        seed: of the paper's random fall-back.
+
+    Returns:
+        Codes and distances of all items; (N,) bool, who left its prefix.
+    """
+    spilled = np.zeros(len(pinned), bool)
+    if params.reassignment == "none":
+        return first, spilled
+    sizes, centroids = quantizer.sizes, quantizer.levels[-1].centroids
+    room = {"num_codes": sizes[-1], "capacity": params.capacity}
+    before = first
+    if params.reassignment == "exact":
+        before, spilled = spill(quantizer, vectors, first, pinned, params.capacity)
+    prefixes, last = prefix_keys(before.codes[:, :-1], sizes[:-1]), before.codes[:, -1]
+    if params.reassignment == "exact":
+        lists = reassignment.neighbor_lists(reassignment.centroid_distances(centroids), sizes[-1])
+        distances = before.distances[:, -1]
+        last = reassignment.reassign_exact(prefixes, last, distances, pinned, lists, **room)
+    else:
+        lists = reassignment.neighbor_lists(
+            reassignment.centroid_dissimilarities(centroids), params.neighbors
+        )
+        last = reassignment.reassign_paper(prefixes, last, pinned, lists, seed=seed, **room)
+    codes = before.codes.copy()
+    codes[:, -1] = last
+    return _measured_again(quantizer, vectors, before, codes), spilled
+
+
+def require_room(num_items: int, sizes: list[int], capacity: int, source: str) -> None:
+    """Refuse before anything is fitted.
+
+    Raises:
+        InputError: fewer semantic IDs than items, or too many to be numbered.
+    """
+    room = sid_room(sizes)
+    if room >= 2**63:
+        raise InputError(
+            f"codebook.sizes: {sizes} spells {room:,} semantic IDs and at most 2^63 can be "
+            "numbered; take fewer levels or smaller ones"
+        )
+    if num_items > room * capacity:
+        raise InputError(
+            f"codebook.capacity: {source} has {num_items:,} items and sizes {sizes} spell "
+            f"{room:,} semantic IDs of {capacity} each; raise codebook.capacity to at least "
+            f"{math.ceil(num_items / room)} or codebook.sizes"
+        )
+
+
+def report_row(tokens: Tokens) -> dict[str, Any]:
+    """The source's row of the paper's table 2, and more.
+
+    Returns:
+        ``source``, ``items``, ``excluded`` zero vectors, ``loss1``, ``loss2`` and so on (mean
+        squared distance after each level), ``levels`` (usage of each, of the nearest codes),
+        ``before`` and ``after`` re-assignment, ``moved``, ``spilled``, ``drift``: what the mean
+        distance to the assigned centroid grew by.
+    """
+    quantizer, first, final = tokens.quantizer, tokens.first, tokens.final
+    inertias = first.distances.mean(axis=0, dtype=np.float64)
+    levels = [
+        {"inertia": float(inertia)} | level_usage(codes, size)
+        for inertia, codes, size in zip(inertias, first.codes.T, quantizer.sizes, strict=True)
+    ]
+    before, after = (_occupation(quantizer, assigned) for assigned in (first, final))
+    return {
+        "source": tokens.vectors.source,
+        "items": len(tokens.vectors),
+        "excluded": tokens.vectors.excluded,
+        **{f"loss{number}": level["inertia"] for number, level in enumerate(levels, 1)},
+        "levels": levels,
+        "before": before,
+        "after": after,
+        "moved": int((first.codes != final.codes).any(axis=1).sum()),
+        "spilled": int(tokens.spilled.sum()),
+        "drift": after["mean_distance"] - before["mean_distance"],
+    }
+
+
+def _occupation(quantizer: Quantizer, assigned: Assignment) -> dict[str, Any]:
+    occupancy = Occupancy.of(assigned.codes, quantizer.sizes)
+    distances = np.sqrt(assigned.distances[:, -1], dtype=np.float64)
+    return {
+        "conflicts": occupancy.conflicts,
+        "conflict_rate": occupancy.conflict_rate,
+        "unique_pairs": occupancy.unique_pairs,
+        "mean_distance": float(distances.mean()),
+    }
+
+
+def _measured_again(
+    quantizer: Quantizer, vectors: ItemVectors, before: Assignment, codes: np.ndarray
+) -> Assignment:
+    """Distances of the items that got another last code."""
+    distances = before.distances.copy()
+    moved = np.flatnonzero((codes != before.codes).any(axis=1))
+    for positions in np.array_split(moved, math.ceil(len(moved) / 65_536) or 1):
+        encoded = quantizer.encode(vectors.take(positions))
+        residuals = quantizer.residuals(encoded, codes[positions])
+        distances[positions, -1] = np.einsum("ij,ij->i", residuals, residuals)
+    return Assignment(codes, distances)
+
+
+def _warn(tokens: Tokens) -> None:
+    source, sizes = tokens.vectors.source, tokens.quantizer.sizes
+    for number, (codes, size) in enumerate(zip(tokens.first.codes.T, sizes, strict=True), 1):
+        used = len(np.unique(codes))
+        if used < size:
+            logger.warning(
+                "%s: level %d uses %d of %d codes; too few items differ for more",
+                source,
+                number,
+                used,
+                size,
+            )
+    largest = np.bincount(tokens.first.codes[:, 0]).max() / len(tokens.vectors)
+    if largest > COLLAPSED_SHARE:
+        logger.warning(
+            "%s: one first code holds %.0f %% of all items; nearly all vectors are alike",
+            source,
+            100.0 * largest,
+        )

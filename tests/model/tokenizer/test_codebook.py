@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from model.dataset.fused_embeddings import FusedEmbeddings
+from model.errors import InputError
+from model.tokenizer.codebook import Codebook, build_codebook
+from tests.model.inference.small_world import small_interactions
+from tests.model.tokenizer.worlds import clustered, codebook_params
+
+
+@pytest.fixture(scope="module")
+def built() -> Codebook:
+    return build_codebook(fused(), [], small_interactions(), codebook_params(sizes=[4, 4]), 1)
+
+
+def fused() -> FusedEmbeddings:
+    return FusedEmbeddings(np.arange(1, 8, dtype=np.int32), clustered(7, centres=3))
+
+
+def files(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_every_item_has_its_own_semantic_id(built):
+    assert built.codes.dtype == np.int32
+    assert built.codes[0].tolist() == [0, 0]
+    assert built.codes[1:].min() >= 1
+    assert built.codes[1:].max() <= 4
+    assert len(built.sid_keys) == built.num_items == 7
+
+
+def test_codes_and_items_are_each_others_inverse(built):
+    for item in range(1, built.num_items + 1):
+        assert built.items_of(built.codes[item]).tolist() == [item]
+        assert built.key_of(built.codes[item]) in built.sid_keys
+    free = {(a, b) for a in range(1, 5) for b in range(1, 5)}
+    for sid in free - {tuple(row) for row in built.codes[1:].tolist()}:
+        assert len(built.items_of(sid)) == 0
+
+
+def test_items_that_share_an_id_are_listed_in_order():
+    codes = np.array([[0, 0], [2, 1], [1, 1], [2, 1], [0, 0], [2, 1]], np.int32)
+    centroids = [np.zeros((2, 3), np.float32)] * 2
+    codebook = Codebook.of(codes, centroids, [])
+    assert codebook.sid_keys.tolist() == [0, 2]
+    assert codebook.items_of([2, 1]).tolist() == [1, 3, 5]
+    assert codebook.sid_offsets.tolist() == [0, 1, 4]
+
+
+def test_what_is_saved_is_loaded_and_the_same_bytes_again(built, tmp_path):
+    built.save(tmp_path / "a")
+    again = build_codebook(fused(), [], small_interactions(), codebook_params(sizes=[4, 4]), 1)
+    again.save(tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    loaded = Codebook.load(tmp_path / "a")
+    for name in ("codes", "sid_keys", "sid_offsets", "sid_items"):
+        assert np.array_equal(getattr(loaded, name), getattr(built, name))
+        assert isinstance(getattr(loaded, name), np.memmap)
+    assert loaded.report == built.report
+    assert loaded.sizes == built.sizes
+    for one, other in zip(loaded.centroids, built.centroids, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_too_few_semantic_ids_are_refused_with_the_capacity_that_is_needed():
+    params = codebook_params(sizes=[2, 2])
+    with pytest.raises(InputError, match=r"at least 2 or codebook\.sizes"):
+        build_codebook(fused(), [], small_interactions(), params, 1)
