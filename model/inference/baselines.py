@@ -103,7 +103,7 @@ class Cooccurrence:
     ) -> sparse.csr_matrix:
         """(B, C) sparse scores of the users' last items."""
         items, owners, weights = last_items(interactions, users, part)
-        shape = (len(users), self.transitions.shape[0])
+        shape = (len(users), interactions.num_items + 1)
         asked = sparse.csr_matrix((weights.astype(np.float32), (owners, items)), shape=shape)
         return sparse.csr_matrix(asked @ self.transitions)
 

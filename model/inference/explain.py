@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -71,7 +72,7 @@ class Explanation:
     first_codes: list[tuple[int, float]]
     candidates: list[Candidate]
     counts: dict[str, int]
-    settings: dict[str, object]
+    settings: dict[str, Any]
 
 
 def find_user(interactions: Interactions, raw_id: str) -> int:
@@ -150,7 +151,7 @@ def _history(recommender: Recommender, user: int, part: Part) -> list[Event]:
 @torch.inference_mode()
 def _first_codes(recommender: Recommender, batch: Batch) -> list[tuple[int, float]]:
     encoded, _ = recommender.encode(batch)
-    state = recommender.network.decoder.start(encoded, batch.lengths)
+    state = recommender.network.start_decoding(encoded)
     width = recommender.params.beam_width
     beams = first_level(recommender.network.decoder, state, recommender.trie, width)
     kept = beams.nodes[0] >= 0

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -166,7 +167,8 @@ def save_study(table: pd.DataFrame, folder: Path) -> None:
     table.to_csv(folder / "quota.csv", index=False)
     figure = Figure(figsize=(10, 4))
     for axes, measure in zip(figure.subplots(1, 2), ("score", "recall"), strict=True):
-        for (path, width), rows in table.groupby(["path", "beam_width"], sort=True):
+        for key, rows in table.groupby(["path", "beam_width"], sort=True):
+            path, width = cast("tuple[str, int]", key)
             label = f"beam {width}" if path == "cascade" else str(path)
             style = "o-" if path == "cascade" else "s--"
             axes.plot(rows["users_per_second"], rows[measure], style, label=label)

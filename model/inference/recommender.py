@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from model.dataset.interactions import CLICK, CONVERSION, Interactions
 from model.dataset.item_features import ItemFeatureStore
@@ -24,7 +23,7 @@ from model.inference.filters import Part, Seen, allowed_items, seen_items
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
 from model.network.checkpoint import Checkpoint
-from model.network.onepiece import EncoderOutput, OnePiece
+from model.network.onepiece import EncoderOutput, OnePiece, unit
 from model.params import CascadeParams
 from model.progress import track
 from model.tokenizer.codebook import Codebook
@@ -100,8 +99,7 @@ class Recommender:
     def encode(self, batch: Batch) -> tuple[EncoderOutput, Tensor]:
         """The encoder's output and the users' unit vectors (B, D) float32."""
         encoded = self.network.encode(batch)
-        last = torch.arange(len(batch.lengths), device=self.device), batch.lengths - 1
-        return encoded, F.normalize(encoded.hidden[last].float(), dim=-1)
+        return encoded, unit(encoded.hidden[batch.last])
 
     @torch.inference_mode()
     def propose_batch(self, part: Part, users: np.ndarray, batch: Batch) -> Proposals:
@@ -119,10 +117,9 @@ class Recommender:
         queries: Tensor,
     ) -> Proposals:
         """The same, after the encoder."""
-        decoder = self.network.decoder
         beams = beam_search(
-            decoder,
-            decoder.start(encoded, batch.lengths),
+            self.network.decoder,
+            self.network.start_decoding(encoded),
             self.trie,
             beam_width=self.params.beam_width,
             num_sids=self.params.num_sids,
@@ -208,9 +205,7 @@ def prepare_recommender(
     )
     return Recommender(
         network=network,
-        dataset=SequenceDataset(
-            interactions, statistics, features, None, checkpoint.network_params["max_length"]
-        ),
+        dataset=SequenceDataset(interactions, statistics, features, checkpoint.network_params),
         interactions=interactions,
         catalogue=catalogue,
         trie=build_trie(codebook.codes[items], priority=catalogue.counts).to(device),

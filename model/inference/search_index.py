@@ -165,7 +165,8 @@ def _build_ivf(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
 def _build_hnsw(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
     index = faiss.IndexHNSWFlat(points.shape[1], HNSW_NEIGHBORS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = HNSW_BUILD
-    index.hnsw.rng = faiss.RandomGenerator(seed)
+    generator: Any = faiss.RandomGenerator  # pyright: ignore[reportAttributeAccessIssue]
+    index.hnsw.rng = generator(seed)  # pyright: ignore[reportAttributeAccessIssue]
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)  # several link the graph in the order in which they arrive
     try:

@@ -58,12 +58,12 @@ def validate_recommendations(
         twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
         refuse(twice, first, "an item is recommended twice; make the submission again")
         refuse(
-            ~is_allowed[items].all(axis=1),
+            np.asarray(~is_allowed[items].all(axis=1)),
             first,
             "an item is recommended that is no allowed candidate; make the submission again",
         )
         refuse(
-            ~np.isfinite(made.scores[part]).all(axis=1),
+            np.asarray(~np.isfinite(made.scores[part]).all(axis=1)),
             first,
             "a score is not finite; train recommender_checkpoint again",
         )

@@ -33,9 +33,6 @@ class TableDecoder:
         seed = hash((self.seed, user, prefix)) % 2**31
         return torch.randn(DIM, generator=torch.Generator().manual_seed(seed))
 
-    def start(self, encoded: "Encoded", lengths: torch.Tensor) -> list[int]:
-        return encoded.users
-
     def level1_logits(self, state: list[int]) -> torch.Tensor:
         queries = torch.stack([self.query(user, ()) for user in state])
         return (queries @ self.weights[0].T + self.biases[0])[:, 1:]
@@ -83,7 +80,7 @@ class Encoded:
 @dataclass
 class FakeBatch:
     users: np.ndarray
-    lengths: torch.Tensor
+    last: torch.Tensor
 
     def to(self, device: torch.device) -> "FakeBatch":
         return self
@@ -98,7 +95,7 @@ class FakeDataset:
         shuffled = users[::-1]
         for start in range(0, len(users), batch_size):
             chosen = shuffled[start : start + batch_size]
-            yield chosen, FakeBatch(chosen, torch.full((len(chosen),), 2))
+            yield chosen, FakeBatch(chosen, 2 * torch.arange(len(chosen)) + 1)
 
 
 class FakeNetwork:
@@ -109,7 +106,11 @@ class FakeNetwork:
 
     def encode(self, batch: FakeBatch) -> Encoded:
         vectors = self.user_vectors[torch.from_numpy(batch.users.copy())]
-        return Encoded(torch.stack([torch.randn_like(vectors), vectors], 1), batch.users.tolist())
+        tokens = torch.stack([torch.randn_like(vectors), vectors], 1).flatten(0, 1)
+        return Encoded(tokens, batch.users.tolist())
+
+    def start_decoding(self, encoded: Encoded) -> list[int]:
+        return encoded.users
 
 
 def cascade_params(**changes: Any) -> CascadeParams:

@@ -1,0 +1,119 @@
+"""Item features looked up by id on the device where they are used, never shipped per token."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+
+MAX_ARRAY_LENGTH = 16  # values of a list feature that are pooled
+DEVICE_SHARE = 0.3  # of a GPU's free memory that modality vectors may take
+
+
+class ItemFeatureStore:
+    """Columns of all items, by id.
+
+    On a CPU the columns are the memory-mapped files themselves: several processes share their
+    pages. On a GPU they are copied there once; modality vectors follow where they fit into a
+    share of its free memory and are gathered on the host where they do not.
+    """
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        statistics: ItemStatistics,
+        embeddings: Mapping[str, ModalityEmbedding],
+        device: torch.device,
+    ) -> None:
+        """Open the columns.
+
+        Args:
+            interactions: gives the features of the items.
+            statistics: gives their life cycle.
+            embeddings: the modalities.
+            device: where features are wanted.
+        """
+        self.device = device
+        self.num_items = interactions.num_items
+        table = interactions.items
+        self.scalars = {name: self._place(column) for name, column in table.scalars.items()}
+        self.arrays = {
+            name: self._place(column.padded(MAX_ARRAY_LENGTH))
+            for name, column in table.arrays.items()
+        }
+        self.life_cycle = self._place(statistics.life_cycle)
+        self._rows = {name: self._place(one.row_of) for name, one in embeddings.items()}
+        self._matrices = {name: self._place_matrix(one) for name, one in embeddings.items()}
+
+    def gather(self, item_ids: Tensor) -> "ItemFeatures":
+        """The features of some items, each read when it is asked for.
+
+        Args:
+            item_ids: (N,) int64, 0 for padding.
+        """
+        return ItemFeatures(self, item_ids.to(self.device))
+
+    def vectors(self, modality: str, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors of one modality.
+
+        Returns:
+            (N, width) float32 of length 1, zeros where missing; (N,) bool whether present.
+        """
+        rows = self._rows[modality][item_ids].long()
+        present = rows >= 0
+        matrix = self._matrices[modality]
+        found = matrix[rows.clamp(min=0).to(matrix.device)].to(self.device).float()
+        return F.normalize(found, dim=-1) * present[:, None], present
+
+    def _place(self, column: np.ndarray) -> Tensor:
+        return _view(column).to(self.device)
+
+    def _place_matrix(self, embedding: ModalityEmbedding) -> Tensor:
+        matrix = _view(embedding.matrix)
+        if self.device.type != "cuda":
+            return matrix
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return matrix.to(self.device) if embedding.matrix.nbytes < DEVICE_SHARE * free else matrix
+
+
+@dataclass(frozen=True)
+class ItemFeatures:
+    """The features of N items; nothing is read before it is asked for.
+
+    Attributes:
+        store: where they are looked up.
+        ids: (N,) int64 on the store's device.
+    """
+
+    store: ItemFeatureStore
+    ids: Tensor
+
+    def scalar(self, name: str) -> Tensor:
+        """(N,) int64 codes, 0 for missing."""
+        return self.store.scalars[name][self.ids].long()
+
+    def array(self, name: str) -> Tensor:
+        """(N, MAX_ARRAY_LENGTH) int64 codes, filled with 0."""
+        return self.store.arrays[name][self.ids].long()
+
+    def life_cycle(self) -> Tensor:
+        """(N, 6) int64 codes, see ``ItemStatistics``."""
+        return self.store.life_cycle[self.ids].long()
+
+    def vectors(self, modality: str) -> tuple[Tensor, Tensor]:
+        """(N, width) float32 unit vectors and (N,) bool whether there is one."""
+        return self.store.vectors(modality, self.ids)
+
+
+def _view(column: np.ndarray) -> Tensor:
+    """A tensor over the same pages; it is only ever read."""
+    with warnings.catch_warnings():  # a read-only map: writing would be undefined, nobody does
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(np.asarray(column))

@@ -1,0 +1,83 @@
+"""What a network must know of the data to be built: sizes of vocabularies, widths of vectors."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import pyarrow as pa
+
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+
+
+@dataclass(frozen=True)
+class FeatureSchema:
+    """Sizes that decide the shapes of the tables, and a hash of what their rows mean.
+
+    Attributes:
+        num_items: items are 1..num_items.
+        item_scalars: largest code per scalar item feature.
+        item_arrays: largest code per list item feature.
+        user_scalars: largest code per scalar user feature.
+        user_arrays: largest code per list user feature.
+        num_time_buckets: of the item statistics.
+        modality_widths: width of each modality's vectors.
+        sid_sizes: codebook size per semantic ID level; empty without a codebook.
+        vocabulary_hash: of raw item ids and of everything above but ``sid_sizes``: two data sets
+            of equal hash number items and features alike.
+    """
+
+    num_items: int
+    item_scalars: dict[str, int]
+    item_arrays: dict[str, int]
+    user_scalars: dict[str, int]
+    user_arrays: dict[str, int]
+    num_time_buckets: int
+    modality_widths: dict[str, int]
+    sid_sizes: tuple[int, ...]
+    vocabulary_hash: str
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`."""
+        return cls(**{**values, "sid_sizes": tuple(values["sid_sizes"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "sid_sizes": list(self.sid_sizes)}
+
+
+def describe_features(
+    interactions: Interactions,
+    statistics: ItemStatistics,
+    embeddings: Mapping[str, ModalityEmbedding],
+    sid_sizes: Sequence[int] = (),
+) -> FeatureSchema:
+    """The schema of a data set.
+
+    Args:
+        interactions: gives items, users and their features.
+        statistics: gives the time buckets.
+        embeddings: the modalities.
+        sid_sizes: codebook size per level; empty for a network without a decoder.
+    """
+    items, users = interactions.items, interactions.users
+    sizes = {
+        "num_items": interactions.num_items,
+        "item_scalars": {name: items.vocabulary_sizes[name] for name in items.scalars},
+        "item_arrays": {name: items.vocabulary_sizes[name] for name in items.arrays},
+        "user_scalars": {name: users.vocabulary_sizes[name] for name in users.scalars},
+        "user_arrays": {name: users.vocabulary_sizes[name] for name in users.arrays},
+        "num_time_buckets": statistics.num_time_buckets,
+        "modality_widths": {name: embeddings[name].width for name in sorted(embeddings)},
+    }
+    digest = hashlib.blake2b(json.dumps(sizes, sort_keys=True).encode(), digest_size=16)
+    for chunk in pa.chunked_array([interactions.raw_item_ids]).chunks:
+        for first in range(0, len(chunk), 1_000_000):
+            part = chunk.slice(first, 1_000_000).to_pylist()
+            digest.update("\n".join(part).encode())
+    sids = tuple(int(size) for size in sid_sizes)
+    return FeatureSchema(**sizes, sid_sizes=sids, vocabulary_hash=digest.hexdigest())

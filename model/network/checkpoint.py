@@ -1,0 +1,123 @@
+"""A trained network as an artefact: weights in safetensors, all else in JSON, no pickles."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.artifact import atomic_folder, read_json, write_json
+from model.dataset.schema import FeatureSchema
+from model.errors import InputError
+from model.network.onepiece import OnePiece
+
+if TYPE_CHECKING:
+    from model.params import NetworkParams
+
+WEIGHTS, FACTS = "weights.safetensors", "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and what is needed to build a network around them.
+
+    Attributes:
+        weights: by name.
+        network_params: the ``network`` section that it was built with.
+        schema: of the data that it was trained on.
+        metadata: ``history`` (rows of equal keys), ``num_parameters`` and whatever training tells.
+    """
+
+    weights: dict[str, Tensor]
+    network_params: dict[str, Any]
+    schema: FeatureSchema
+    metadata: dict[str, Any]
+
+    def build(self) -> OnePiece:
+        """The network in evaluation mode, on the CPU.
+
+        Raises:
+            InputError: the weights do not fit the configuration.
+        """
+        network = OnePiece(self.schema, section(self.network_params))
+        try:
+            network.load_state_dict(self.weights, strict=True)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise InputError(
+                f"the checkpoint's weights are of another configuration than its {FACTS} says: "
+                f"{first}; train it again"
+            ) from None
+        return network.eval()
+
+    def save(self, folder: Path) -> None:
+        """Write both files; the folder appears whole or not at all."""
+        needed = sum(tensor.nbytes for tensor in self.weights.values())
+        with atomic_folder(folder, needed_bytes=needed) as out:
+            self.write(out)
+
+    def write(self, folder: Path) -> None:
+        """Write both files into an existing folder (part of a larger artefact)."""
+        weights = {name: tensor.contiguous() for name, tensor in self.weights.items()}
+        save_file(weights, str(folder / WEIGHTS))
+        facts = {
+            "network_params": self.network_params,
+            "schema": self.schema.to_json(),
+            "metadata": self.metadata,
+        }
+        write_json(folder / FACTS, facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open a checkpoint.
+
+        Raises:
+            InputError: missing, truncated or damaged, with the file's name.
+        """
+        folder = Path(folder)
+        facts = read_json(folder / FACTS)
+        return cls(
+            weights=load_tensors(folder / WEIGHTS),
+            network_params=facts["network_params"],
+            schema=FeatureSchema.from_json(facts["schema"]),
+            metadata=facts["metadata"],
+        )
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        InputError: missing, truncated or damaged.
+    """
+    try:
+        return load_file(str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; materialise the checkpoint again") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: truncated or damaged ({error}); materialise the checkpoint again"
+        ) from None
+
+
+def section(values: Mapping[str, Any]) -> "NetworkParams":
+    """Plain values as the attributes of a parameter section; needs no pydantic."""
+    return cast("NetworkParams", _namespace(values))
+
+
+def weights_of(network: torch.nn.Module) -> dict[str, Tensor]:
+    """A copy of a network's weights on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def _namespace(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return SimpleNamespace(**{name: _namespace(inner) for name, inner in value.items()})
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_namespace(inner) for inner in value]
+    return value

@@ -1,0 +1,100 @@
+"""What a token knows beside its item: its user, its action, its time, what is asked for next."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.dataset.schema import FeatureSchema
+from model.dataset.sequences import (
+    ACTION_CODES,
+    HOURS,
+    LONGEST_GAP_DAYS,
+    NEXT_ACTION_CODES,
+    POPULARITY_CODES,
+    WEEKDAYS,
+    Batch,
+)
+from model.network.tables import embedding_table, feature_key, feature_tables
+
+if TYPE_CHECKING:
+    from model.params import FeatureParams
+
+GAP_CODES = (LONGEST_GAP_DAYS + 1, 24, 60)
+
+
+class ContextTower(nn.Module):
+    """Context features of the sequence side; targets and candidates have none.
+
+    Absolute time buckets and popularity are dropped per token with ``context_dropout`` in
+    training, so that no position can lean on them alone (reference: 2.2).
+    """
+
+    def __init__(self, schema: FeatureSchema, params: "FeatureParams", dim: int) -> None:
+        super().__init__()
+        width = params.feature_dim
+        self.dropout = params.context_dropout
+        tables: dict[str, nn.Embedding] = {}
+        if params.action:
+            tables["action"] = embedding_table(ACTION_CODES, width)
+        if params.next_action:
+            tables["next_action"] = embedding_table(NEXT_ACTION_CODES, width)
+        if params.relative_time:
+            tables |= {f"gap{n}": embedding_table(size, width) for n, size in enumerate(GAP_CODES)}
+        if params.absolute_time:
+            sizes = (HOURS, WEEKDAYS, schema.num_time_buckets)
+            tables |= {f"calendar{n}": embedding_table(size, width) for n, size in enumerate(sizes)}
+        if params.popularity:
+            tables["popularity"] = embedding_table(POPULARITY_CODES, width)
+        self.tables = nn.ModuleDict(tables)
+        self.projection = nn.Linear(len(tables) * width, dim, bias=False) if tables else None
+        if self.projection is not None:
+            nn.init.xavier_normal_(self.projection.weight)
+
+    def forward(self, batch: Batch) -> Tensor | None:
+        """(T, dim), or None where every context feature is switched off."""
+        if self.projection is None:
+            return None
+        codes = {
+            "action": batch.actions,
+            "next_action": batch.next_actions,
+            **{f"gap{n}": batch.gaps[:, n] for n in range(len(GAP_CODES))},
+            "calendar0": batch.calendar[:, 0],
+            "calendar1": batch.calendar[:, 1],
+            "calendar2": self._thinned(batch.calendar[:, 2]),
+            "popularity": self._thinned(batch.popularity),
+        }
+        parts = [table(codes[name]) for name, table in self.tables.items()]
+        return self.projection(torch.cat(parts, dim=1))
+
+    def _thinned(self, codes: Tensor) -> Tensor:
+        if not self.training or not self.dropout:
+            return codes
+        return codes * (torch.rand(codes.shape, device=codes.device) >= self.dropout)
+
+
+class UserTower(nn.Module):
+    """UserDNN: a user's features in one linear layer behind a ReLU; (B, dim)."""
+
+    def __init__(self, schema: FeatureSchema, params: "FeatureParams", dim: int) -> None:
+        super().__init__()
+        width = params.feature_dim
+        sizes = {**schema.user_scalars, **schema.user_arrays} if params.user_features else {}
+        self.names = list(sizes)
+        self.tables = feature_tables(sizes, width)
+        self.projection = nn.Linear(len(sizes) * width, dim) if sizes else None
+        self.start = nn.Parameter(torch.zeros(dim))
+        if self.projection is not None:
+            nn.init.xavier_normal_(self.projection.weight)
+            nn.init.zeros_(self.projection.bias)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Embed the users of a batch; without features all are the same learned start."""
+        if self.projection is None:
+            return self.start.expand(batch.num_rows, -1)
+        parts = []
+        for name in self.names:
+            found = self.tables[feature_key(name)](batch.user_codes[name])
+            parts.append(found.sum(dim=1) if found.dim() == 3 else found)
+        return F.relu(self.projection(torch.cat(parts, dim=1))) + self.start

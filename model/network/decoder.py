@@ -1,0 +1,187 @@
+"""The decoder of semantic IDs: one query per level, cross-attending to the encoder's output.
+
+Level 1 asks with the hidden state itself, level l with the hidden state fused with the embeddings
+of the codes before it (paper: section 3.4.2). In training the codes before it are those of the
+true next item (teacher forcing) and every token asks; in decoding the last token of each row asks,
+once per beam, and all beams share the row's keys and values.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from model.network.attention_plan import AttentionPlan, time_buckets
+from model.network.hstu import EPSILON, MASKED, NUM_TIME_BUCKETS, CrossHSTULayer
+from model.network.tables import embedding_table
+
+if TYPE_CHECKING:
+    from model.params import NetworkParams
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one cross-attending layer keeps of each row.
+
+    Attributes:
+        values: (B, L, heads, E), rows filled up with zeros.
+        keys: the same shape.
+        bias: (B, heads, 1, L) for a query at the row's last place; ``MASKED`` beyond its end.
+    """
+
+    values: Tensor
+    keys: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """What decoding needs of B users.
+
+    Attributes:
+        hidden: (B, dim) the encoder's output at the last token.
+        memories: per level, per layer.
+    """
+
+    hidden: Tensor
+    memories: tuple[tuple[Memory, ...], ...]
+
+
+class Level(nn.Module):
+    """The query, layers and output of one level of the semantic ID."""
+
+    def __init__(self, params: "NetworkParams", level: int, size: int) -> None:
+        super().__init__()
+        dim = params.dim
+        self.fusion = nn.Linear(dim + params.sid_dim, dim) if level > 1 else None
+        depth = params.num_decoder_layers if level > 1 else 1
+        self.layers = nn.ModuleList(CrossHSTULayer(params) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim, eps=EPSILON)
+        self.head = nn.Linear(dim, size + 1)  # row 0 stands for no code and is never used
+        nn.init.xavier_normal_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        if self.fusion is not None:
+            nn.init.xavier_normal_(self.fusion.weight)
+            nn.init.zeros_(self.fusion.bias)
+
+    def query(self, hidden: Tensor, prefix: Tensor | None) -> Tensor:
+        """(..., dim) hidden states and (..., sid_dim) embedded prefixes -> (..., dim)."""
+        if self.fusion is None or prefix is None:
+            return hidden
+        return hidden + self.fusion(torch.cat([hidden, prefix], dim=-1))
+
+
+class SidDecoder(nn.Module):
+    """One :class:`Level` per level of the codebook. Levels count from 1, codes from 1."""
+
+    def __init__(self, params: "NetworkParams", sid_sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            Level(params, level, size) for level, size in enumerate(sid_sizes, 1)
+        )
+        self.codes = nn.ModuleList(embedding_table(size, params.sid_dim) for size in sid_sizes[:-1])
+
+    def forward(self, hidden: Tensor, plan: AttentionPlan, sids: Tensor) -> list[Tensor]:
+        """Teacher-forced queries of every token, (T, dim) per level, before the output layer.
+
+        Args:
+            hidden: (T, dim) the encoder's output.
+            plan: of the rows.
+            sids: (T, levels) int64 codes of each token's next item, 0 where it has none.
+        """
+        queries = []
+        for number in range(1, len(self.levels) + 1):
+            level = self._level(number)
+            prefix = self._embed(sids[:, : number - 1]) if number > 1 else None
+            query = level.query(hidden, prefix)
+            for layer in level.layers:
+                query = layer(query, hidden, plan)
+            queries.append(level.norm(query))
+        return queries
+
+    def start(self, hidden: Tensor, offsets: Tensor, timestamps: Tensor | None) -> DecoderState:
+        """Prepare decoding: project keys and values once per row.
+
+        Args:
+            hidden: (T, dim) the encoder's output.
+            offsets: (B + 1,) int64.
+            timestamps: (T,) int64, None where the network has no time bias.
+        """
+        places, inside = _padded_places(offsets)
+        distance = (offsets[1:] - 1)[:, None] - places
+        gaps = None
+        if timestamps is not None:
+            gaps = timestamps[offsets[1:] - 1][:, None] - timestamps[places]
+        memories = tuple(
+            tuple(
+                _remember(layer, hidden, places, inside, distance, gaps)
+                for layer in self._level(number).layers
+            )
+            for number in range(1, len(self.levels) + 1)
+        )
+        return DecoderState(hidden[offsets[1:] - 1], memories)
+
+    def level1_logits(self, state: DecoderState) -> Tensor:
+        """(B, K_1) logits of the codes 1..K_1."""
+        query = self._decode(state, 1, state.hidden[:, None])[:, 0]
+        return query @ self.output_weight(1)[1:].T + self.output_bias(1)[1:]
+
+    def expand(self, state: DecoderState, prefixes: Tensor) -> Tensor:
+        """(B, W, l) int64 codes -> (B, W, dim) queries for level l + 1."""
+        number = prefixes.shape[-1] + 1
+        level = self._level(number)
+        hidden = state.hidden[:, None].expand(-1, prefixes.shape[1], -1)
+        return self._decode(state, number, level.query(hidden, self._embed(prefixes)))
+
+    def output_weight(self, level: int) -> Tensor:
+        """(K_level + 1, dim), row c for code c."""
+        return self._level(level).head.weight
+
+    def output_bias(self, level: int) -> Tensor:
+        """(K_level + 1,)."""
+        return self._level(level).head.bias
+
+    def _decode(self, state: DecoderState, number: int, query: Tensor) -> Tensor:
+        level = self._level(number)
+        for layer, memory in zip(level.layers, state.memories[number - 1], strict=True):
+            assert isinstance(layer, CrossHSTULayer)
+            query = layer.attend_last(query, memory.values, memory.keys, memory.bias)
+        return level.norm(query)
+
+    def _level(self, number: int) -> Level:
+        level = self.levels[number - 1]
+        assert isinstance(level, Level)
+        return level
+
+    def _embed(self, prefixes: Tensor) -> Tensor:
+        """(..., l) codes -> (..., sid_dim), the sum over their levels."""
+        parts = [self.codes[level](prefixes[..., level]) for level in range(prefixes.shape[-1])]
+        return torch.stack(parts).sum(dim=0)
+
+
+def _padded_places(offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, L) int64 token of each place, the row's last one beyond its end; (B, L) bool inside."""
+    lengths = offsets[1:] - offsets[:-1]
+    column = torch.arange(int(lengths.max()), device=offsets.device)
+    places = offsets[:-1, None] + column
+    return torch.minimum(places, offsets[1:, None] - 1), column < lengths[:, None]
+
+
+def _remember(
+    layer: nn.Module,
+    hidden: Tensor,
+    places: Tensor,
+    inside: Tensor,
+    distance: Tensor,
+    gaps: Tensor | None,
+) -> Memory:
+    assert isinstance(layer, CrossHSTULayer)
+    values, keys = layer.values_keys(hidden)
+    bias = torch.zeros(*places.shape, layer.num_heads, device=hidden.device, dtype=hidden.dtype)
+    if layer.bias.position is not None:
+        bias = bias + layer.bias.position[distance.clamp(max=len(layer.bias.position) - 1)]
+    if layer.bias.time is not None and gaps is not None:
+        bias = bias + layer.bias.time[time_buckets(gaps, NUM_TIME_BUCKETS)]
+    bias = bias.masked_fill(~inside[..., None], MASKED)
+    return Memory(values[places], keys[places], bias.permute(0, 2, 1)[:, :, None])

@@ -1,0 +1,150 @@
+"""The HSTU layer and its cross-attending sibling, over packed rows.
+
+Reference: 4.1 for the formulas. ``normalize_attention`` is the norm of the attention's output
+before the gate, as published HSTU has it and the paper's code has not.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.network.attention import AttentionPlan, hstu_attention
+from model.network.feed_forward import FeedForward, build_feed_forward
+
+if TYPE_CHECKING:
+    from model.params import NetworkParams
+
+NUM_TIME_BUCKETS = 64  # of the attention's time bias: buckets of log seconds, far beyond a decade
+EPSILON = 1e-6
+MASKED = -1e9  # finite: SiLU of it is exactly 0
+
+
+class AttentionBias(nn.Module):
+    """Learned bias of the scores by distance in positions and in time; each (entries, heads)."""
+
+    def __init__(self, params: "NetworkParams") -> None:
+        super().__init__()
+        heads = params.num_heads
+        positions = params.max_length + 1
+        self.position = (
+            nn.Parameter(torch.zeros(positions, heads)) if params.position_bias else None
+        )
+        self.time = nn.Parameter(torch.zeros(NUM_TIME_BUCKETS, heads)) if params.time_bias else None
+
+
+class HSTULayer(nn.Module):
+    """Self-attention with pointwise SiLU weights, gated, and what follows it."""
+
+    def __init__(self, params: "NetworkParams") -> None:
+        super().__init__()
+        dim = params.dim
+        self.num_heads, self.dropout = params.num_heads, params.dropout
+        self.input_norm = nn.LayerNorm(dim, eps=EPSILON)
+        self.uvqk = nn.Linear(dim, 4 * dim)
+        self.bias = AttentionBias(params)
+        self.attention_norm = (
+            nn.LayerNorm(dim, eps=EPSILON) if params.normalize_attention else nn.Identity()
+        )
+        self.output = nn.Linear(dim, dim)
+        self.feed_forward: FeedForward | None = build_feed_forward(params)
+        _initialise(self.uvqk, self.output)
+
+    def forward(self, x: Tensor, plan: AttentionPlan, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(T, dim) -> (T, dim) and the balance loss of its experts, if it has any.
+
+        Args:
+            x: hidden states.
+            plan: of the rows.
+            rows: (T,) int64, the row of each token.
+        """
+        u, v, q, k = F.silu(self.uvqk(self.input_norm(x))).chunk(4, dim=1)
+        heads = (len(x), self.num_heads, -1)
+        attended = hstu_attention(
+            q.reshape(heads),
+            k.reshape(heads),
+            v.reshape(heads),
+            plan,
+            self.bias.position,
+            self.bias.time,
+            scale=_scale(x, self.num_heads),
+            out_scale=1.0,
+        ).reshape(x.shape)
+        mixed = self.output(self.attention_norm(attended) * u)
+        x = x + F.dropout(mixed, self.dropout, self.training)
+        if self.feed_forward is None:
+            return x, None
+        return self.feed_forward(x, rows, len(plan.offsets) - 1)
+
+
+class CrossHSTULayer(nn.Module):
+    """The same attention with queries from elsewhere: a decoder's layer.
+
+    In training there is one query per token of the memory; in decoding W queries per row stand at
+    the row's last place and share its keys and values.
+    """
+
+    def __init__(self, params: "NetworkParams") -> None:
+        super().__init__()
+        dim = params.dim
+        self.num_heads, self.dropout = params.num_heads, params.dropout
+        self.input_norm = nn.LayerNorm(dim, eps=EPSILON)
+        self.uq = nn.Linear(dim, 2 * dim)
+        self.vk = nn.Linear(dim, 2 * dim)
+        self.bias = AttentionBias(params)
+        self.attention_norm = (
+            nn.LayerNorm(dim, eps=EPSILON) if params.normalize_attention else nn.Identity()
+        )
+        self.output = nn.Linear(dim, dim)
+        _initialise(self.uq, self.vk, self.output)
+
+    def forward(self, query: Tensor, memory: Tensor, plan: AttentionPlan) -> Tensor:
+        """Queries (T, dim) attend to the memory (T, dim) up to their own place: (T, dim)."""
+        u, q = F.silu(self.uq(self.input_norm(query))).chunk(2, dim=1)
+        v, k = self.values_keys(memory)
+        attended = hstu_attention(
+            q.reshape(k.shape),
+            k,
+            v,
+            plan,
+            self.bias.position,
+            self.bias.time,
+            scale=_scale(query, self.num_heads),
+            out_scale=1.0,
+        ).reshape(query.shape)
+        mixed = self.output(self.attention_norm(attended) * u)
+        return query + F.dropout(mixed, self.dropout, self.training)
+
+    def values_keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and keys of the memory (T, dim): two (T, heads, dim / heads)."""
+        v, k = F.silu(self.vk(memory)).chunk(2, dim=1)
+        heads = (len(memory), self.num_heads, -1)
+        return v.reshape(heads), k.reshape(heads)
+
+    def attend_last(self, query: Tensor, values: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
+        """W queries at the last place of each row.
+
+        Args:
+            query: (B, W, dim).
+            values: (B, L, heads, E), padded anywhere.
+            keys: the same shape.
+            bias: (B, heads, 1, L) of the scores, ``MASKED`` where a place is padding.
+        """
+        u, q = F.silu(self.uq(self.input_norm(query))).chunk(2, dim=-1)
+        q = q.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, W, E)
+        scores = q @ keys.permute(0, 2, 3, 1) * _scale(query, self.num_heads) + bias
+        weights = F.silu(scores)
+        attended = (weights @ values.transpose(1, 2)).transpose(1, 2).flatten(2)
+        return query + self.output(self.attention_norm(attended) * u)
+
+
+def _scale(x: Tensor, num_heads: int) -> float:
+    return 1.0 / math.sqrt(x.shape[-1] // num_heads)
+
+
+def _initialise(*layers: nn.Linear) -> None:
+    for layer in layers:
+        nn.init.xavier_normal_(layer.weight)
+        nn.init.zeros_(layer.bias)

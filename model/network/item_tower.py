@@ -1,0 +1,88 @@
+"""ItemDNN: everything that is known of an item, in one linear layer.
+
+The same output serves both paths of the paper (section 3.2): behind a ReLU as a part of the
+sequence's input, and as it is, L2-normalised, as target and candidate. It does not depend on the
+place in the sequence, so that it is computed once per distinct item of a batch.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from model.dataset.item_features import ItemFeatures
+from model.dataset.item_statistics import LAST_YEAR_CODE
+from model.dataset.schema import FeatureSchema
+from model.network.tables import INITIAL_SPREAD, embedding_table, feature_key, feature_tables
+
+if TYPE_CHECKING:
+    from model.params import FeatureParams
+
+LIFE_CYCLE_CODES = (LAST_YEAR_CODE, 12, 31, LAST_YEAR_CODE, 12, 31)
+
+
+class ItemTower(nn.Module):
+    """Tables and projections of all item features that are switched on."""
+
+    def __init__(self, schema: FeatureSchema, params: "FeatureParams", dim: int) -> None:
+        super().__init__()
+        width = params.feature_dim
+        self.hash_sizes = list(params.hash_sizes)
+        self.item_ids = (
+            embedding_table(schema.num_items, params.item_id_dim, zero=True)
+            if params.item_id_dim
+            else None
+        )
+        self.hashes = nn.ModuleList(
+            embedding_table(size, params.hash_dim) for size in self.hash_sizes
+        )
+        scalars = schema.item_scalars if params.item_features else {}
+        arrays = schema.item_arrays if params.item_features else {}
+        self.names = {"scalars": list(scalars), "arrays": list(arrays)}
+        self.scalars = feature_tables(scalars, width)
+        self.arrays = feature_tables(arrays, width)
+        self.life_cycle = nn.ModuleList(
+            embedding_table(n, width) for n in (LIFE_CYCLE_CODES if params.life_cycle else ())
+        )
+        self.modality_names = list(params.modalities)
+        self.modalities = nn.ModuleList(
+            ModalityProjection(schema.modality_widths[name], width) for name in self.modality_names
+        )
+        blocks = len(scalars) + len(arrays) + len(self.life_cycle) + len(self.modalities)
+        inputs = blocks * width + params.item_id_dim + len(self.hash_sizes) * params.hash_dim
+        if not inputs:
+            raise ValueError("network.features switches every item feature off")
+        self.projection = nn.Linear(inputs, dim)
+        nn.init.xavier_normal_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+
+    def forward(self, items: ItemFeatures) -> Tensor:
+        """Embed N items: (N, dim)."""
+        parts: list[Tensor] = []
+        if self.item_ids is not None:
+            parts.append(self.item_ids(items.ids))
+        for size, table in zip(self.hash_sizes, self.hashes, strict=True):
+            parts.append(table(torch.where(items.ids > 0, items.ids % size + 1, 0)))
+        parts += [self.scalars[feature_key(n)](items.scalar(n)) for n in self.names["scalars"]]
+        parts += [
+            self.arrays[feature_key(n)](items.array(n)).sum(dim=1) for n in self.names["arrays"]
+        ]
+        if len(self.life_cycle):
+            codes = items.life_cycle()
+            parts += [table(codes[:, place]) for place, table in enumerate(self.life_cycle)]
+        for name, projection in zip(self.modality_names, self.modalities, strict=True):
+            parts.append(projection(*items.vectors(name)))
+        return self.projection(torch.cat(parts, dim=1))
+
+
+class ModalityProjection(nn.Module):
+    """A modality's vector in the width of the other features; a learned one where it is missing."""
+
+    def __init__(self, vector_width: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(vector_width, width)
+        self.missing = nn.Parameter(torch.randn(width) * INITIAL_SPREAD)
+
+    def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """(N, vector_width) and (N,) bool -> (N, width)."""
+        return torch.where(present[:, None], self.linear(vectors), self.missing)

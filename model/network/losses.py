@@ -1,0 +1,127 @@
+"""One loss for all heads: cross-entropy over a linear layer, whose logits never exist as a whole.
+
+``InfoNCE`` is this with item vectors as the layer, a semantic ID level with its codes. Logits are
+float32 and made for a few rows at a time; their gradient is taken on the spot, so that memory
+grows with rows + classes instead of rows x classes.
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+LOGITS_AT_ONCE = 4_000_000
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    row_weights: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Sum over rows of ``row_weights * cross_entropy(x @ weight.T + bias, labels)``.
+
+    Args:
+        x: (N, D).
+        weight: (M, D), one row per class.
+        bias: (M,), None for none.
+        labels: (N,) int64 in 0..M-1; of a row that weighs nothing any of these.
+        row_weights: (N,) float32.
+        label_smoothing: share of the target spread evenly over all classes.
+
+    Returns:
+        () float32.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return _LinearCrossEntropy.apply(
+            x.float(),
+            weight.float(),
+            None if bias is None else bias.float(),
+            labels,
+            row_weights.float(),
+            label_smoothing,
+        )
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        row_weights: Tensor,
+        smoothing: float,
+    ) -> Tensor:
+        wanted = ctx.needs_input_grad  # pyright: ignore[reportAttributeAccessIssue]
+        grad_x = torch.empty_like(x) if wanted[0] else None
+        grad_weight = torch.zeros_like(weight) if wanted[1] else None
+        grad_bias = torch.zeros_like(bias) if bias is not None and wanted[2] else None
+        total = x.new_zeros(())
+        rows = max(1, LOGITS_AT_ONCE // max(1, len(weight)))
+        for begin in range(0, len(x), rows):
+            part = slice(begin, begin + rows)
+            logits = x[part] @ weight.T
+            if bias is not None:
+                logits += bias
+            loss, grad = _cross_entropy(logits, labels[part], row_weights[part], smoothing)
+            total = total + loss
+            if grad_x is not None:
+                torch.mm(grad, weight, out=grad_x[part])
+            if grad_weight is not None:
+                grad_weight.addmm_(grad.T, x[part])
+            if grad_bias is not None:
+                grad_bias += grad.sum(dim=0)
+        ctx.save_for_backward(grad_x, grad_weight, grad_bias)  # pyright: ignore[reportArgumentType]
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad_total: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        saved = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        scaled = [None if grad is None else grad * grad_total for grad in saved]
+        return *scaled, None, None, None
+
+
+def _cross_entropy(
+    logits: Tensor, labels: Tensor, row_weights: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """The weighted sum, and its gradient, written over the logits."""
+    true = logits.gather(1, labels[:, None])[:, 0]
+    normaliser = logits.logsumexp(dim=1)
+    loss = normaliser - (1.0 - smoothing) * true
+    if smoothing:
+        loss = loss - smoothing * logits.mean(dim=1)
+    grad = logits.sub_(normaliser[:, None]).exp_()
+    if smoothing:
+        grad -= smoothing / logits.shape[1]
+    hit = torch.full_like(true, smoothing - 1.0)
+    grad.scatter_add_(1, labels[:, None], hit[:, None])
+    grad *= row_weights[:, None]
+    return (loss * row_weights).sum(), grad
+
+
+def inclusion_log_probability(
+    log_q: Tensor, num_draws: int, *, num_uniform: int, num_items: int
+) -> Tensor:
+    """Log probability that an item is among a batch's distinct negatives: the logQ correction.
+
+    An item of share q is missing from N draws and M uniform ones with probability
+    (1 - q)^N (1 - 1/I)^M. For rare items this is log q plus a constant, which a softmax does not
+    see, so that it equals the paper's correction; for frequent ones it knows that an item can be
+    in a batch only once.
+
+    Args:
+        log_q: (C,) log shares of the training events.
+        num_draws: N, targets of the batch.
+        num_uniform: M.
+        num_items: I.
+    """
+    q = log_q.float().exp().clamp(max=1.0 - 1e-6)
+    missing = num_draws * torch.log1p(-q)
+    if num_uniform:
+        missing = missing + num_uniform * torch.log1p(torch.tensor(-1.0 / max(2, num_items)))
+    return torch.log(-torch.expm1(missing.clamp(max=-1e-12)))

@@ -1,0 +1,148 @@
+"""The encoder-decoder: towers, HSTU layers, and a decoder where there are semantic IDs.
+
+Paper: section 3. The last hidden state asks in two ways: against item vectors by cosine, and
+through the decoder for semantic IDs.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.dataset.item_features import ItemFeatures
+from model.dataset.schema import FeatureSchema
+from model.dataset.sequences import Batch
+from model.network.attention import AttentionPlan, plan_attention
+from model.network.context import ContextTower, UserTower
+from model.network.decoder import DecoderState, SidDecoder
+from model.network.feed_forward import total_balance_loss
+from model.network.hstu import EPSILON, NUM_TIME_BUCKETS, HSTULayer
+from model.network.item_tower import ItemTower
+from model.network.moe import SparseMoE
+
+if TYPE_CHECKING:
+    from model.params import NetworkParams
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """What the encoder makes of a batch.
+
+    Attributes:
+        hidden: (T, dim) one state per token.
+        item_vectors: (U, dim) the identity path of the batch's distinct items, not normalised.
+        balance_loss: () of all experts, weighted.
+        plan: of the rows, for the decoder.
+        offsets: (B + 1,) int64.
+        timestamps: (T,) int64, None where the network has no time bias.
+    """
+
+    hidden: Tensor
+    item_vectors: Tensor
+    balance_loss: Tensor
+    plan: AttentionPlan
+    offsets: Tensor
+    timestamps: Tensor | None
+
+
+class OnePiece(nn.Module):
+    """The whole network."""
+
+    def __init__(self, schema: FeatureSchema, params: "NetworkParams") -> None:
+        """Make the network with fresh weights from torch's generator.
+
+        Args:
+            schema: of the data.
+            params: the ``network`` section, or anything with its attributes.
+        """
+        super().__init__()
+        self.time_bias = params.time_bias
+        self.input_dropout = params.input_dropout
+        self.items = ItemTower(schema, params.features, params.dim)
+        self.context = ContextTower(schema, params.features, params.dim)
+        self.users = UserTower(schema, params.features, params.dim)
+        self.layers = nn.ModuleList(HSTULayer(params) for _ in range(params.num_layers))
+        self.norm = nn.LayerNorm(params.dim, eps=EPSILON)
+        self._decoder = SidDecoder(params, schema.sid_sizes) if schema.sid_sizes else None
+
+    @property
+    def decoder(self) -> SidDecoder:
+        """The decoder; only a network with semantic IDs has one."""
+        assert self._decoder is not None, "made without semantic IDs"
+        return self._decoder
+
+    def embed_items(self, items: ItemFeatures) -> Tensor:
+        """The identity path: (N, dim), not normalised."""
+        return self.items(items)
+
+    def encode(self, batch: Batch) -> EncoderOutput:
+        """Run the encoder over packed rows."""
+        item_vectors = self.items(batch.items)
+        x = item_vectors[batch.token_items]
+        first = batch.offsets[:-1]
+        x = x.index_fill(0, first, 0.0)
+        context = self.context(batch)
+        x = F.relu(x if context is None else x + context)
+        x = x.index_add(0, first, self.users(batch).to(x.dtype))
+        x = F.dropout(x, self.input_dropout, self.training)
+        timestamps = batch.timestamps if self.time_bias else None
+        plan = plan_attention(batch.offsets, timestamps, NUM_TIME_BUCKETS)
+        losses: list[Tensor | None] = []
+        for layer in self.layers:
+            x, loss = layer(x, plan, batch.rows)
+            losses.append(loss)
+        return EncoderOutput(
+            hidden=self.norm(x),
+            item_vectors=item_vectors,
+            balance_loss=total_balance_loss(losses, x),
+            plan=plan,
+            offsets=batch.offsets,
+            timestamps=timestamps,
+        )
+
+    def start_decoding(self, encoded: EncoderOutput) -> DecoderState:
+        """The decoder's memory of every row of a batch."""
+        return self.decoder.start(encoded.hidden, encoded.offsets, encoded.timestamps)
+
+    def experts(self) -> list[SparseMoE]:
+        """The mixtures of experts, first layer first."""
+        return [module for module in self.modules() if isinstance(module, SparseMoE)]
+
+    def embedding_tables(self) -> dict[str, nn.Parameter]:
+        """The tables whose gradients are sparse, by name."""
+        sparse = {
+            f"{name}.weight"
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Embedding) and module.sparse
+        }
+        return {name: table for name, table in self.named_parameters() if name in sparse}
+
+    def hidden_matrices(self) -> dict[str, tuple[nn.Parameter, int]]:
+        """The matrices between hidden states, for Muon: parameter and blocks along dimension 0.
+
+        Stacked projections count as the matrices that they are stacked from; fused experts have
+        one matrix per expert in front. Gates and output layers over codes are not among them.
+        """
+        stacks = {"uvqk": 4, "uq": 2, "vk": 2, "w1": 2}
+        chosen: dict[str, tuple[nn.Parameter, int]] = {}
+        for name, parameter in self.named_parameters():
+            inside = name.startswith(("layers.", "_decoder.levels.")) and ".bias." not in name
+            outside = name in ("items.projection.weight", "users.projection.weight")
+            place = name.removesuffix(".weight").rsplit(".", 1)[-1]
+            is_matrix = parameter.dim() >= 2 and place not in ("head", "gate")
+            if (inside or outside) and is_matrix:
+                blocks = stacks.get(place, 1) if parameter.dim() == 2 else 1
+                chosen[name] = (parameter, blocks)
+        return chosen
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Parameters outside embedding tables, as the paper counts a model's size."""
+    tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+    return sum(p.numel() for p in network.parameters() if id(p) not in tables)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Rows of length 1 in float32."""
+    return F.normalize(vectors.float(), dim=-1)

@@ -1,0 +1,122 @@
+"""One code path for one process and many: what they share, gathered by torch's collectives."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn import functional as differentiable
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all of a training.
+
+    Attributes:
+        rank: 0..size - 1; rank 0 writes.
+        size: processes.
+        device: of this one.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+def join_world() -> World:
+    """Join the processes that torchrun started; a process of its own is a world of one."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+    if size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(rank=int(os.environ.get("RANK", "0")), size=size, device=device)
+
+
+def leave_world() -> None:
+    """End the process group, where there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if dist.is_initialized():
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
+
+
+def average_sparse_gradients(tables: Iterable[nn.Parameter]) -> None:
+    """Average row-sparse gradients over the processes: only touched rows travel."""
+    if not dist.is_initialized():
+        return
+    for table in tables:
+        grad = table.grad
+        if grad is None:
+            grad = torch.sparse_coo_tensor(
+                torch.zeros(1, 0, dtype=torch.int64, device=table.device),
+                table.new_zeros(0, table.shape[1]),
+                table.shape,
+            )
+        grad = grad.coalesce()
+        indices, values = gather_rows(grad.indices()[0], grad.values())
+        table.grad = torch.sparse_coo_tensor(
+            indices[None], values / dist.get_world_size(), table.shape
+        ).coalesce()
+
+
+def gather_rows(*columns: Tensor) -> tuple[Tensor, ...]:
+    """Concatenate columns of N rows, N differing by process, in the order of the ranks."""
+    counts = _counts(columns[0])
+    gathered = []
+    for column in columns:
+        padded = _pad(column, max(counts))
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        gathered.append(torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)]))
+    return tuple(gathered)
+
+
+def gather_columns(ids: Tensor, columns: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct negatives of all processes, differentiably.
+
+    Args:
+        ids: (C,) int64 distinct item ids of this process.
+        columns: (C, D) their vectors.
+        labels: (N,) int64 into ``ids``.
+
+    Returns:
+        (C',) ids ascending, (C', D) vectors and (N,) labels into them.
+    """
+    if not dist.is_initialized():
+        return ids, columns, labels
+    counts = _counts(ids)
+    (all_ids,) = gather_rows(ids)
+    parts = differentiable.all_gather(_pad(columns, max(counts)))
+    vectors = torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)])
+    distinct, places = torch.unique(all_ids, return_inverse=True)
+    first = torch.full_like(distinct, len(all_ids))
+    first.scatter_reduce_(0, places, torch.arange(len(places), device=ids.device), "amin")
+    return distinct, vectors[first], torch.searchsorted(distinct, ids[labels])
+
+
+def _counts(column: Tensor) -> list[int]:
+    own = torch.tensor([len(column)], device=column.device)
+    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, own)
+    return [int(part) for part in parts]
+
+
+def _pad(column: Tensor, rows: int) -> Tensor:
+    missing = column.new_zeros(rows - len(column), *column.shape[1:])
+    return torch.cat([column, missing])

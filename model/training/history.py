@@ -1,0 +1,86 @@
+"""What a training leaves to be looked at: numbers, a table, a picture, TensorBoard events."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+History = list[dict[str, Any]]
+
+LOSSES_PLOTTED = ("loss", "infonce")
+
+
+def history_columns(num_levels: int) -> list[str]:
+    """The keys of every row, in order."""
+    levels = [f"sid{level}" for level in range(1, num_levels + 1)]
+    return [
+        "step",
+        "epoch",
+        "loss",
+        "infonce",
+        *levels,
+        "balance",
+        "gradient_norm",
+        "learning_rate",
+        "gini_lowest",
+        "gini_highest",
+        "hr@10",
+        "ndcg@10",
+    ]
+
+
+def write_history(history: History, folder: Path) -> None:
+    """Write history.csv and curves.png into an existing folder."""
+    if not history:
+        return
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+    _plot(history, folder / "curves.png")
+
+
+def write_events(history: History, folder: Path) -> None:
+    """Write the rows as TensorBoard events; earlier ones in the folder are replaced."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    for old in folder.glob("events.*"):
+        old.unlink()
+    with SummaryWriter(str(folder)) as writer:
+        for row in history:
+            for name, value in row.items():
+                if name not in ("step", "epoch") and value is not None:
+                    writer.add_scalar(name, value, row["step"])
+
+
+def _plot(history: History, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = [*LOSSES_PLOTTED, *(name for name in history[0] if name.startswith("sid"))]
+    panels: list[tuple[str, Sequence[str]]] = [
+        ("loss", names),
+        ("validation", ("hr@10", "ndcg@10")),
+        ("expert load, Gini", ("gini_lowest", "gini_highest")),
+    ]
+    shown = [(title, keys) for title, keys in panels if any(_points(history, k) for k in keys)]
+    figure, axes = pyplot.subplots(1, len(shown), figsize=(4.5 * len(shown), 3.2), squeeze=False)
+    for axis, (title, keys) in zip(axes[0], shown, strict=True):
+        for key in keys:
+            points = _points(history, key)
+            if points:
+                axis.plot(
+                    *zip(*points, strict=True), label=key, marker="." if len(points) < 30 else ""
+                )
+        axis.set(title=title, xlabel="step")
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def _points(history: History, key: str) -> list[tuple[float, float]]:
+    return [(row["step"], row[key]) for row in history if row.get(key) is not None]

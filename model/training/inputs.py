@@ -1,0 +1,104 @@
+"""The artefacts that one training reads, opened from a data folder."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from torch import Tensor
+
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.dataset.schema import FeatureSchema, describe_features
+from model.errors import InputError
+from model.network.checkpoint import Checkpoint
+from model.tokenizer.codebook import Codebook
+
+if TYPE_CHECKING:
+    from model.params import Params
+
+ENCODER, RECOMMENDER = "encoder_checkpoint", "recommender_checkpoint"
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """Everything but the parameters.
+
+    Attributes:
+        interactions: events and features.
+        statistics: of the training part.
+        embeddings: the modalities that the network reads.
+        codes: (num_items + 1, levels) semantic IDs, None where the training has no such loss.
+        sid_sizes: codebook sizes, empty likewise.
+        initial_weights: of the encoder to start from, None to start fresh.
+        content: a hash of the artefacts that were opened.
+    """
+
+    interactions: Interactions
+    statistics: ItemStatistics
+    embeddings: Mapping[str, ModalityEmbedding]
+    codes: np.ndarray | None
+    sid_sizes: tuple[int, ...]
+    initial_weights: dict[str, Tensor] | None
+    content: str
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """What the network is built for."""
+        return describe_features(
+            self.interactions, self.statistics, self.embeddings, self.sid_sizes
+        )
+
+    @classmethod
+    def load(cls, data: Path, params: "Params", asset: str) -> Self:
+        """Open what ``encoder_checkpoint`` or ``recommender_checkpoint`` is trained from.
+
+        Args:
+            data: holds one folder per artefact.
+            params: of the whole pipeline.
+            asset: which of the two.
+
+        Raises:
+            InputError: an artefact is missing or damaged, or there is nothing to train on.
+        """
+        training = getattr(params, asset)
+        names = params.network.features.modalities
+        folders = {name: data / "modality_embeddings" / name for name in names}
+        codebook, initial = None, None
+        if training.loss.sid_weights:
+            folders["codebook"] = data / "codebook"
+            codebook = Codebook.load(folders["codebook"])
+        if training.initialize_from_encoder:
+            folders[ENCODER] = data / ENCODER
+            initial = Checkpoint.load(folders[ENCODER]).weights
+        for name in ("interactions", "item_statistics"):
+            folders[name] = data / name
+        interactions = Interactions.load(folders["interactions"])
+        if not (interactions.train_end > interactions.offsets[:-1]).any():
+            raise InputError(
+                f"{folders['interactions']}: there is no training event; the raw files hold no "
+                "sequences, or the split leaves none to train on"
+            )
+        return cls(
+            interactions=interactions,
+            statistics=ItemStatistics.load(folders["item_statistics"]),
+            embeddings={name: ModalityEmbedding.load(folders[name]) for name in names},
+            codes=None if codebook is None else codebook.codes,
+            sid_sizes=() if codebook is None else tuple(codebook.sizes),
+            initial_weights=initial,
+            content=_content(folders),
+        )
+
+
+def _content(folders: Mapping[str, Path]) -> str:
+    """A hash that changes with the artefacts: of the lineage beside each, where it has one."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, folder in sorted(folders.items()):
+        lineage = folder / "lineage.json"
+        known = lineage.read_bytes() if lineage.exists() else b""
+        digest.update(json.dumps(name).encode() + known)
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""The state of an unfinished training: complete or not there at all, the last two are kept.
+
+A state holds weights, optimiser, average of weights, best weights, random generators of every
+process, position and history. It carries a fingerprint of the task; one of another task is not
+taken.
+"""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.artifact import atomic_folder, read_json, write_json
+from model.errors import InputError
+from model.network.checkpoint import load_tensors
+
+logger = logging.getLogger("onepiece")
+
+KEPT = 2
+FACTS = "state.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """One moment of a training.
+
+    Attributes:
+        tensors: groups of named tensors, one safetensors file each.
+        facts: plain values; ``step`` is the number of finished steps.
+    """
+
+    tensors: dict[str, dict[str, Tensor]]
+    facts: dict[str, Any]
+
+
+class StateFolder:
+    """Where the states of one task are kept between runs."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder, self.fingerprint = folder, fingerprint
+
+    def save(self, state: State) -> None:
+        """Write a state, then forget all but the newest two."""
+        step = state.facts["step"]
+        needed = sum(t.nbytes for group in state.tensors.values() for t in group.values())
+        with atomic_folder(self._path(step), needed_bytes=needed) as out:
+            for name, group in state.tensors.items():
+                contiguous = {key: tensor.contiguous() for key, tensor in group.items()}
+                save_file(contiguous, str(out / f"{name}.safetensors"))
+            facts = {
+                **state.facts,
+                "fingerprint": self.fingerprint,
+                "groups": sorted(state.tensors),
+            }
+            write_json(out / FACTS, facts)
+        for old in self._steps()[:-KEPT]:
+            shutil.rmtree(self._path(old), ignore_errors=True)
+
+    def load(self) -> State | None:
+        """The newest whole state of this task, or None; what a killed writer left is removed."""
+        for partial in self.folder.glob(".step-*"):
+            shutil.rmtree(partial, ignore_errors=True)
+        for step in reversed(self._steps()):
+            try:
+                state = self._read(self._path(step))
+            except InputError as error:
+                logger.warning("%s; the state before it is taken", error)
+                continue
+            if state.facts["fingerprint"] == self.fingerprint:
+                return state
+            logger.info("%s: of other inputs or parameters, starting anew", self._path(step))
+            self.remove()
+            return None
+        return None
+
+    def remove(self) -> None:
+        """Forget everything, once the training is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read(self, path: Path) -> State:
+        facts = read_json(path / FACTS)
+        tensors = {name: load_tensors(path / f"{name}.safetensors") for name in facts["groups"]}
+        return State(tensors, facts)
+
+    def _steps(self) -> list[int]:
+        if not self.folder.exists():
+            return []
+        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step}"

@@ -1,0 +1,153 @@
+"""From opened artefacts to a saved checkpoint: one call, the same for one process and for many."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from model.artifact import atomic_folder
+from model.dataset.item_features import ItemFeatureStore
+from model.dataset.sequences import SequenceDataset
+from model.network.checkpoint import Checkpoint, section
+from model.network.onepiece import OnePiece, count_parameters
+from model.training.distributed import World
+from model.training.history import write_events, write_history
+from model.training.inputs import TrainingInputs
+from model.training.objective import Objective
+from model.training.resume import StateFolder
+from model.training.trainer import Trainer
+from model.training.validation import Validation
+
+if TYPE_CHECKING:
+    from model.params import Params
+
+logger = logging.getLogger("onepiece")
+
+
+def train(
+    inputs: TrainingInputs,
+    params: "Params",
+    asset: str,
+    world: World,
+    *,
+    state_folder: Path,
+    out: Path,
+    events_folder: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train ``encoder_checkpoint`` or ``recommender_checkpoint``.
+
+    Args:
+        inputs: the artefacts.
+        params: of the whole pipeline; sections ``seed``, ``network``, ``optimizer`` and the
+            asset's are read.
+        asset: which of the two.
+        world: this process among all.
+        state_folder: keeps the state of an unfinished training between runs.
+        out: the checkpoint's folder.
+        events_folder: for TensorBoard; None writes none.
+        interrupted: asked after every step.
+
+    Returns:
+        Whether the training is finished; if not, its state is kept.
+
+    Raises:
+        InputError: weights to start from that do not fit; a loss that is not a number.
+    """
+    trainer = build_trainer(inputs, params, asset, world)
+    states = StateFolder(state_folder, fingerprint(inputs, params, asset))
+    known = states.load()
+    if known is not None:
+        logger.info("%s: going on from step %d", asset, known.facts["step"])
+        trainer.restore(known)
+    if not trainer.run(states, interrupted):
+        return False
+    if world.is_first:
+        checkpoint = Checkpoint(
+            weights=trainer.final_weights(),
+            network_params=params.network.model_dump(mode="json"),
+            schema=inputs.schema,
+            metadata=_metadata(trainer),
+        )
+        with atomic_folder(out) as folder:
+            checkpoint.write(folder)
+            write_history(checkpoint.metadata["history"], folder)
+        if events_folder is not None:
+            write_events(checkpoint.metadata["history"], events_folder)
+        states.remove()
+    return True
+
+
+def build_trainer(inputs: TrainingInputs, params: "Params", asset: str, world: World) -> Trainer:
+    """Everything laid out for the first step."""
+    training = getattr(params, asset)
+    network_params = params.network.model_dump(mode="json")
+    torch.manual_seed(params.seed)
+    network = OnePiece(inputs.schema, section(network_params))
+    if inputs.initial_weights is not None:
+        start_from(network, inputs.initial_weights, asset)
+    features = ItemFeatureStore(
+        inputs.interactions, inputs.statistics, inputs.embeddings, world.device
+    )
+    dataset = SequenceDataset(inputs.interactions, inputs.statistics, features, network_params)
+    objective = Objective(
+        network,
+        training.loss,
+        torch.from_numpy(inputs.statistics.log_q.copy()),
+        None if inputs.codes is None else torch.from_numpy(inputs.codes.copy()),
+        training.loss.num_uniform_negatives,
+    ).to(world.device)
+    validation = Validation(
+        dataset,
+        inputs.statistics.popularity,
+        training.max_validation_users,
+        params.seed,
+    )
+    return Trainer(
+        asset, objective, dataset, validation, training, params.optimizer, params.seed, world
+    )
+
+
+def start_from(network: OnePiece, weights: dict[str, Tensor], asset: str) -> None:
+    """Take over the encoder's weights; the decoder, which it lacks, keeps its own.
+
+    Raises:
+        InputError: they are of another network.
+    """
+    from model.errors import InputError
+
+    own = network.state_dict()
+    for name, tensor in weights.items():
+        if name not in own or own[name].shape != tensor.shape:
+            raise InputError(
+                f"{asset}: encoder_checkpoint holds {name} {list(tensor.shape)}, which does not "
+                "fit network; materialise encoder_checkpoint again"
+            )
+    network.load_state_dict(weights, strict=False)
+
+
+def fingerprint(inputs: TrainingInputs, params: "Params", asset: str) -> str:
+    """A hash of everything that decides the result."""
+    chosen = {
+        name: getattr(params, name).model_dump(mode="json")
+        for name in ("network", "optimizer", asset)
+    }
+    recipe = [chosen, params.seed, inputs.content, inputs.schema.to_json(), asset]
+    return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _metadata(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "history": trainer.progress.history,
+        "num_parameters": count_parameters(trainer.network),
+        "num_table_parameters": sum(p.numel() for p in trainer.network.parameters())
+        - count_parameters(trainer.network),
+        "steps": trainer.progress.step,
+        "stopped_early": trainer.progress.stopped,
+        "validation_ndcg@10": trainer.progress.best,
+    }

@@ -1,0 +1,348 @@
+"""Batches in, checkpoint out: the loop, and all that it must remember.
+
+Everything that decides the next step is in the state that :meth:`Trainer.state` gives, so that a
+training that is killed and goes on ends with the bytes of one that was not (on one kind of
+device, with the same number of processes and threads).
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from model.dataset.sequences import Batch, SequenceDataset
+from model.errors import InputError
+from model.network.checkpoint import weights_of
+from model.training.distributed import World, average_sparse_gradients, gather_rows, total
+from model.training.ema import ExponentialMovingAverage
+from model.training.history import History, history_columns
+from model.training.objective import Objective, Totals
+from model.training.optimizers import build_optimizers
+from model.training.order import Order
+from model.training.progress_report import ProgressReport
+from model.training.resume import State, StateFolder
+from model.training.schedule import learning_rate_factor
+from model.training.validation import Validation
+
+if TYPE_CHECKING:
+    from model.params import OptimizerParams, TrainingParams
+
+RECORDS_PER_EPOCH = 20  # rows of the history, beside those of validations
+
+
+@dataclass
+class Progress:
+    """What changes from step to step beside tensors.
+
+    Attributes:
+        step: finished steps.
+        history: rows so far.
+        best: validation NDCG@10 of the best weights so far, -1 before the first.
+        waited: validations since then.
+        stopped: whether early stopping ended the training.
+    """
+
+    step: int = 0
+    history: History | None = None
+    best: float = -1.0
+    waited: int = 0
+    stopped: bool = False
+
+
+class Trainer:
+    """One training on one process of a world."""
+
+    def __init__(
+        self,
+        what: str,
+        objective: Objective,
+        dataset: SequenceDataset,
+        validation: Validation,
+        params: "TrainingParams",
+        optimizer_params: "OptimizerParams",
+        seed: int,
+        world: World,
+    ) -> None:
+        """Lay everything out.
+
+        Args:
+            what: is trained, for the log.
+            objective: the network under its losses, on the world's device.
+            dataset: gives rows.
+            validation: guides early stopping.
+            params: of this training.
+            optimizer_params: of the optimisers.
+            seed: of order and dropout.
+            world: of processes.
+        """
+        self.what, self.objective, self.dataset = what, objective, dataset
+        self.validation, self.params, self.optimizer_params = validation, params, optimizer_params
+        self.seed, self.world = seed, world
+        self.network = objective.network
+        self.order = Order(dataset.training_users(), params.batch_size, params.epochs, seed)
+        self.optimizers = build_optimizers(self.network, optimizer_params)
+        decay = optimizer_params.ema_decay
+        self.average = ExponentialMovingAverage(self.network, decay) if decay else None
+        self.best_weights: dict[str, Tensor] = {}
+        self.progress = Progress(history=[])
+        self.columns = history_columns(len(params.loss.sid_weights))
+        self.running = torch.zeros(len(self._term_names()) + 2, dtype=torch.float64)
+        self.parallel = self._parallel()
+        torch.manual_seed(seed * 1_000_003 + world.rank)
+
+    def run(self, states: StateFolder, interrupted: Callable[[], bool]) -> bool:
+        """Train to the end, or until interrupted.
+
+        Args:
+            states: where the state is kept every ``checkpoint_minutes``.
+            interrupted: asked after every step; the state is kept when it says so.
+
+        Returns:
+            Whether the training is finished.
+
+        Raises:
+            InputError: the loss is not a number any more; names the step and its users.
+        """
+        report = ProgressReport(
+            self.what, self.progress.step, self.order.num_steps, silent=not self.world.is_first
+        )
+        saved = time.monotonic()
+        while self.progress.step < self.order.num_steps and not self.progress.stopped:
+            tokens, terms = self._step(self.progress.step)
+            self.progress.step += 1
+            self._record()
+            if self._validates(self.progress.step):
+                self._validate()
+            report.advance(self.progress.step, tokens, terms)
+            stopping = self._any(interrupted())
+            minutes = (time.monotonic() - saved) / 60
+            if stopping or self._any(minutes >= self.params.checkpoint_minutes):
+                self._keep(states)
+                saved = time.monotonic()
+            if stopping:
+                report.close()
+                return False
+        report.close()
+        return True
+
+    def final_weights(self) -> dict[str, Tensor]:
+        """The best weights where early stopping watches, else the average, else the last."""
+        if self.best_weights:
+            return self.best_weights
+        if self.average is not None:
+            with self.average.applied(self.network):
+                return weights_of(self.network)
+        return weights_of(self.network)
+
+    def state(self) -> State:
+        """Everything that decides what comes next; in a world of many, all must call it."""
+        generators = [torch.get_rng_state()[None]]
+        if self.world.device.type == "cuda":
+            generators.append(torch.cuda.get_rng_state(self.world.device)[None])
+        if self.world.size > 1:
+            generators = [gather_rows(one.to(self.world.device))[0].cpu() for one in generators]
+        tensors = {
+            "objective": {k: v.detach().cpu() for k, v in self.objective.state_dict().items()},
+            "optimizers": self.optimizers.state_dict(),
+            "running": {"terms": self.running}
+            | {f"generator{place}": one for place, one in enumerate(generators)},
+        }
+        if self.average is not None:
+            tensors["average"] = self.average.state_dict()
+        if self.best_weights:
+            tensors["best"] = self.best_weights
+        facts: dict[str, Any] = {
+            name: getattr(self.progress, name)
+            for name in ("step", "history", "best", "waited", "stopped")
+        }
+        return State(tensors, facts)
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same task."""
+        self.objective.load_state_dict(state.tensors["objective"])
+        self.optimizers.load_state_dict(state.tensors["optimizers"])
+        if self.average is not None:
+            self.average.load_state_dict(state.tensors["average"])
+        self.best_weights = state.tensors.get("best", {})
+        self.running = state.tensors["running"]["terms"]
+        generators = state.tensors["running"]["generator0"]
+        if self.world.rank < len(generators):
+            torch.set_rng_state(generators[self.world.rank])
+            if self.world.device.type == "cuda":
+                on_device = state.tensors["running"]["generator1"]
+                torch.cuda.set_rng_state(on_device[self.world.rank], self.world.device)
+        names = ("step", "history", "best", "waited", "stopped")
+        self.progress = Progress(**{name: state.facts[name] for name in names})
+
+    def _parallel(self) -> nn.Module:
+        if self.world.size == 1:
+            return self.objective
+        tables = {f"network.{name}" for name in self.network.embedding_tables()}
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+            self.objective, list(tables)
+        )
+        return DistributedDataParallel(self.objective, broadcast_buffers=False)
+
+    def _step(self, step: int) -> tuple[int, dict[str, float]]:
+        """One update of the weights: tokens of this process and the terms to show."""
+        self.objective.train()
+        batches = self._batches(step)
+        measured = total(sum_of([self.objective.measure(batch) for batch in batches]))
+        totals = Totals(*[max(value, 1e-12) for value in measured.tolist()])
+        self.optimizers.zero_grad()
+        terms = torch.zeros(len(self._term_names()), device=self.world.device)
+        for place, batch in enumerate(batches):
+            last = place == len(batches) - 1
+            with self._accumulating(last):
+                with self._autocast():
+                    loss, parts = self.parallel(batch, totals)
+                (loss * self.world.size).backward()
+            terms += parts
+        average_sparse_gradients(self.network.embedding_tables().values())
+        norm = self.optimizers.clip(self.optimizer_params.clip_norm)
+        factor = self._factor(step)
+        terms = total(terms)
+        self._require_finite(step, terms, norm)
+        self.optimizers.step(factor)
+        for experts in self.network.experts():
+            experts.end_step()
+        if self.average is not None:
+            self.average.update(self.network)
+        self.running[:-2] += terms.double().cpu()
+        self.running[-2] += float(norm)
+        self.running[-1] += 1
+        shown = dict(zip(self._term_names(), terms.tolist(), strict=True))
+        return sum(len(batch.rows) for batch in batches), shown
+
+    def _batches(self, step: int) -> list[Batch]:
+        pieces = self.params.accumulation_steps
+        shares = self.order.share(step, self.world.rank, self.world.size, pieces)
+        generator = np.random.default_rng((self.seed, step, self.world.rank))
+        batches = []
+        for users in shares:
+            windows = self.dataset.training_windows(users)
+            extra = self._extra_items(generator)
+            batches.append(self.dataset.assemble(windows, extra_items=extra).to(self.world.device))
+        return batches
+
+    def _extra_items(self, generator: np.random.Generator) -> np.ndarray | None:
+        num_items = self.dataset.interactions.num_known_items
+        if self.params.loss.negatives == "full_catalogue":
+            return np.arange(1, num_items + 1)
+        wanted = self.params.loss.num_uniform_negatives
+        return generator.integers(1, num_items + 1, wanted) if wanted else None
+
+    def _accumulating(self, last: bool) -> Any:
+        if last or not isinstance(self.parallel, DistributedDataParallel):
+            return nullcontext()
+        return self.parallel.no_sync()
+
+    def _autocast(self) -> Any:
+        if self.params.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.world.device.type, dtype=torch.bfloat16)
+
+    def _factor(self, step: int) -> float:
+        given = self.optimizer_params
+        return learning_rate_factor(step, self.order.num_steps, given.warmup_share, given.schedule)
+
+    def _require_finite(self, step: int, terms: Tensor, norm: Tensor) -> None:
+        """Stop before a poisoned gradient reaches the weights."""
+        if bool(torch.isfinite(terms).all()) and bool(torch.isfinite(norm)):
+            return
+        users = self.order.rows(step)[:10].tolist()
+        raise InputError(
+            f"{self.what}: the loss or its gradient is not a number at step {step} (first users of "
+            f"the batch: {users}); the last good state is kept and the same command goes on from "
+            "it, but lower optimizer.muon_lr, adamw_lr or embedding_lr first"
+        )
+
+    def _term_names(self) -> list[str]:
+        levels = [f"sid{level}" for level, _ in enumerate(self.params.loss.sid_weights, 1)]
+        return ["infonce", *levels, "balance"]
+
+    def _record(self) -> None:
+        """Add a row to the history, a fixed number of times per epoch."""
+        every = max(1, self.order.steps_per_epoch // RECORDS_PER_EPOCH)
+        step = self.progress.step
+        if step % every and step != self.order.num_steps:
+            return
+        count = max(float(self.running[-1]), 1.0)
+        terms = dict(zip(self._term_names(), (self.running[:-2] / count).tolist(), strict=True))
+        weights = [self.params.loss.infonce_weight, *self.params.loss.sid_weights, 1.0]
+        ginis = [float(experts.gini()) for experts in self.network.experts()]
+        self._append(
+            {
+                **terms,
+                "loss": sum(w * v for w, v in zip(weights, terms.values(), strict=True)),
+                "gradient_norm": float(self.running[-2]) / count,
+                "learning_rate": self._factor(step - 1),
+                "gini_lowest": min(ginis, default=None),
+                "gini_highest": max(ginis, default=None),
+            }
+        )
+        self.running.zero_()
+
+    def _append(self, values: dict[str, Any]) -> None:
+        assert self.progress.history is not None
+        step = self.progress.step
+        known = {"step": step, "epoch": round(step / self.order.steps_per_epoch, 4), **values}
+        row = {name: known.get(name) for name in self.columns}
+        self.progress.history.append(
+            {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
+        )
+
+    def _validates(self, step: int) -> bool:
+        every = max(1, round(self.params.validate_every_epochs * self.order.steps_per_epoch))
+        return self.validation.possible and (step % every == 0 or step == self.order.num_steps)
+
+    def _validate(self) -> None:
+        """Measure, and keep the best weights where early stopping watches; all processes alike."""
+        self.objective.eval()
+        applied = self.average.applied(self.network) if self.average is not None else nullcontext()
+        with applied:
+            found = self.validation.measure(self.network, self.world.device)
+            found = _same_everywhere(found, self.world)
+            self._append(found)
+            if self.params.patience and found["ndcg@10"] > self.progress.best:
+                self.best_weights = weights_of(self.network)
+        if found["ndcg@10"] > self.progress.best:
+            self.progress.best, self.progress.waited = found["ndcg@10"], 0
+        else:
+            self.progress.waited += 1
+        patience = self.params.patience
+        self.progress.stopped = bool(patience) and self.progress.waited >= patience
+
+    def _any(self, condition: bool) -> bool:
+        """Whether it holds in any process, so that all do the same."""
+        if self.world.size == 1:
+            return condition
+        return bool(total(torch.tensor(float(condition), device=self.world.device)) > 0)
+
+    def _keep(self, states: StateFolder) -> None:
+        state = self.state()
+        if self.world.is_first:
+            states.save(state)
+
+
+def sum_of(parts: list[Tensor]) -> Tensor:
+    """The sum of equal shapes."""
+    return torch.stack(parts).sum(dim=0)
+
+
+def _same_everywhere(found: dict[str, float], world: World) -> dict[str, float]:
+    """What the first process found: others may differ in the last bit."""
+    if world.size == 1:
+        return found
+    values = torch.tensor(
+        [value if world.is_first else 0.0 for value in found.values()],
+        device=world.device,
+        dtype=torch.float64,
+    )
+    return dict(zip(found, total(values).tolist(), strict=True))

@@ -1,0 +1,89 @@
+"""NDCG@10 of embedding-only search on validation users, as a guide for early stopping.
+
+Every item with a training event competes that may be recommended; items of the user's history do
+not. The full evaluation of all paths is inference's.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model import metrics
+from model.dataset.csr import positions_of
+from model.dataset.interactions import CLICK
+from model.dataset.item_features import ItemFeatureStore
+from model.dataset.sequences import SequenceDataset
+from model.network.onepiece import OnePiece, unit
+
+ITEMS_AT_ONCE, SCORES_AT_ONCE, DEPTH = 8192, 20_000_000, 10
+
+
+class Validation:
+    """A fixed sample of validation users and the items that compete."""
+
+    def __init__(
+        self, dataset: SequenceDataset, counts: np.ndarray, max_users: int, seed: int
+    ) -> None:
+        """Draw the users.
+
+        Args:
+            dataset: gives histories.
+            counts: (num_items + 1,) training events per item.
+            max_users: a seeded sample where there are more.
+            seed: of the sample.
+        """
+        interactions = dataset.interactions
+        users = np.flatnonzero(np.asarray(interactions.validation_event) >= 0)
+        if len(users) > max_users:
+            users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
+        self.dataset, self.users = dataset, users
+        candidates = np.asarray(interactions.candidate_item_ids)
+        self.items = candidates[counts[candidates] > 0].astype(np.int64)
+        self._place = np.full(interactions.num_items + 1, -1, np.int64)
+        self._place[self.items] = np.arange(len(self.items))
+
+    @property
+    def possible(self) -> bool:
+        return len(self.users) > 0 and len(self.items) > 0
+
+    @torch.inference_mode()
+    def measure(self, network: OnePiece, device: torch.device) -> dict[str, float]:
+        """``hr@10`` and ``ndcg@10`` of a network in evaluation mode."""
+        vectors = self._embed(network, self.dataset.features)
+        ranks = []
+        rows = max(1, SCORES_AT_ONCE // len(self.items))
+        for users, batch in self.dataset.evaluation_batches(
+            "validation", self.users, min(512, rows), default_action=CLICK
+        ):
+            encoded = network.encode(batch.to(device))
+            scores = unit(encoded.hidden[batch.last.to(device)]) @ vectors.T
+            self._hide_seen(scores, users)
+            found = scores.topk(min(DEPTH, scores.shape[1]), dim=1).indices.cpu().numpy()
+            ranks.append(metrics.ranks_in_lists(found, self._targets(users)))
+        placed = np.concatenate(ranks)
+        return {
+            "hr@10": float(metrics.hits(placed, DEPTH).mean()),
+            "ndcg@10": float(metrics.discounted_gains(placed, DEPTH).mean()),
+        }
+
+    def _embed(self, network: OnePiece, features: ItemFeatureStore) -> Tensor:
+        ids = torch.from_numpy(self.items)
+        return torch.cat(
+            [unit(network.embed_items(features.gather(part))) for part in ids.split(ITEMS_AT_ONCE)]
+        )
+
+    def _targets(self, users: np.ndarray) -> np.ndarray:
+        """(B,) place of each target, -2 where it does not compete."""
+        interactions = self.dataset.interactions
+        places = self._place[interactions.item_ids[interactions.validation_event[users]]]
+        return np.where(places >= 0, places, -2)
+
+    def _hide_seen(self, scores: Tensor, users: np.ndarray) -> None:
+        interactions = self.dataset.interactions
+        begins = np.asarray(interactions.offsets[users])
+        counts = np.asarray(interactions.validation_event[users]) - begins
+        places = self._place[interactions.item_ids[positions_of(begins, counts)]]
+        owners = np.repeat(np.arange(len(users)), counts)
+        inside = places >= 0
+        rows, columns = torch.from_numpy(owners[inside]), torch.from_numpy(places[inside])
+        scores[rows.to(scores.device), columns.to(scores.device)] = -torch.inf
