@@ -24,27 +24,27 @@ from model.dataset.synthesizer.catalogue import Catalogue, draw_ages, launch_qua
 from model.dataset.synthesizer.seeds import stream
 from model.dataset.synthesizer.timeline import Timeline
 
-NUM_TASTES, NUM_TEMPERS, NUM_CONTEXTS = 4, 8, 16
-_ANYWHERE, _TASTE, _HABIT, _CONTEXT, _ECHO = range(5)
-# Movements by action; the second table holds within a session.
+NUM_TASTES, NUM_TEMPERS, NUM_CONTEXTS = 4, 4, 16
+# Shares of anywhere, taste, habit, context and echo by action; the second table holds within a
+# session.
 _MOVEMENTS = np.array(
     [
         [
-            [0.12, 0.40, 0.28, 0.12, 0.08],
-            [0.03, 0.40, 0.27, 0.15, 0.15],
-            [0.03, 0.27, 0.18, 0.12, 0.40],
+            [0.10, 0.45, 0.27, 0.11, 0.07],
+            [0.02, 0.43, 0.27, 0.13, 0.15],
+            [0.02, 0.27, 0.18, 0.10, 0.43],
         ],
         [
-            [0.12, 0.14, 0.44, 0.24, 0.06],
-            [0.03, 0.14, 0.43, 0.28, 0.12],
-            [0.03, 0.12, 0.30, 0.20, 0.35],
+            [0.10, 0.20, 0.42, 0.22, 0.06],
+            [0.02, 0.18, 0.43, 0.25, 0.12],
+            [0.02, 0.15, 0.30, 0.18, 0.35],
         ],
     ]
 )
 _TASTE_SHARES = np.array([[0.50, 0.25, 0.15, 0.10], [0.10, 0.15, 0.25, 0.50]])  # weekday, weekend
-_TASTE_SPREAD = np.array([0.025, 0.006, 0.006])  # by action, in circles
+_TASTE_SPREAD = np.array([0.006, 0.002, 0.002])  # by action, in circles
 _STYLE_SPREAD = np.array([0.12, 0.04, 0.04])
-_MOVE_SPREAD = 0.001
+_MOVE_SPREAD = 0.0005
 _NEW_TASTE, _NEW_TEMPER = 0.012, 0.008  # per event
 _SESSION_SECONDS = 1800
 _DAY = 86_400

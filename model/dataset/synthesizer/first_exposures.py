@@ -7,7 +7,7 @@ from model.dataset.synthesizer.catalogue import Catalogue
 from model.dataset.synthesizer.seeds import stream
 from model.dataset.synthesizer.timeline import Timeline
 
-_RARE = 6.0  # expected events; more popular ones occur anyway
+_RARE = 10.0  # expected events; more popular ones occur anyway
 _MOST_PER_USER = 5
 _TYPICAL_AGE = 7 * 86_400.0
 _TASTE_SECONDS = 30 * 86_400.0  # how much an event in the same cluster is preferred

@@ -1,8 +1,8 @@
 """Vectors of every modality: low-rank, tightly clustered, on the unit sphere, with gaps.
 
-A vector is the sum of terms from coarse cluster down to item, each on the published spectrum, plus
-a common mean; then it is normalised. Modalities differ in how well they see clusters and styles,
-and in how many items they show as something else.
+A vector is the sum of terms from coarse cluster down to item, each on the published spectrum, of
+one length, plus a common mean; then it is normalised. Modalities differ in how well they see
+clusters and styles, and in how many items they show as something else.
 """
 
 from collections.abc import Iterator
@@ -110,9 +110,10 @@ class ModalityMaker:
         rng = stream(self.seed, f"modality tables {self.name}")
         spectrum = world.SPECTRUM[: self._rank]
         scale = np.sqrt(spectrum / spectrum.sum()).astype(np.float32)
-        clusters = len(self.catalogue.coarse_of_cluster)
+        coarse_of_cluster = self.catalogue.coarse_of_cluster
+        clusters = len(coarse_of_cluster)
         sizes = {
-            "coarse": int(self.catalogue.coarse_of_cluster[-1]) + 1,
+            "coarse": int(coarse_of_cluster[-1]) + 1,
             "cluster": clusters,
             "style": self.catalogue.num_styles,
             "cell": clusters * self.catalogue.num_styles,
@@ -121,6 +122,11 @@ class ModalityMaker:
             name: rng.standard_normal((size, self._rank), np.float32) * scale
             for name, size in sizes.items()
         }
+        # A few terms do not cancel by themselves: centred, they leave the mean vector as published.
+        items = np.bincount(self.catalogue.cluster, minlength=clusters)
+        _centre(tables["cluster"], items)
+        _centre(tables["coarse"], np.bincount(coarse_of_cluster, weights=items))
+        _centre(tables["style"], np.bincount(self.catalogue.style, minlength=len(tables["style"])))
         basis, _ = np.linalg.qr(rng.standard_normal((self.width, self._rank)))
         mean = rng.standard_normal(self.width)
         tables["scale"] = scale
@@ -137,7 +143,7 @@ class ModalityMaker:
         leader = first + starts
         place = self.order / max(1, self.num_modalities - 1)
         shares = (1.0 - place) * _SHARES["sharp"] + place * _SHARES["blurred"]
-        weights = np.sqrt((1.0 - world.MEAN_COSINE) * shares).astype(np.float32)
+        weights = np.sqrt(shares).astype(np.float32)
         misshown = rng.random(len(leader)) < np.interp(place, (0.0, 1.0), _MISSHOWN)
         clusters = len(self.catalogue.coarse_of_cluster)
         styles = self.catalogue.num_styles
@@ -153,10 +159,16 @@ class ModalityMaker:
         latent += weights[3] * tables["cell"][cell]
         latent += weights[4] * near[micro]
         latent += weights[5] * own
+        latent *= np.sqrt(1.0 - world.MEAN_COSINE) / np.linalg.norm(latent, axis=1, keepdims=True)
         vectors = latent @ tables["projection"]
         vectors += np.float32(np.sqrt(world.MEAN_COSINE)) * tables["mean"]
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.repeat(vectors, np.diff(starts, append=len(group)), axis=0)
+
+
+def _centre(terms: np.ndarray, items: np.ndarray) -> None:
+    """Move (N, rank) terms, in place, so that their mean over all items is zero."""
+    terms -= np.average(terms, axis=0, weights=items).astype(np.float32)
 
 
 def _batch(raw_ids: np.ndarray, vectors: np.ndarray, missing: np.ndarray) -> pa.RecordBatch:

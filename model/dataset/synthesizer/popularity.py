@@ -7,9 +7,10 @@ import numpy as np
 from model.dataset.synthesizer.published import TOP_PERCENT_SHARE
 
 _QUANTILES = np.array([0.0, 0.25, 0.5, 0.73])
-_COUNTS = np.array([0.1, 0.45, 1.3, 4.0])  # expected, beyond one occurrence of each item
+_COUNTS = np.array([0.05, 0.3, 0.95, 3.3])  # expected, beyond one occurrence of each item
 _TAIL = 0.99
-_LARGEST_SHARE_OF_USERS = 0.35
+_HEAD_SHARE = TOP_PERCENT_SHARE + 0.05  # some of it is lost again, since repeats are drawn anew
+_LARGEST_SHARE_OF_USERS = 0.24
 _STEPS = 80
 
 
@@ -33,7 +34,7 @@ def expected_counts(num_items: int, num_events: float, num_users: int) -> np.nda
     body = np.exp(np.interp(quantiles, _QUANTILES, np.log(_COUNTS)))
     rise = np.clip((quantiles - _QUANTILES[-1]) / (_TAIL - _QUANTILES[-1]), 0.0, 1.0)
     steep = np.where(top, -np.log((1.0 - quantiles) / (1.0 - _TAIL)), 0.0)
-    wanted = num_events * (1.0 - TOP_PERCENT_SHARE)
+    wanted = num_events * (1.0 - _HEAD_SHARE)
 
     def middle(power: float) -> np.ndarray:
         return np.minimum(body * np.exp(power * rise**1.3), cap)

@@ -13,7 +13,7 @@ from model.dataset.synthesizer import published as world
 
 _POSITIVE_RATE = 0.074  # clicks and conversions / events before the cut-off
 _USER_CORRELATION = 0.7  # of event times: some users' hundred events span weeks, others' months
-_CLICK_SHAPE, _CONVERSION_SHAPE = 2.0, 0.5  # gamma; 43 % of users never convert
+_CLICK_SHAPE, _CONVERSION_SHAPE = 6.0, 0.6  # gamma; 43 % of users never convert
 _SESSION_GAP = 150.0  # mean seconds between events of one session
 _DAY = 86_400
 # Activity by hour, UTC: the night of UTC+8 lies at 16 to 22.

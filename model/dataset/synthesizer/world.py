@@ -36,7 +36,9 @@ _EVENT_BYTES, _ITEM_BYTES, _USER_BYTES = 13, 90, 60
 def write_synthetic_world(params: SyntheticWorldParams, seed: int, folder: Path) -> None:
     """Write a world in TencentGR's public parquet layout; the same seed gives the same bytes.
 
-    Memory holds the item tables and one shard of users, at any number of users.
+    Memory holds the item tables and one shard of users, at any number of users. Every shard draws
+    from a stream of its own, so ``users_per_shard`` belongs to what decides the users' bytes, as
+    the seed does; the items do not depend on it.
 
     Args:
         params: its sizes.
