@@ -1,0 +1,177 @@
+"""The fast attention against the dense one, which is read against the formula itself."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.errors import InputError
+from model.network.attention import hstu_attention, plan_attention, use_backend
+from model.network.attention_plan import bucket_thresholds, time_buckets
+
+BATCHES = {
+    "equal rows": ([21] * 5, 2, 32),
+    "one long row among short ones": ([1, 5, 0, 300, 17, 1], 2, 24),
+    "whole blocks and wide heads": ([16, 32, 8, 33], 2, 64),
+    "one row": ([7], 1, 8),
+    "rows of one": ([1, 1, 1], 3, 33),
+    "more rows than lots": ([3, 1, 2] * 40, 2, 8),
+    "nothing": ([0, 0], 2, 16),
+}
+NUM_BUCKETS = 60
+
+
+def inputs(lengths: list[int], heads: int, size: int, dtype: torch.dtype, *, positions: int = 50):
+    """Offsets, timestamps, (T, 3, H, E) queries, keys and values, and both biases."""
+    generator = torch.Generator().manual_seed(1)
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    tokens = int(offsets[-1])
+    timestamps = torch.randint(0, 10**8, (tokens,), generator=generator)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    qkv = random(tokens, 3, heads, size)
+    return offsets, timestamps, qkv, random(positions, heads), random(NUM_BUCKETS, heads)
+
+
+def gradients(backend, offsets, timestamps, qkv, *biases) -> list[Tensor]:
+    """Output and the gradients of all that has one, for some gradient of the output."""
+    leaves = [x.clone().requires_grad_() for x in (qkv, *(b for b in biases if b is not None))]
+    rest = iter(leaves[1:])
+    position, time = (b if b is None else next(rest) for b in biases)
+    plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
+    with use_backend(backend):
+        q, k, v = leaves[0].unbind(1)
+        out = hstu_attention(q, k, v, plan, position, time, scale=0.3, out_scale=0.7)
+    slope = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view(out.shape).cos()
+    out.backward(slope)
+    return [out.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+
+def assert_agree(one: list[Tensor], other: list[Tensor], tolerance: float) -> None:
+    for x, y in zip(one, other, strict=True):
+        scale = float(x.abs().max()) if x.numel() else 1.0
+        torch.testing.assert_close(x, y, rtol=0, atol=tolerance * max(scale, 1e-30))
+
+
+def test_reference_is_the_formula():
+    offsets, timestamps, qkv, position, time = inputs([3, 2], 2, 4, torch.float64, positions=2)
+    q, k, v = qkv.unbind(1)
+    expected = torch.zeros_like(q)
+    for begin, end in ((0, 3), (3, 5)):
+        for i in range(begin, end):
+            for j in range(begin, i + 1):
+                seconds = max(int(timestamps[i] - timestamps[j]), 1)
+                bucket = min(math.floor(math.log(seconds) / 0.301), NUM_BUCKETS - 1)
+                x = (q[i] * k[j]).sum(-1) * 0.3 + position[min(i - j, 1)] + time[bucket]
+                expected[i] += (x * torch.sigmoid(x))[:, None] * v[j] * 0.7
+    plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
+    with use_backend("reference"):
+        out = hstu_attention(q, k, v, plan, position, time, scale=0.3, out_scale=0.7)
+    torch.testing.assert_close(out, expected)
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("with_position", [True, False])
+@pytest.mark.parametrize("with_time", [True, False])
+def test_numba_agrees_with_reference(batch: tuple, with_position: bool, with_time: bool):
+    offsets, timestamps, qkv, position, time = inputs(*batch, torch.float64)
+    biases = (position if with_position else None, time if with_time else None)
+    args = (offsets, timestamps, qkv, *biases)
+    assert_agree(gradients("reference", *args), gradients("numba", *args), 1e-13)
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+def test_numba_agrees_in_single_precision(batch: tuple):
+    args = inputs(*batch, torch.float32)
+    assert_agree(gradients("reference", *args), gradients("numba", *args), 1e-5)
+
+
+def test_numerical_gradients():
+    offsets, timestamps, qkv, position, time = inputs([4, 1, 3], 2, 5, torch.float64, positions=3)
+    plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
+    leaves = [x.contiguous().requires_grad_() for x in (*qkv.unbind(1), position, time)]
+
+    def attend(q, k, v, position, time):
+        return hstu_attention(q, k, v, plan, position, time, scale=0.3, out_scale=0.7)
+
+    with use_backend("numba"):
+        assert torch.autograd.gradcheck(attend, leaves)
+
+
+def test_queries_of_another_source():
+    offsets, timestamps, qkv, position, time = inputs([9, 4], 2, 16, torch.float64)
+    plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
+    queries = torch.randn(13, 16, 2, dtype=torch.float64).transpose(1, 2)  # no unit stride
+    outs = []
+    for backend in ("reference", "numba"):
+        with use_backend(backend):
+            args = (queries, qkv[:, 1], qkv[:, 2], plan, position, time)
+            outs.append(hstu_attention(*args, scale=0.3, out_scale=0.7))
+    torch.testing.assert_close(*outs)
+
+
+def test_bytes_do_not_depend_on_threads():
+    args = inputs([40, 3, 77, 1, 19] * 3, 3, 16, torch.float32)
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(gradients("numba", *args))
+    torch.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_sixteen_bits_are_added_up_in_thirty_two():
+    offsets, timestamps, qkv, position, time = inputs([60, 5], 2, 32, torch.bfloat16)
+    args = (offsets, timestamps, qkv, position.float(), time.float())
+    exact = (offsets, timestamps, qkv.double(), position.double(), time.double())
+    out = gradients("numba", *args)[0]
+    assert out.dtype == torch.bfloat16
+    assert_agree(gradients("reference", *exact)[:1], [out.double()], 2**-8)
+
+
+def test_not_a_number_is_not_lost():
+    offsets, timestamps, qkv, position, time = inputs([20], 1, 16, torch.float32)
+    qkv[10, 1] = math.nan
+    out = gradients("numba", offsets, timestamps, qkv, position, time)[0]
+    assert torch.isfinite(out[:10]).all()
+    assert torch.isnan(out[10:]).all()
+
+
+def test_buckets_begin_at_their_thresholds():
+    seconds = torch.cat([torch.arange(-2, 5000), torch.logspace(3, 12, 5000).long()])
+    thresholds = bucket_thresholds(100)
+    near = torch.cat([seconds, thresholds, thresholds - 1, thresholds + 1])
+    found = torch.searchsorted(thresholds, near.clamp(min=1), right=True) - 1
+    assert torch.equal(found, time_buckets(near, 100))
+
+
+def test_buckets_of_the_triangle():
+    offsets, timestamps, *_ = inputs([4, 0, 3], 1, 1, torch.float32)
+    plan = plan_attention(offsets, timestamps, 20)
+    expected = [
+        time_buckets(timestamps[i] - timestamps[j], 20)
+        for begin, end in ((0, 4), (4, 7))
+        for i in range(begin, end)
+        for j in range(begin, i + 1)
+    ]
+    assert plan.triangle_buckets.tolist() == torch.stack(expected).tolist()
+
+
+def test_bad_input_is_named():
+    offsets, timestamps, qkv, position, time = inputs([4, 3], 2, 8, torch.float32)
+    q, k, v = qkv.unbind(1)
+    with pytest.raises(InputError, match="6 timestamps for 7 tokens"):
+        plan_attention(offsets, timestamps[1:], NUM_BUCKETS)
+    plan = plan_attention(offsets, None, NUM_BUCKETS)
+    with pytest.raises(InputError, match="needs timestamps"):
+        hstu_attention(q, k, v, plan, position, time, scale=1.0, out_scale=1.0)
+    with pytest.raises(InputError, match="6 queries"):
+        hstu_attention(q[1:], k, v, plan, position, None, scale=1.0, out_scale=1.0)
+    plan = plan_attention(offsets, timestamps, 3)
+    with pytest.raises(InputError, match="60 rows"):
+        hstu_attention(q, k, v, plan, position, time, scale=1.0, out_scale=1.0)

@@ -1,0 +1,64 @@
+import dataclasses
+import pickle
+
+import pytest
+import torch
+
+from model.errors import InputError
+from model.network.checkpoint import WEIGHTS, Checkpoint, weights_of
+from tests.model.small_network import network_params
+
+PARAMS = network_params()
+
+
+@pytest.fixture
+def checkpoint(data):
+    network = data.network(PARAMS)
+    return Checkpoint(weights_of(network), PARAMS.model_dump(mode="json"), data.schema(), {"a": 1})
+
+
+def test_comes_back_as_it_was_saved(data, checkpoint, tmp_path):
+    checkpoint.save(tmp_path / "one")
+    loaded = Checkpoint.load(tmp_path / "one")
+    assert loaded.schema == checkpoint.schema
+    assert loaded.metadata == {"a": 1}
+    batch = data.training_batch(PARAMS)
+    with torch.no_grad():
+        expected = data.network(PARAMS).eval().encode(batch).hidden
+        assert torch.equal(loaded.build().encode(batch).hidden, expected)
+    loaded.save(tmp_path / "two")
+    for name in ("weights.safetensors", "checkpoint.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("kept", [0, 5, 2000])
+def test_a_truncated_file_is_named(checkpoint, tmp_path, kept):
+    checkpoint.save(tmp_path / "one")
+    path = tmp_path / "one" / WEIGHTS
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r"weights\.safetensors: truncated or damaged"):
+        Checkpoint.load(tmp_path / "one")
+
+
+def test_a_pickle_under_its_name_is_refused_and_not_run(checkpoint, tmp_path):
+    checkpoint.save(tmp_path / "one")
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    (tmp_path / "one" / WEIGHTS).write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(InputError):
+        Checkpoint.load(tmp_path / "one")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_configuration_is_refused_by_name(checkpoint):
+    params = dict(checkpoint.network_params, dim=32)
+    with pytest.raises(InputError, match="another configuration"):
+        dataclasses.replace(checkpoint, network_params=params).build()
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        Checkpoint.load(tmp_path / "nowhere")

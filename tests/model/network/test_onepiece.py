@@ -1,0 +1,180 @@
+"""The whole network: causality, masks, one query as in the row, sizes as published."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model.dataset.schema import FeatureSchema
+from model.dataset.sequences import Windows
+from model.network.onepiece import OnePiece, count_parameters, unit
+from tests.model.small_network import network_params
+
+PARAMS = network_params()
+
+
+def _sids(data, batch):
+    return torch.from_numpy(data.codes)[batch.target_ids].long()
+
+
+def test_the_last_query_alone_is_what_it_was_in_the_row(data):
+    """Decoding one query with shared keys and values gives what the training pass gave there."""
+    network = data.network(PARAMS).eval()
+    batch = data.training_batch(PARAMS)
+    sids = _sids(data, batch).clamp(min=1)
+    with torch.no_grad():
+        encoded = network.encode(batch)
+        queries = network.decoder(encoded.hidden, encoded.plan, sids)
+        state = network.start_decoding(encoded)
+        first = network.decoder.level1_logits(state)
+        second = network.decoder.expand(state, sids[batch.last][:, None, :1])[:, 0]
+    weight, bias = network.decoder.output_weight(1), network.decoder.output_bias(1)
+    expected = queries[0][batch.last] @ weight[1:].T + bias[1:]
+    assert torch.allclose(first, expected, atol=1e-5)
+    assert torch.allclose(second, queries[1][batch.last], atol=1e-5)
+
+
+def test_a_row_is_the_same_alone_and_among_others(data):
+    """No padding, no leak between rows."""
+    network = data.network(PARAMS).eval()
+    dataset = data.dataset(PARAMS)
+    users = dataset.training_users()
+    with torch.no_grad():
+        together = network.encode(dataset.assemble(dataset.training_windows(users)))
+        for row in (0, 3, len(users) - 1):
+            alone = network.encode(dataset.assemble(dataset.training_windows(users[row : row + 1])))
+            part = slice(int(together.offsets[row]), int(together.offsets[row + 1]))
+            assert torch.allclose(together.hidden[part], alone.hidden, atol=1e-5)
+
+
+def test_no_token_sees_a_later_event(data):
+    """Shorten a history: what is before the cut stays, but for what is asked next."""
+    params = network_params(features={"next_action": False})
+    network = data.network(params).eval()
+    dataset, interactions = data.dataset(params), data.interactions
+    user = int(np.argmax(np.diff(interactions.offsets)))
+    begin, end = int(interactions.offsets[user]), int(interactions.offsets[user + 1])
+    begin = max(begin, end - params.max_length)
+    with torch.no_grad():
+        whole, cut = (
+            network.encode(
+                dataset.assemble(
+                    Windows(np.array([user]), np.array([begin]), np.array([last]), np.array([1]))
+                )
+            ).hidden
+            for last in (end, end - 3)
+        )
+    assert torch.allclose(whole[: len(cut)], cut, atol=1e-5)
+    assert not torch.allclose(whole[-1], cut[-1], atol=1e-3)
+
+
+def test_the_next_action_changes_the_query_and_an_exposure_asks_for_nothing(data):
+    network = data.network(PARAMS).eval()
+    with torch.no_grad():
+        network.context.tables["next_action"].weight[1:].normal_()
+    batch = data.training_batch(PARAMS)
+    hidden = {}
+    with torch.no_grad():
+        for action in (0, 1, 2):
+            asked = torch.full_like(batch.next_actions, action)
+            hidden[action] = network.encode(dataclasses.replace(batch, next_actions=asked)).hidden
+    assert not torch.allclose(hidden[1], hidden[2], atol=1e-3)
+    assert not network.context.tables["next_action"].weight[0].any()
+
+
+def test_candidates_may_point_anywhere_but_inputs_are_rectified(data):
+    """The dual path: identity for targets and candidates, ReLU in the sequence."""
+    network = data.network(PARAMS).eval()
+    batch = data.training_batch(PARAMS)
+    seen = {}
+    network.layers[0].register_forward_pre_hook(lambda m, args: seen.update(x=args[0]))
+    with torch.no_grad():
+        network.encode(batch)
+        vectors = unit(network.embed_items(batch.items))
+    is_item = batch.token_items > 0
+    assert (seen["x"][is_item] >= 0).all()
+    assert (vectors < 0).any()
+    assert (vectors > 0).any()
+
+
+@pytest.mark.parametrize(
+    "switch",
+    ["item_features", "user_features", "life_cycle", "popularity", "relative_time",
+     "absolute_time", "action", "next_action"],
+)  # fmt: skip
+def test_every_feature_can_be_switched_off(data, switch):
+    params = network_params(features={switch: False})
+    network = data.network(params)
+    assert torch.isfinite(network.encode(data.training_batch(params)).hidden).all()
+    assert count_parameters(network) < count_parameters(data.network(PARAMS))
+
+
+@pytest.mark.parametrize("kind", ["none", "dense", "moe"])
+def test_every_parameter_learns(data, kind):
+    """A gradient reaches all of them: nothing is made and never used."""
+    params = network_params(feed_forward={"kind": kind})
+    network = data.network(params)
+    batch = data.training_batch(params)
+    encoded = network.encode(batch)
+    queries = network.decoder(encoded.hidden, encoded.plan, _sids(data, batch))
+    heads = [
+        (query @ network.decoder.output_weight(level).T + network.decoder.output_bias(level)).sin()
+        for level, query in enumerate(queries, 1)
+    ]
+    loss = encoded.hidden.sin().sum() + encoded.item_vectors.sin().sum() + encoded.balance_loss
+    (loss + sum(head.sum() for head in heads)).backward()
+    without = [name for name, p in network.named_parameters() if p.grad is None]
+    assert without == []
+
+
+PUBLISHED = {8: 0.0152, 16: 0.0257, 24: 0.0363, 32: 0.0468, 40: 0.0573}  # billions
+UNUSED_IN_THE_RELEASE = 2_102_784  # an attention and a feed-forward pair that nothing calls
+
+
+@pytest.mark.parametrize("num_layers", PUBLISHED)
+def test_sizes_are_the_published_ones(num_layers):
+    """The dense model in the paper's form; tables and semantic ID heads are not counted."""
+    params = network_params(
+        dim=512,
+        num_layers=num_layers,
+        num_heads=8,
+        max_length=101,
+        time_bias=False,
+        normalize_attention=False,
+        feed_forward={"kind": "none"},
+        features={
+            "item_id_dim": 32,
+            "hash_sizes": [11, 13],  # rows are not counted
+            "hash_dim": 256,
+            "feature_dim": 128,
+            "modalities": ["81"],
+        },
+    )
+    items = (100, 117, 118, 101, 102, 119, 120, 114, 112, 121, 115, 122, 116)
+    schema = FeatureSchema(
+        num_items=50,
+        item_scalars={str(name): 3 for name in items},
+        item_arrays={},
+        user_scalars=dict.fromkeys(("103", "104", "105", "109"), 3),
+        user_arrays=dict.fromkeys(("106", "107", "108", "110"), 3),
+        num_time_buckets=7,
+        modality_widths={"81": 32},
+        sid_sizes=(),
+        vocabulary_hash="",
+    )
+    with torch.device("meta"):
+        network = OnePiece(schema, params)
+    made = count_parameters(network) + UNUSED_IN_THE_RELEASE
+    assert made / 1e9 == pytest.approx(PUBLISHED[num_layers], rel=0.02)
+
+
+def test_large_tables_give_sparse_gradients():
+    from model.network.tables import SPARSE_FROM_ROWS, embedding_table
+
+    small, large = embedding_table(10, 4), embedding_table(SPARSE_FROM_ROWS, 4)
+    assert not small.sparse
+    assert large.sparse
+    assert isinstance(large, nn.Embedding)
+    assert not large.weight[0].any()
