@@ -6,52 +6,57 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from model.training.tensor_state import copy_state
+
 
 class ExponentialMovingAverage:
-    """Average of named parameters, corrected for its start at zero.
+    """Average of all parameters of a module, corrected for its start at zero.
 
-    After n updates the average is sum_i decay^(n - i) w_i over sum_i decay^(n - i). Every update
-    reads every parameter, so leave large embedding tables out.
+    After n updates the average is sum_i decay^(n - i) w_i over sum_i decay^(n - i). An update
+    reads every parameter, embedding tables too: on a GPU milliseconds even for the largest.
 
     Args:
-        parameters: name -> parameter.
+        network: whose parameters are averaged, now or in its copies.
         decay: in [0, 1); an average over about 1 / (1 - decay) steps.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
-        self.parameters, self.decay = dict(parameters), decay
-        self.sums = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
-        self.updates = torch.zeros((), dtype=torch.int64)  # on the CPU: reading it waits for nothing
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.sums = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
+        self.updates = torch.zeros((), dtype=torch.int64)  # on the CPU, where reading is free
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self, network: nn.Module) -> None:
         """Take in the weights of a finished step."""
-        weights = list(self.parameters.values())
-        torch._foreach_lerp_(list(self.sums.values()), weights, 1.0 - self.decay)
+        for name, weight in network.named_parameters():
+            self.sums[name].lerp_(weight, 1.0 - self.decay)
         self.updates += 1
 
     @contextmanager
-    def swapped(self) -> Iterator[None]:
-        """Let the parameters hold their averages within the block; before any update, themselves."""
+    def applied(self, network: nn.Module) -> Iterator[None]:
+        """Within the block the network holds its average; before any update, its own weights."""
         if not self.updates:
             yield
             return
-        weights = [parameter.data for parameter in self.parameters.values()]
-        kept = [weight.clone() for weight in weights]
-        averages = torch._foreach_div(
-            list(self.sums.values()), 1.0 - self.decay ** int(self.updates)
-        )
-        torch._foreach_copy_(weights, averages)
+        weights = {name: weight.detach() for name, weight in network.named_parameters()}
+        kept = {name: weight.clone() for name, weight in weights.items()}
+        share = 1.0 - self.decay ** int(self.updates)
         try:
+            for name, weight in weights.items():
+                torch.div(self.sums[name], share, out=weight)
             yield
         finally:
-            torch._foreach_copy_(weights, kept)
+            for name, weight in weights.items():
+                weight.copy_(kept[name])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """``<name>`` of every parameter and ``updates``: the tensors themselves, no copies."""
+        """Sums by parameter and ``updates``: the tensors themselves, no copies."""
         return {**self.sums, "updates": self.updates}
 
-    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from ``state_dict``."""
-        copy_state(state, self.state_dict())
+        """Go on from a ``state_dict``.
+
+        Raises:
+            InputError: of another network.
+        """
+        copy_state(state, self.state_dict(), "the average of weights")

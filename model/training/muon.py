@@ -76,27 +76,24 @@ class Muon:
     def step(self, lr: float) -> None:
         """Update every parameter that has a gradient."""
         for names in self._batches():
-            grads = [_matrices(self._gradient(name), self._blocks(name)) for name in names]
-            momenta = [_matrices(self.momenta[name], self._blocks(name)) for name in names]
-            weights = [_matrices(self.parameters[name][0], self._blocks(name)) for name in names]
-            torch._foreach_lerp_(momenta, grads, 1.0 - self.momentum)
-            directions = torch.cat(torch._foreach_lerp(grads, momenta, self.momentum))
+            directions = torch.cat([self._direction(name) for name in names])
             rows, columns = directions.shape[1:]
+            reach = lr * max(1.0, rows / columns) ** 0.5
+            weights = [_matrices(*self.parameters[name]) for name in names]
             updates = orthogonalize(directions).split([len(weight) for weight in weights])
-            torch._foreach_mul_(weights, 1.0 - lr * self.weight_decay)
-            torch._foreach_add_(weights, updates, alpha=-lr * max(1.0, rows / columns) ** 0.5)
+            for weight, update in zip(weights, updates, strict=True):
+                weight.mul_(1.0 - lr * self.weight_decay).sub_(update, alpha=reach)
 
     def state_dict(self) -> dict[str, Tensor]:
         """``<name>.momentum`` of every parameter: the tensors themselves, no copies."""
         return {f"{name}.momentum": momentum for name, momentum in self.momenta.items()}
 
-    def _gradient(self, name: str) -> Tensor:
-        gradient = self.parameters[name][0].grad
-        assert gradient is not None
-        return gradient
-
-    def _blocks(self, name: str) -> int:
-        return self.parameters[name][1]
+    def _direction(self, name: str) -> Tensor:
+        """Move the momentum by the gradient; the look ahead of Nesterov, (N, rows, columns)."""
+        parameter, blocks = self.parameters[name]
+        assert parameter.grad is not None
+        momentum = self.momenta[name].lerp_(parameter.grad, 1.0 - self.momentum)
+        return _matrices(parameter.grad.lerp(momentum, self.momentum), blocks)
 
     def _batches(self) -> Iterator[list[str]]:
         """Names of parameters whose matrices have one shape, as many as fit a batch."""

@@ -56,7 +56,9 @@ class RowSparseAdamW:
     def state_dict(self) -> dict[str, Tensor]:
         """Moments and counts of every table: the tensors themselves, no copies."""
         parts = ("exp_avg", "exp_avg_sq", "updates")
-        return {f"{name}.{part}": getattr(self, part)[name] for name in self.tables for part in parts}
+        return {
+            f"{name}.{part}": getattr(self, part)[name] for name in self.tables for part in parts
+        }
 
     def _update(self, name: str, rows: Tensor, grad: Tensor, lr: float) -> None:
         """Gather the state of the rows, step, scatter it back; the rows are distinct."""
