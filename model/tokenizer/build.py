@@ -33,4 +33,4 @@ def build(
     report.append(report_row(tokens))
     codes = np.zeros((interactions.num_items + 1, len(params.sizes)), np.int32)
     codes[tokens.vectors.item_ids] = tokens.final.codes + 1
-    return Codebook.of(codes, [level.centroids for level in tokens.quantizer.levels], report)
+    return Codebook.of(codes, tokens.quantizer.centroids, report)

@@ -1,40 +1,24 @@
 """Seeded k-means: k-means++ or sampled seeding, Lloyd's iterations, empty clusters revived.
 
-The balanced form keeps a price per cluster, raised while it is larger than the mean and lowered
-while it is smaller (the dual of k-means with constrained sizes: Bennett, Bradley and Demiriz,
-2000). Prices stay with the centroids, so that items that were not in the sample, and items of
-tomorrow, are assigned by the same rule.
+With ``limit_share`` no cluster holds more than that many times the mean: in every iteration the
+vectors farthest from a crowded centroid join the nearest cluster with room, so that centroids move
+to where the crowds are (constrained k-means, Bennett, Bradley and Demiriz 2000, with a greedy
+assignment in place of their linear program).
 """
 
-from dataclasses import dataclass
+import math
 from typing import Literal
 
 import numpy as np
 from numba import njit
 
 from model.progress import track
-from model.tokenizer.nearest import nearest_centroid
+from model.tokenizer.limits import overflow, settle
+from model.tokenizer.nearest import centroid_costs, nearest_centroid, squared_distances
 
 Initialization = Literal["kmeans++", "sample"]
 
-PRICE_STEP = 0.5  # of the mean squared distance, for a cluster of twice the mean size
-
-
-@dataclass(frozen=True)
-class Clusters:
-    """One level of a codebook.
-
-    Attributes:
-        centroids: (K, width) float32.
-        prices: (K,) float32, added to squared distances; zeros unless balanced.
-    """
-
-    centroids: np.ndarray
-    prices: np.ndarray
-
-    def assign(self, vectors: np.ndarray) -> np.ndarray:
-        """(n,) int32 cluster of every vector, from 0."""
-        return nearest_centroid(self.centroids, self.prices)(vectors)
+_MOVED_AT_ONCE = 4096
 
 
 def fit_kmeans(
@@ -43,10 +27,10 @@ def fit_kmeans(
     *,
     iterations: int,
     initialization: Initialization,
-    balanced: bool,
+    limit_share: float | None = None,
     generator: np.random.Generator,
     what: str,
-) -> Clusters:
+) -> np.ndarray:
     """Cluster a sample.
 
     Where there are fewer distinct vectors than clusters, the clusters left over are copies of
@@ -57,45 +41,55 @@ def fit_kmeans(
         num_clusters: K.
         iterations: of Lloyd, at most; it ends when no vector changes its cluster.
         initialization: ``kmeans++`` in rounds that double the centroids, or ``sample``.
-        balanced: keep the clusters about equally large.
+        limit_share: size of the largest cluster over the mean size; None sets no limit.
         generator: decides every draw.
         what: named in the progress.
+
+    Returns:
+        (K, width) float32 centroids.
     """
-    start = _seed_centroids(vectors, num_clusters, initialization, generator)
-    clusters = Clusters(start, np.zeros(num_clusters, np.float32))
+    centroids = _seed_centroids(vectors, num_clusters, initialization, generator)
     before = np.full(len(vectors), -1, np.int32)
-    for step in track(range(iterations), total=iterations, what=what, unit="iteration"):
-        codes = clusters.assign(vectors)
-        if not balanced and np.array_equal(codes, before):
+    for _ in track(range(iterations), total=iterations, what=what, unit="iteration"):
+        codes = nearest_centroid(centroids)(vectors)
+        if limit_share is not None:
+            limit = math.ceil(limit_share * len(vectors) / num_clusters)
+            codes = _within_limit(vectors, centroids, codes, limit)
+        if np.array_equal(codes, before):
             break
         before = codes
         sums, counts = _sums(vectors, codes, num_clusters)
-        centroids = clusters.centroids.copy()
         filled = counts > 0
+        centroids = centroids.copy()
         centroids[filled] = (sums[filled] / counts[filled, None]).astype(np.float32)
         if not filled.all():
             _revive(vectors, codes, centroids, np.flatnonzero(~filled), generator)
-        prices = clusters.prices
-        if balanced:
-            distances = squared_distances(vectors, centroids, codes)
-            prices = _raise_prices(prices, counts, float(distances.mean()), step)
-        clusters = Clusters(centroids, prices)
-    return clusters
+    return centroids
 
 
-def squared_distances(vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """(n,) float32 squared distance of each vector to its centroid, exactly 0 for equal ones."""
-    residuals = vectors - centroids[codes]
-    return np.einsum("ij,ij->i", residuals, residuals)
+def _within_limit(
+    vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray, limit: int
+) -> np.ndarray:
+    distances = squared_distances(vectors, centroids, codes)
+    leaving = overflow(codes, distances, np.zeros(len(codes), bool), limit)
+    counts = np.bincount(codes, minlength=len(centroids))
+    free = np.maximum(limit - counts, 0)[None]
+    codes = codes.copy()
+    for start in range(0, len(leaving), _MOVED_AT_ONCE):
+        rows = leaving[start : start + _MOVED_AT_ONCE]
+        costs = centroid_costs(vectors[rows], centroids)
+        codes[rows] = settle(costs, np.zeros(len(rows), np.int64), free)
+    return codes
 
 
 def _seed_centroids(
     vectors: np.ndarray, num_clusters: int, how: Initialization, generator: np.random.Generator
 ) -> np.ndarray:
     if how == "sample":
-        drawn = generator.permutation(len(vectors))[:num_clusters]
-        return vectors[np.resize(np.sort(drawn), num_clusters)].copy()
-    return _plus_plus(vectors, num_clusters, generator)
+        rows = np.sort(generator.permutation(len(vectors))[:num_clusters])
+    else:
+        rows = _plus_plus(vectors, num_clusters, generator)
+    return vectors[np.resize(rows, num_clusters)].copy()
 
 
 def _plus_plus(
@@ -105,19 +99,21 @@ def _plus_plus(
 
     One draw at a time reads the sample K times; rounds of doubling size read it log2(K) times and
     cost one iteration of Lloyd (as k-means||, Bahmani et al. 2012, without its second clustering).
+
+    Returns:
+        At most K positions, fewer where no other vector differs from these.
     """
     chosen = [generator.integers(len(vectors), size=1)]
     distances = np.full(len(vectors), np.inf, np.float32)
     while (have := sum(map(len, chosen))) < num_clusters:
         latest = vectors[chosen[-1]]
-        nearest = nearest_centroid(latest, np.zeros(len(latest), np.float32))(vectors)
+        nearest = nearest_centroid(latest)(vectors)
         distances = np.minimum(distances, squared_distances(vectors, latest, nearest))
         drawn = _draw(distances, min(have, num_clusters - have), generator)
-        if len(drawn) == 0:  # every vector is a centroid already
+        if len(drawn) == 0:
             break
         chosen.append(drawn)
-    rows = np.concatenate(chosen)
-    return vectors[np.resize(rows, num_clusters)].copy()
+    return np.concatenate(chosen)
 
 
 def _draw(weights: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -144,15 +140,10 @@ def _revive(
     centroids[empty[: len(drawn)]] = vectors[drawn]
 
 
-def _raise_prices(prices: np.ndarray, counts: np.ndarray, scale: float, step: int) -> np.ndarray:
-    """Dearer where crowded, cheaper where empty; smaller steps as the iterations go on."""
-    excess = np.clip(counts / counts.mean() - 1.0, -1.0, 1.0)
-    raised = prices + PRICE_STEP * scale / np.sqrt(1.0 + step) * excess
-    return (raised - raised.mean()).astype(np.float32)
-
-
 @njit(cache=True)
-def _sums(vectors, codes, num_clusters):  # pragma: no cover
+def _sums(
+    vectors: np.ndarray, codes: np.ndarray, num_clusters: int
+) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
     """Sum in float64 and count of each cluster's vectors, in the order of the vectors."""
     sums = np.zeros((num_clusters, vectors.shape[1]))
     counts = np.zeros(num_clusters, np.int64)

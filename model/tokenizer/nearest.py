@@ -1,8 +1,7 @@
 """The nearest centroid of many vectors: faiss on the CPU, torch on a GPU.
 
 Vectors are scored in blocks of one shape, so that the answer does not depend on how many are asked
-for at once. A centroid may have a price, which is added to its squared distance: balanced
-clustering makes crowded ones expensive.
+for at once.
 """
 
 from typing import Protocol
@@ -22,35 +21,28 @@ class Nearest(Protocol):
         ...
 
 
-def nearest_centroid(centroids: np.ndarray, prices: np.ndarray) -> Nearest:
-    """Prepare the search.
+def nearest_centroid(centroids: np.ndarray) -> Nearest:
+    """Prepare the search among (K, width) float32 centroids."""
+    return _TorchNearest(centroids) if torch.cuda.is_available() else _FaissNearest(centroids)
 
-    Args:
-        centroids: (K, width) float32.
-        prices: (K,) float32, added to the squared distances.
-    """
-    if torch.cuda.is_available():
-        return _TorchNearest(centroids, prices)
-    return _FaissNearest(centroids, prices)
+
+def squared_distances(vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(n,) float32 squared distance of each vector to its centroid, exactly 0 for equal ones."""
+    residuals = vectors - centroids[codes]
+    return np.einsum("ij,ij->i", residuals, residuals)
+
+
+def centroid_costs(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """(n, K) float32 squared distance to every centroid, up to a constant per vector."""
+    return np.square(centroids).sum(axis=1) - 2.0 * vectors @ centroids.T
 
 
 class _FaissNearest:
-    """Exact search; with prices as an inner product with one more dimension."""
-
-    def __init__(self, centroids: np.ndarray, prices: np.ndarray) -> None:
-        width = centroids.shape[1]
-        self._priced = bool(prices.any())
-        if self._priced:
-            offsets = (np.square(centroids).sum(axis=1) + prices) / 2.0
-            self._index = faiss.IndexFlatIP(width + 1)
-            self._index.add(np.column_stack([centroids, -offsets]).astype(np.float32))
-        else:
-            self._index = faiss.IndexFlatL2(width)
-            self._index.add(np.ascontiguousarray(centroids, np.float32))
+    def __init__(self, centroids: np.ndarray) -> None:
+        self._index = faiss.IndexFlatL2(centroids.shape[1])
+        self._index.add(np.ascontiguousarray(centroids, np.float32))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        if self._priced:
-            vectors = np.column_stack([vectors, np.ones(len(vectors), np.float32)])
         codes = np.empty(len(vectors), np.int32)
         for start in range(0, len(vectors), BLOCK_ROWS):
             block = np.ascontiguousarray(vectors[start : start + BLOCK_ROWS])
@@ -59,12 +51,11 @@ class _FaissNearest:
 
 
 class _TorchNearest:
-    """The same on the first GPU, in full float32 precision."""
+    """On the first GPU, in float32."""
 
-    def __init__(self, centroids: np.ndarray, prices: np.ndarray) -> None:
+    def __init__(self, centroids: np.ndarray) -> None:
         self._centroids = torch.from_numpy(np.ascontiguousarray(centroids, np.float32)).cuda()
-        offsets = np.square(centroids).sum(axis=1) + prices
-        self._offsets = torch.from_numpy(offsets.astype(np.float32)).cuda() / 2.0
+        self._offsets = self._centroids.square().sum(dim=1) / 2.0
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         codes = np.empty(len(vectors), np.int32)

@@ -13,7 +13,7 @@ import numpy as np
 
 from model.tokenizer import rq_vae
 from model.tokenizer.item_vectors import ItemVectors
-from model.tokenizer.kmeans import Clusters, fit_kmeans
+from model.tokenizer.kmeans import fit_kmeans
 from model.tokenizer.nearest import nearest_centroid
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Metric = Literal["cosine", "l2"]
 
+BALANCE = 1.1  # largest cluster over the mean size, of the balanced method
 MAX_SAMPLE_BYTES = 2**31  # of float32 vectors in memory while fitting
 
 
@@ -30,17 +31,17 @@ class Quantizer:
 
     Attributes:
         metric: ``cosine`` brings every vector to length 1 first.
-        levels: the codebook of each level.
+        centroids: per level (K, dim) float32.
         encoder: weights of the RQ-VAE, by name; empty where vectors are clustered as they are.
     """
 
     metric: Metric
-    levels: tuple[Clusters, ...]
+    centroids: tuple[np.ndarray, ...]
     encoder: Mapping[str, np.ndarray]
 
     @property
     def sizes(self) -> list[int]:
-        return [len(level.centroids) for level in self.levels]
+        return [len(level) for level in self.centroids]
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """(n, width) float32 vectors -> (n, dim) float32 in the codebooks' space."""
@@ -54,8 +55,8 @@ class Quantizer:
             encoded: (n, dim) float32.
             codes: (n, l) codes of the first l levels, from 0.
         """
-        for level, of_level in zip(self.levels, codes.T, strict=False):
-            encoded = encoded - level.centroids[of_level]
+        for level, of_level in zip(self.centroids, codes.T, strict=False):
+            encoded = encoded - level[of_level]
         return encoded
 
 
@@ -88,35 +89,35 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
         fitted = rq_vae.fit(
             sample, params.sizes, epochs=params.iterations, generator=generator, what=vectors.source
         )
-        zeros = [np.zeros(size, np.float32) for size in params.sizes]
-        levels = map(Clusters, fitted.codebooks, zeros)
-        return Quantizer(params.metric, tuple(levels), fitted.encoder)
+        return Quantizer(params.metric, fitted.codebooks, fitted.encoder)
     levels = []
     for number, size in enumerate(params.sizes, 1):
-        level = fit_kmeans(
+        centroids = fit_kmeans(
             sample,
             size,
             iterations=params.iterations,
             initialization=params.initialization,
-            balanced=params.method == "balanced_residual_kmeans",
+            limit_share=BALANCE if params.method == "balanced_residual_kmeans" else None,
             generator=generator,
             what=f"{vectors.source}: k-means, level {number}",
         )
-        levels.append(level)
-        sample = sample - level.centroids[level.assign(sample)]
+        levels.append(centroids)
+        sample = sample - centroids[nearest_centroid(centroids)(sample)]
     return Quantizer(params.metric, tuple(levels), {})
 
 
 def quantize(quantizer: Quantizer, vectors: ItemVectors, **blocks: int) -> Assignment:
     """Codes of all items, a block at a time; the size of the blocks does not change them."""
-    searches = [nearest_centroid(level.centroids, level.prices) for level in quantizer.levels]
-    shape = len(vectors), len(quantizer.levels)
+    searches = [nearest_centroid(level) for level in quantizer.centroids]
+    shape = len(vectors), len(searches)
     codes, distances = np.empty(shape, np.int32), np.empty(shape, np.float32)
     for rows, block in vectors.blocks(what="assigning codes", **blocks):
         residuals = quantizer.encode(block)
-        for level, (clusters, search) in enumerate(zip(quantizer.levels, searches, strict=True)):
+        for level, (centroids, search) in enumerate(
+            zip(quantizer.centroids, searches, strict=True)
+        ):
             codes[rows, level] = search(residuals)
-            residuals = residuals - clusters.centroids[codes[rows, level]]
+            residuals = residuals - centroids[codes[rows, level]]
             distances[rows, level] = np.einsum("ij,ij->i", residuals, residuals)
     return Assignment(codes, distances)
 
@@ -134,10 +135,10 @@ def quantize_below(
     """
     codes = codes.copy()
     distances = np.empty(codes.shape, np.float32)
-    for number, clusters in enumerate(quantizer.levels):
+    for number, centroids in enumerate(quantizer.centroids):
         if number >= level:
-            codes[:, number] = clusters.assign(encoded)
-        encoded = encoded - clusters.centroids[codes[:, number]]
+            codes[:, number] = nearest_centroid(centroids)(encoded)
+        encoded = encoded - centroids[codes[:, number]]
         distances[:, number] = np.einsum("ij,ij->i", encoded, encoded)
     return Assignment(codes, distances)
 

@@ -3,26 +3,33 @@
 ``paper`` is the published greedy algorithm (README and figure of section 3.2) with the occupancy
 kept up to date: items are visited by number; an item whose ID is taken keeps its prefix and takes
 the first free one of the last-level codes most similar to its own, or else a random one, taken or
-not. ``exact`` first lets the items nearest to their centroid keep their code, then gives every
-other one, nearest first, the closest free sibling among all; a prefix with more items than
-siblings must have been relieved before (``spill``), and then no conflict remains.
+not. ``exact`` lets the items nearest to their centroid keep their code; every other one, nearest
+first, looks at the free siblings nearest to its code, among all of them, and takes the one nearest
+to itself. A prefix with more items than room must have been relieved before (``spill``); then no
+conflict remains.
 
 Both work prefix by prefix, in parallel; ties go to the smaller item number.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit, prange
 
+from model.tokenizer.limits import group
+
+LOOKED_AT = 16  # free siblings; more brings a moved item hardly nearer
 _LIST_BYTES = 2**30  # of the neighbour lists; beyond it the rest of a list is by number
+_RESIDUAL_BYTES = 2**28  # of float32 residuals in memory at once
 
 
 def reassign_paper(
     prefixes: np.ndarray,
     codes: np.ndarray,
     pinned: np.ndarray,
-    neighbors: np.ndarray,
+    centroids: np.ndarray,
     *,
-    num_codes: int,
+    neighbors: int,
     capacity: int,
     seed: int,
 ) -> np.ndarray:
@@ -32,16 +39,17 @@ def reassign_paper(
         prefixes: (N,) int64 from 0, all levels but the last as one number; items in order.
         codes: (N,) int32 last-level codes, from 0.
         pinned: (N,) bool, items that keep their code whatever happens.
-        neighbors: (num_codes, m) the codes most similar to each, most similar first.
-        num_codes: size of the last codebook.
+        centroids: (K, dim) float32 of the last level.
+        neighbors: codes that are tried, the most similar ones by cosine.
         capacity: items per semantic ID.
         seed: of the random fall-back, which depends on the item's position alone.
 
     Returns:
         (N,) int32 new codes.
     """
+    lists = neighbor_lists(_dissimilarities(centroids), neighbors)
     order, offsets = group(prefixes)
-    return _paper(order, offsets, codes, pinned, neighbors, num_codes, capacity, seed)
+    return _paper(order, offsets, codes, pinned, lists, capacity, seed)
 
 
 def reassign_exact(
@@ -49,64 +57,74 @@ def reassign_exact(
     codes: np.ndarray,
     distances: np.ndarray,
     pinned: np.ndarray,
-    neighbors: np.ndarray,
+    centroids: np.ndarray,
+    residuals_of: Callable[[np.ndarray], np.ndarray],
     *,
-    num_codes: int,
     capacity: int,
 ) -> np.ndarray:
     """Nearest first, full search; see the module's text.
 
     Args:
-        prefixes: (N,) int64 from 0; at most ``num_codes * capacity`` items of each.
+        prefixes: (N,) int64 from 0; at most ``K * capacity`` items of each, pinned ones aside.
         codes: (N,) int32 last-level codes, from 0.
         distances: (N,) float32 to the centroid of the code.
         pinned: (N,) bool, items that keep their code whatever happens.
-        neighbors: (num_codes, m) codes by distance, see :func:`neighbor_lists`.
-        num_codes: size of the last codebook.
+        centroids: (K, dim) float32 of the last level.
+        residuals_of: (n,) positions -> (n, dim) float32, what the levels before left over.
         capacity: items per semantic ID.
 
     Returns:
         (N,) int32 new codes; beside pinned items nobody makes a code exceed its capacity.
-
-    Raises:
-        ValueError: a prefix with more items than its codes have room for.
     """
     order, offsets = group(prefixes)
-    if len(codes) and np.diff(offsets).max() > num_codes * capacity and not pinned.any():
-        raise ValueError("a prefix has more items than room; spill it first")
-    return _exact(order, offsets, codes, distances, pinned, neighbors, num_codes, capacity)
+    moving = _crowded_out(order, offsets, codes, distances, pinned, len(centroids), capacity)
+    movers = order[moving[order]]
+    if len(movers) == 0:
+        return codes.copy()
+    mover_offsets = np.append(0, np.cumsum(moving[order]))[offsets]
+    lists = neighbor_lists(_distances(centroids), len(centroids))
+    placed = codes.copy()
+    at_once = _RESIDUAL_BYTES // (4 * centroids.shape[1])
+    begin = 0
+    while begin < len(offsets) - 1:  # as many whole prefixes as fit
+        end = np.searchsorted(mover_offsets, mover_offsets[begin] + at_once, side="right") - 1
+        end = max(begin + 1, int(end))
+        part = movers[mover_offsets[begin] : mover_offsets[end]]
+        _settle_movers(
+            order,
+            offsets[begin : end + 1],
+            part,
+            mover_offsets[begin : end + 1] - mover_offsets[begin],
+            moving,
+            distances,
+            residuals_of(part),
+            centroids,
+            lists,
+            capacity,
+            placed,
+        )
+        begin = end
+    return placed
 
 
-def group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions by key, ascending within a key.
-
-    Returns:
-        (N,) int64 positions; (G + 1,) int64 where each of the G keys that occur begins.
-    """
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return order, np.append(starts, len(keys)) if len(keys) else np.zeros(1, np.int64)
-
-
-def neighbor_lists(distances_of: np.ndarray, count: int) -> np.ndarray:
-    """Order every row of a matrix of distances.
+def neighbor_lists(costs: np.ndarray, count: int) -> np.ndarray:
+    """The other codes, by what it costs to go there.
 
     Args:
-        distances_of: (K, K) float32, not negative; the diagonal is left out of the lists.
+        costs: (K, K) float32, not negative.
         count: length of a list; shortened to what exists and to a gibibyte of lists.
 
     Returns:
-        (K, m) uint16 or int32, nearest first, ties by number.
+        (K, m) uint16 or int32, cheapest first, ties by number.
     """
-    num_codes = len(distances_of)
+    num_codes = len(costs)
     dtype = np.uint16 if num_codes <= 2**16 else np.int32
     count = min(count, num_codes - 1, _LIST_BYTES // (num_codes * np.dtype(dtype).itemsize))
     lists = np.empty((num_codes, count), dtype)
     numbers = np.arange(num_codes, dtype=np.uint64)
     for code in range(num_codes):
         # The bits of a float that is not negative order like the float: one sort, ties by number.
-        bits = distances_of[code].astype(np.float32).view(np.uint32).astype(np.uint64)
+        bits = costs[code].astype(np.float32).view(np.uint32).astype(np.uint64)
         keys = (bits << np.uint64(32)) | numbers
         keys[code] = np.iinfo(np.uint64).max
         keys.sort()
@@ -114,14 +132,14 @@ def neighbor_lists(distances_of: np.ndarray, count: int) -> np.ndarray:
     return lists
 
 
-def centroid_distances(centroids: np.ndarray) -> np.ndarray:
-    """(K, K) float32 squared distances between centroids."""
+def _distances(centroids: np.ndarray) -> np.ndarray:
+    """(K, K) float32 squared distances."""
     squares = np.square(centroids).sum(axis=1)
     products = centroids @ centroids.T
     return np.maximum(squares[:, None] + squares - 2.0 * products, 0.0)
 
 
-def centroid_dissimilarities(centroids: np.ndarray) -> np.ndarray:
+def _dissimilarities(centroids: np.ndarray) -> np.ndarray:
     """(K, K) float32, one minus the cosine; 1 where a centroid is zero."""
     lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
     units = centroids / np.where(lengths > 0.0, lengths, 1.0)
@@ -138,8 +156,9 @@ def _mixed(number):  # pragma: no cover
 
 
 @njit(parallel=True, cache=True)
-def _paper(order, offsets, codes, pinned, neighbors, num_codes, capacity, seed):  # pragma: no cover
+def _paper(order, offsets, codes, pinned, lists, capacity, seed):  # pragma: no cover
     placed = codes.copy()
+    num_codes = len(lists)
     for prefix in prange(len(offsets) - 1):
         occupancy = np.zeros(num_codes, np.int32)
         items = order[offsets[prefix] : offsets[prefix + 1]]
@@ -152,7 +171,7 @@ def _paper(order, offsets, codes, pinned, neighbors, num_codes, capacity, seed):
             code = codes[item]
             if occupancy[code] >= capacity:
                 found = False
-                for near in neighbors[code]:
+                for near in lists[code]:
                     if occupancy[near] < capacity:
                         code, found = np.int32(near), True
                         break
@@ -165,41 +184,75 @@ def _paper(order, offsets, codes, pinned, neighbors, num_codes, capacity, seed):
 
 
 @njit(parallel=True, cache=True)
-def _exact(
-    order, offsets, codes, distances, pinned, neighbors, num_codes, capacity
-):  # pragma: no cover
-    placed = codes.copy()
+def _crowded_out(order, offsets, codes, distances, pinned, num_codes, capacity):  # pragma: no cover
+    """(N,) bool: items that are not among the nearest of their semantic ID."""
+    moving = np.zeros(len(codes), np.bool_)
     for prefix in prange(len(offsets) - 1):
         occupancy = np.zeros(num_codes, np.int32)
         items = order[offsets[prefix] : offsets[prefix + 1]]
         for item in items:
             if pinned[item]:
                 occupancy[codes[item]] += 1
-        by_distance = items[np.argsort(distances[items], kind="mergesort")]
-        moving = np.empty(len(items), np.int64)
-        num_moving = 0
-        for item in by_distance:
+        for item in items[np.argsort(distances[items], kind="mergesort")]:
             if pinned[item]:
                 continue
             if occupancy[codes[item]] < capacity:
                 occupancy[codes[item]] += 1
             else:
-                moving[num_moving] = item
-                num_moving += 1
-        looked = np.zeros(num_codes, np.int32)  # a list's first entries, all taken for good
-        for item in moving[:num_moving]:
-            code = codes[item]
-            place = looked[code]
-            while occupancy[_listed(neighbors, code, place, num_codes)] >= capacity:
-                place += 1
-            looked[code] = place
-            placed[item] = _listed(neighbors, code, place, num_codes)
-            occupancy[placed[item]] += 1
-    return placed
+                moving[item] = True
+    return moving
 
 
-@njit(inline="always")
-def _listed(neighbors, code, place, num_codes):  # pragma: no cover
-    """A code's neighbour at a place; behind the list all codes follow by number."""
-    listed = neighbors.shape[1]
-    return np.int32(neighbors[code, place] if place < listed else (place - listed) % num_codes)
+@njit(parallel=True, cache=True)
+def _settle_movers(
+    order,
+    offsets,
+    movers,
+    mover_offsets,
+    moving,
+    distances,
+    residuals,
+    centroids,
+    lists,
+    capacity,
+    placed,
+):  # pragma: no cover
+    """Give the movers of some prefixes, nearest first, their places; writes ``placed``."""
+    num_codes = len(lists)
+    for prefix in prange(len(offsets) - 1):
+        first, last = mover_offsets[prefix], mover_offsets[prefix + 1]
+        if first == last:
+            continue
+        occupancy = np.zeros(num_codes, np.int32)
+        for item in order[offsets[prefix] : offsets[prefix + 1]]:
+            if not moving[item]:
+                occupancy[placed[item]] += 1
+        taken = np.zeros(num_codes, np.int32)  # entries at a list's head that are full for good
+        by_distance = np.argsort(distances[movers[first:last]], kind="mergesort")
+        for row in first + by_distance:
+            item = movers[row]
+            code = placed[item]
+            code = _best_free(code, residuals[row], occupancy, taken, centroids, lists, capacity)
+            placed[item] = code
+            occupancy[code] += 1
+
+
+@njit(cache=True)
+def _best_free(code, residual, occupancy, taken, centroids, lists, capacity):  # pragma: no cover
+    """Of the free codes that come first in a list, the one nearest to the residual."""
+    num_codes, listed = len(lists), lists.shape[1]
+    best, chosen, seen = np.float32(np.inf), np.int32(-1), 0
+    place = taken[code]
+    while place < listed + num_codes and seen < LOOKED_AT:
+        near = np.int32(lists[code, place] if place < listed else place - listed)
+        if occupancy[near] < capacity:
+            if seen == 0:
+                taken[code] = place
+            seen += 1
+            distance = np.float32(0.0)
+            for j in range(len(residual)):
+                distance += (residual[j] - centroids[near, j]) ** 2
+            if distance < best:
+                best, chosen = distance, near
+        place += 1
+    return chosen

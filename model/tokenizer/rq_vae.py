@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from model.progress import track
 from model.tokenizer.kmeans import fit_kmeans
+from model.tokenizer.nearest import nearest_centroid
 
 HIDDEN_DIM, LATENT_DIM = 128, 32
 BATCH_SIZE, LEARNING_RATE = 1024, 1e-3
@@ -97,17 +98,16 @@ def _seed_codebooks(
         residuals = encoder(torch.from_numpy(sample[rows])).numpy()
     codebooks = []
     for number, size in enumerate(sizes, 1):
-        clusters = fit_kmeans(
+        centroids = fit_kmeans(
             residuals,
             size,
             iterations=SEEDING_ITERATIONS,
             initialization="kmeans++",
-            balanced=False,
             generator=generator,
             what=f"RQ-VAE: seeding level {number}",
         )
-        codebooks.append(nn.Parameter(torch.from_numpy(clusters.centroids.copy())))
-        residuals = residuals - clusters.centroids[clusters.assign(residuals)]
+        codebooks.append(nn.Parameter(torch.from_numpy(centroids.copy())))
+        residuals = residuals - centroids[nearest_centroid(centroids)(residuals)]
     return codebooks
 
 
@@ -122,7 +122,7 @@ def _loss(
     latents = encoder(vectors)
     residuals, quantized, pull = latents, torch.zeros_like(latents), torch.zeros(())
     for codebook, marks in zip(codebooks, used, strict=True):
-        codes = torch.cdist(residuals.detach(), codebook.detach()).argmin(dim=1)
+        codes = _nearest(residuals.detach(), codebook.detach())
         marks[codes] = True
         chosen = codebook[codes]
         pull = pull + F.mse_loss(chosen, residuals.detach())
@@ -131,6 +131,11 @@ def _loss(
         residuals = residuals - chosen
     through = latents + (quantized - latents).detach()
     return F.mse_loss(decoder(through), vectors) + pull
+
+
+def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """(n,) numbers of the nearest codes."""
+    return torch.addmm(codebook.square().sum(dim=1) / 2.0, vectors, codebook.T, beta=-1.0).argmax(1)
 
 
 @torch.no_grad()
@@ -149,5 +154,5 @@ def _revive(
         drawn = torch.randint(len(vectors), (len(unused),), generator=generator)
         residuals = encoder(vectors[drawn])
         for codebook in codebooks[:level]:
-            residuals = residuals - codebook[torch.cdist(residuals, codebook).argmin(dim=1)]
+            residuals = residuals - codebook[_nearest(residuals, codebook)]
         codebooks[level][unused] = residuals

@@ -11,6 +11,7 @@ from model.errors import InputError
 from model.tokenizer import reassignment
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quantizer import (
+    BALANCE,
     Assignment,
     Quantizer,
     fit_quantizer,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("onepiece")
 
 COLLAPSED_SHARE = 0.5  # of all items under one first code
+_MOVED_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,24 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     """
     require_room(len(vectors), params.sizes, params.capacity, vectors.source)
     quantizer = fit_quantizer(vectors, params, seed)
-    first = quantize(quantizer, vectors)
     nobody = np.zeros(len(vectors), bool)
+    first = nearest_codes(quantizer, vectors, nobody, params)
     final, spilled = resolve(quantizer, vectors, first, nobody, params, seed)
     tokens = Tokens(vectors, quantizer, first, final, spilled)
     _warn(tokens)
     return tokens
+
+
+def nearest_codes(
+    quantizer: Quantizer, vectors: ItemVectors, pinned: np.ndarray, params: "CodebookParams"
+) -> Assignment:
+    """Codes before any re-assignment; the balanced method limits the size of the first levels."""
+    assigned = quantize(quantizer, vectors)
+    if params.method != "balanced_residual_kmeans":
+        return assigned
+    nodes = [sid_room(quantizer.sizes[: level + 1]) for level in range(len(quantizer.sizes) - 1)]
+    rooms = [math.ceil(BALANCE * len(vectors) / count) for count in nodes]
+    return spill(quantizer, vectors, assigned, pinned, rooms)[0]
 
 
 def resolve(
@@ -85,27 +99,35 @@ def resolve(
     Returns:
         Codes and distances of all items; (N,) bool, who left its prefix.
     """
-    spilled = np.zeros(len(pinned), bool)
+    sizes, capacity = quantizer.sizes, params.capacity
     if params.reassignment == "none":
-        return first, spilled
-    sizes, centroids = quantizer.sizes, quantizer.levels[-1].centroids
-    room = {"num_codes": sizes[-1], "capacity": params.capacity}
-    before = first
-    if params.reassignment == "exact":
-        before, spilled = spill(quantizer, vectors, first, pinned, params.capacity)
-    prefixes, last = prefix_keys(before.codes[:, :-1], sizes[:-1]), before.codes[:, -1]
-    if params.reassignment == "exact":
-        lists = reassignment.neighbor_lists(reassignment.centroid_distances(centroids), sizes[-1])
-        distances = before.distances[:, -1]
-        last = reassignment.reassign_exact(prefixes, last, distances, pinned, lists, **room)
-    else:
-        lists = reassignment.neighbor_lists(
-            reassignment.centroid_dissimilarities(centroids), params.neighbors
+        return first, np.zeros(len(pinned), bool)
+    if params.reassignment == "paper":
+        before, spilled = first, np.zeros(len(pinned), bool)
+        last = reassignment.reassign_paper(
+            prefix_keys(before.codes[:, :-1], sizes[:-1]),
+            before.codes[:, -1],
+            pinned,
+            quantizer.centroids[-1],
+            neighbors=params.neighbors,
+            capacity=capacity,
+            seed=seed,
         )
-        last = reassignment.reassign_paper(prefixes, last, pinned, lists, seed=seed, **room)
-    codes = before.codes.copy()
-    codes[:, -1] = last
-    return _measured_again(quantizer, vectors, before, codes), spilled
+    else:
+        rooms = [capacity * sid_room(sizes[level + 1 :]) for level in range(len(sizes) - 1)]
+        before, spilled = spill(quantizer, vectors, first, pinned, rooms)
+        last = reassignment.reassign_exact(
+            prefix_keys(before.codes[:, :-1], sizes[:-1]),
+            before.codes[:, -1],
+            before.distances[:, -1],
+            pinned,
+            quantizer.centroids[-1],
+            lambda items: quantizer.residuals(
+                quantizer.encode(vectors.take(items)), before.codes[items, :-1]
+            ),
+            capacity=capacity,
+        )
+    return _with_last_code(quantizer, vectors, before, last), spilled
 
 
 def require_room(num_items: int, sizes: list[int], capacity: int, source: str) -> None:
@@ -169,16 +191,17 @@ def _occupation(quantizer: Quantizer, assigned: Assignment) -> dict[str, Any]:
     }
 
 
-def _measured_again(
-    quantizer: Quantizer, vectors: ItemVectors, before: Assignment, codes: np.ndarray
+def _with_last_code(
+    quantizer: Quantizer, vectors: ItemVectors, before: Assignment, last: np.ndarray
 ) -> Assignment:
-    """Distances of the items that got another last code."""
-    distances = before.distances.copy()
-    moved = np.flatnonzero((codes != before.codes).any(axis=1))
-    for positions in np.array_split(moved, math.ceil(len(moved) / 65_536) or 1):
-        encoded = quantizer.encode(vectors.take(positions))
-        residuals = quantizer.residuals(encoded, codes[positions])
-        distances[positions, -1] = np.einsum("ij,ij->i", residuals, residuals)
+    """Other codes on the last level, and the distances that they make."""
+    codes, distances = before.codes.copy(), before.distances.copy()
+    codes[:, -1] = last
+    moved = np.flatnonzero(last != before.codes[:, -1])
+    for start in range(0, len(moved), _MOVED_AT_ONCE):
+        items = moved[start : start + _MOVED_AT_ONCE]
+        residuals = quantizer.residuals(quantizer.encode(vectors.take(items)), codes[items])
+        distances[items, -1] = np.einsum("ij,ij->i", residuals, residuals)
     return Assignment(codes, distances)
 
 

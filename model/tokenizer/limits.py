@@ -1,0 +1,66 @@
+"""Groups that may hold only so many: who has to leave, and where they go."""
+
+import numpy as np
+from numba import njit
+
+
+def group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions by key, ascending within a key.
+
+    Returns:
+        (N,) int64 positions; (G + 1,) int64 where each of the G keys that occur begins.
+    """
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return order, np.append(np.flatnonzero(is_first), len(keys))
+
+
+def overflow(
+    groups: np.ndarray, distances: np.ndarray, pinned: np.ndarray, limit: int
+) -> np.ndarray:
+    """Items that their group has no room for: all but the ``limit`` nearest, pinned ones first.
+
+    Args:
+        groups: (N,) int64 from 0.
+        distances: (N,) float32, of each item to its group's centre.
+        pinned: (N,) bool, items that cannot leave.
+        limit: items that a group may hold.
+
+    Returns:
+        (n,) positions, nearest first, ties by position.
+    """
+    crowded = np.flatnonzero(np.bincount(groups)[groups] > limit)
+    urgency = np.where(pinned[crowded], -1.0, distances[crowded])
+    crowded = crowded[np.lexsort((crowded, urgency))]
+    order, offsets = group(groups[crowded])
+    rank = np.empty(len(crowded), np.int64)
+    rank[order] = np.arange(len(crowded)) - np.repeat(offsets[:-1], np.diff(offsets))
+    return crowded[(rank >= limit) & ~pinned[crowded]]
+
+
+@njit(cache=True)
+def settle(
+    costs: np.ndarray, parents: np.ndarray, free: np.ndarray
+) -> np.ndarray:  # pragma: no cover
+    """One item after the other goes to its cheapest group that has room.
+
+    Args:
+        costs: (n, K) float32 of every group.
+        parents: (n,) int64 row of ``free``.
+        free: (P, K) int64, room of every group; what is taken is subtracted in place. Every
+            parent must have room for its items.
+
+    Returns:
+        (n,) int32 groups, ties by number.
+    """
+    chosen = np.empty(len(costs), np.int32)
+    for item in range(len(costs)):
+        best, code = np.inf, -1
+        for k in range(costs.shape[1]):
+            if free[parents[item], k] > 0 and costs[item, k] < best:
+                best, code = costs[item, k], k
+        free[parents[item], code] -= 1
+        chosen[item] = code
+    return chosen
