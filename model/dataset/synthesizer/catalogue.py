@@ -8,6 +8,7 @@ expected number of events is what it shall be.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -119,6 +120,7 @@ def make_catalogue(params: SyntheticWorldParams, seed: int) -> Catalogue:
     )
 
 
+@cache
 def launch_quantiles() -> tuple[np.ndarray, np.ndarray]:
     """Unix times, ascending, and the share of events whose item was launched before them."""
     levels = (np.arange(1024) + 0.5) / 1024

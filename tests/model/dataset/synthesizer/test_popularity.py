@@ -1,0 +1,25 @@
+"""Expected counts: the published shape, the exact sum, and small worlds that cannot have it."""
+
+import numpy as np
+import pytest
+
+from model.dataset.synthesizer.popularity import expected_counts
+
+
+@pytest.mark.parametrize(
+    ("num_items", "num_events", "num_users"),
+    [(30_000, 1.9e6, 20_000), (100_000, 2.5e6, 25_000), (400, 28_000.0, 300), (100, 5_000.0, 60)],
+)
+def test_the_sum_is_exact_and_the_order_ascending(num_items, num_events, num_users):
+    counts = expected_counts(num_items, num_events, num_users)
+    assert len(counts) == num_items
+    assert counts.sum() == pytest.approx(num_events)
+    assert (np.diff(counts) >= 0).all()
+    assert (counts > 0).all()
+
+
+def test_the_top_carries_half(num_items=30_000):
+    counts = expected_counts(num_items, 1.9e6, 20_000)
+    assert counts[-num_items // 100 :].sum() / counts.sum() == pytest.approx(0.55, abs=0.03)
+    assert np.median(counts) + 1 == pytest.approx(2, abs=0.5)
+    assert counts.max() <= 0.24 * 20_000 * 1.05
