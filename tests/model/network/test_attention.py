@@ -36,7 +36,7 @@ def inputs(lengths: list[int], heads: int, size: int, dtype: torch.dtype, *, pos
     return offsets, timestamps, qkv, random(positions, heads), random(NUM_BUCKETS, heads)
 
 
-def gradients(backend, offsets, timestamps, qkv, *biases) -> list[Tensor]:
+def gradients(backend, offsets, timestamps, qkv, *biases: Tensor | None) -> list[Tensor]:
     """Output and the gradients of all that has one, for some gradient of the output."""
     leaves = [x.clone().requires_grad_() for x in (qkv, *(b for b in biases if b is not None))]
     rest = iter(leaves[1:])

@@ -1,0 +1,156 @@
+"""HSTU attention on the CPU: numba kernels that walk the triangle of each row, head by head.
+
+A task is one head of a lot of rows; it copies a row's queries, keys and values into scratch that
+stays in the cache, then goes through the queries in blocks and the keys before them in tiles:
+product, bias and SiLU, product. Nothing is padded but the last block, nothing above the diagonal
+is computed but the rest of its tile, and backward computes the weights again.
+
+The rows are dealt to the lots by length, and lots do not depend on the number of threads; nor do
+sums, which each task makes alone and in order. So the bytes are the same with any number of them.
+
+Importing this needs numba.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numba import config, get_num_threads, set_num_threads
+from torch import Tensor
+
+from model.network import attention_kernels as kernels
+from model.network.attention_plan import AttentionPlan
+from model.network.tile_product import LANES
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    plan: AttentionPlan,
+    position_bias: Tensor | None,
+    time_bias: Tensor | None,
+    *,
+    scale: float,
+    out_scale: float,
+) -> Tensor:
+    """As :func:`model.network.attention.hstu_attention`."""
+    dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
+    tensors = [x if x is None else x.to(dtype) for x in (q, k, v, position_bias, time_bias)]
+    return _Attention.apply(*tensors, plan, scale, out_scale).to(q.dtype)
+
+
+def fill_triangle_buckets(plan: AttentionPlan) -> Tensor:
+    """(sum over rows of n (n + 1) / 2,) uint8: :attr:`AttentionPlan.triangle_buckets`."""
+    assert plan.timestamps is not None
+    lengths = plan.offsets.diff()
+    buckets = torch.empty(int((lengths * (lengths + 1) // 2).sum()), dtype=torch.uint8)
+    with torch_threads():
+        kernels.fill_buckets(
+            plan.timestamps.numpy(), plan.offsets.numpy(), plan.triangle_offsets.numpy(),
+            plan.bucket_thresholds.numpy(), buckets.numpy(),
+        )  # fmt: skip
+    return buckets
+
+
+@contextmanager
+def torch_threads() -> Iterator[int]:
+    """Let numba use as many threads as torch does; gives their number."""
+    before, most = get_num_threads(), config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    threads = min(torch.get_num_threads(), most)
+    set_num_threads(threads)
+    try:
+        yield threads
+    finally:
+        set_num_threads(before)
+
+
+class _Attention(torch.autograd.Function):
+    """Keeps its inputs and nothing else."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, position_bias, time_bias, plan, scale, out_scale):  # pyright: ignore
+        ctx.save_for_backward(q, k, v, position_bias, time_bias)
+        ctx.plan, ctx.scale, ctx.out_scale = plan, scale, out_scale
+        out = torch.empty(q.shape, dtype=q.dtype)
+        number = out.numpy().dtype.type
+        with torch_threads() as workers:
+            kernels.attend(
+                workers, tuple(_flat(x) for x in (q, k, v, out)), _rows(plan, time_bias),
+                _biases(plan, q, position_bias, time_bias),
+                q.shape[2], number(scale), number(out_scale),
+            )  # fmt: skip
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):  # pyright: ignore
+        q, k, v, position_bias, time_bias = ctx.saved_tensors
+        plan, number = ctx.plan, q.detach().numpy().dtype.type
+        grads = [torch.empty(x.shape, dtype=x.dtype) for x in (q, k, v)]
+        tensors = tuple(_flat(x) for x in (q, k, v, grad, *grads))
+        position_sums, time_sums = _empty_sums(plan, q)
+        with torch_threads() as workers:
+            kernels.attend_backward(
+                workers, tensors, _rows(plan, time_bias),
+                _biases(plan, q, position_bias, time_bias),
+                (position_sums.numpy(), time_sums.numpy()),
+                q.shape[2], number(ctx.scale), number(ctx.out_scale),
+            )  # fmt: skip
+        return (
+            *grads,
+            None if position_bias is None else _by_distance(position_sums, position_bias),
+            None if time_bias is None else time_sums.sum(0).T,
+            *(None, None, None),
+        )
+
+
+def _flat(x: Tensor) -> tuple[np.ndarray, int, int]:
+    """(T, H, E) as numba likes it: memory from the first number on, token and head stride."""
+    x = x.detach()
+    if x.stride(2) != 1:
+        x = x.contiguous()
+    reach = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True)) + 1
+    return x.as_strided((reach,), (1,)).numpy(), x.stride(0), x.stride(1)
+
+
+def _rows(plan: AttentionPlan, time_bias: Tensor | None) -> tuple[np.ndarray, ...]:
+    """Offsets, rows by length, and per row where its time buckets begin, and these."""
+    tensors = [plan.offsets, plan.rows_by_length, plan.triangle_offsets]
+    buckets = plan.triangle_buckets if time_bias is not None else torch.empty(0, dtype=torch.uint8)
+    return tuple(x.numpy() for x in (*tensors, buckets))
+
+
+def _biases(
+    plan: AttentionPlan, q: Tensor, position_bias: Tensor | None, time_bias: Tensor | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per head: the position bias from the largest distance to 0, and the time bias.
+
+    The first goes on with LANES zeros, for the vector that reaches over the diagonal.
+    """
+    by_head = torch.zeros(q.shape[1], plan.max_length + LANES, dtype=q.dtype)
+    if position_bias is not None:
+        rows = _distances(plan.max_length, len(position_bias))
+        by_head[:, : plan.max_length] = position_bias.detach()[rows].T
+    times = torch.zeros(q.shape[1], 0) if time_bias is None else time_bias.detach().T.contiguous()
+    return by_head.numpy(), times.to(q.dtype).numpy()
+
+
+def _empty_sums(plan: AttentionPlan, q: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the tasks put the gradients of the biases: (lots, H, L + LANES) and (lots, H, N)."""
+    lots = min(kernels.MAX_LOTS, len(plan.rows_by_length))
+    positions = torch.zeros(lots, q.shape[1], plan.max_length + LANES, dtype=q.dtype)
+    return positions, torch.zeros(lots, q.shape[1], plan.num_time_buckets, dtype=q.dtype)
+
+
+def _by_distance(sums: Tensor, position_bias: Tensor) -> Tensor:
+    """(lots, H, L + LANES) sums -> the gradient of the position bias, (P, H)."""
+    length = sums.shape[2] - LANES
+    rows = _distances(length, len(position_bias))
+    by_row = sums.sum(0)[:, :length].T
+    return torch.zeros_like(position_bias).index_add_(0, rows, by_row)
+
+
+def _distances(length: int, num_rows: int) -> Tensor:
+    """(length,) the row of the position bias for the distances length - 1 to 0."""
+    return torch.arange(length - 1, -1, -1).clamp(max=num_rows - 1)

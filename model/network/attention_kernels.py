@@ -1,0 +1,285 @@
+"""The numba kernels of HSTU attention; :mod:`model.network.attention_cpu` calls them.
+
+Matrices stand in flat scratch: row by row, ``width`` apart (E rounded up to whole vectors), or,
+where a product runs along the tokens, in panels of PANEL tokens, dimension by dimension. Nothing
+is cleared: what a product reads past the last token or dimension only reaches numbers that nobody
+reads. Importing this needs numba.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from model.network.tile_product import LANES, PANEL, ROWS, tile_product
+from model.network.vector_math import sigmoid
+
+MAX_LOTS = 32  # tasks per head: enough to balance many cores, few enough to add up
+KEY_TILE = 128  # keys at once: the scores of a block and their gradients fit the first cache
+BLOCK = 2 * ROWS  # queries at once
+
+# NaN and infinity stay what they are, so that a diverging run is seen.
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def attend(workers, tensors, rows, biases, size, scale, out_scale):
+    """Forward.
+
+    Args:
+        workers: threads that share the tasks.
+        tensors: q, k, v and out, each (memory, token stride, head stride) of (T, H, E).
+        rows: offsets (B + 1,), rows by length (B,), bucket offsets (B,), time buckets.
+        biases: position (H, L + LANES) from the largest distance on, and time (H, N).
+        size: E.
+        scale: of the scores, in the dtype of q.
+        out_scale: of the output, likewise.
+    """
+    q, k, v, out = tensors  # prange takes no nested tuples
+    for worker in prange(workers):
+        all_of_them = (q, k, v, out)
+        _attend_tasks(worker, workers, all_of_them, rows, biases, size, scale, out_scale)
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale):
+    """Backward.
+
+    Args:
+        workers: as in :func:`attend`; what says "see there" too.
+        tensors: q, k, v, the gradient of out, and room for those of q, k and v.
+        rows: see there.
+        biases: see there.
+        sums: zeros (lots, H, L + LANES) and (lots, H, N); get the gradients of ``biases`` by lot.
+        size: E.
+        scale: see there.
+        out_scale: see there.
+    """
+    q, k, v, grad, dq, dk, dv = tensors
+    for worker in prange(workers):
+        all_of_them = (q, k, v, grad, dq, dk, dv)
+        _backward_tasks(worker, workers, all_of_them, rows, biases, sums, size, scale, out_scale)
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def fill_buckets(timestamps, offsets, triangle_offsets, thresholds, buckets):
+    """Time buckets of each row's triangle; from one key to the next they hardly change."""
+    for row in prange(len(triangle_offsets)):
+        at = triangle_offsets[row]
+        begin = offsets[row]
+        for i in range(begin, offsets[row + 1]):
+            bucket = 0
+            for j in range(begin, i + 1):
+                seconds = max(timestamps[i] - timestamps[j], 1)
+                while seconds < thresholds[bucket]:
+                    bucket -= 1
+                while bucket + 1 < len(thresholds) and seconds >= thresholds[bucket + 1]:
+                    bucket += 1
+                buckets[at] = bucket
+                at += 1
+
+
+@njit(**OPTIONS)
+def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale):
+    q, k, v, out = tensors
+    offsets, by_length = rows[:2]
+    heads, lots = len(biases[0]), min(MAX_LOTS, len(by_length))
+    width, room = _scratch_sizes(biases, size)
+    dtype = q[0].dtype
+    queries, values = np.empty(room * width, dtype), np.empty(room * width, dtype)
+    keys, block = np.empty(room * size, dtype), np.empty(BLOCK * width, dtype)
+    weights = np.empty(BLOCK * KEY_TILE, dtype)
+    for task in range(worker, lots * heads, workers):
+        lot, head = task // heads, task % heads
+        for place in range(lot, len(by_length), lots):
+            row = by_length[place]
+            begin, count = offsets[row], offsets[row + 1] - offsets[row]
+            _copy_rows(q, begin, head, count, size, scale, queries)
+            _copy_rows(v, begin, head, count, size, out_scale, values)
+            _copy_panels(k, begin, head, count, size, keys)
+            for first in range(0, count, BLOCK):
+                last = min(count, first + BLOCK)
+                for tile in range(0, last, KEY_TILE):
+                    reach = min(KEY_TILE, last - tile)
+                    _scores(queries, first, last, keys, tile, reach, size, weights)
+                    _add_biases(weights, row, head, first, last, tile, reach, rows, biases)
+                    _weigh(weights, first, last, tile, reach)
+                    _rows_times(weights, last - first, values, tile, reach, width, block, tile > 0)
+                _write_rows(block, out, begin + first, head, last - first, size)
+
+
+@njit(**OPTIONS)
+def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, out_scale):
+    q, k, v, grad, dq, dk, dv = tensors
+    offsets, by_length = rows[:2]
+    heads, lots = len(biases[0]), min(MAX_LOTS, len(by_length))
+    width, room = _scratch_sizes(biases, size)
+    dtype = q[0].dtype
+    queries, grads = np.empty(room * width, dtype), np.empty(room * width, dtype)
+    key_rows, block = np.empty(room * width, dtype), np.empty(BLOCK * width, dtype)
+    key_sums, value_sums = np.empty(room * width, dtype), np.empty(room * width, dtype)
+    keys, values = np.empty(room * size, dtype), np.empty(room * size, dtype)
+    weights, slopes = np.empty(BLOCK * KEY_TILE, dtype), np.empty(BLOCK * KEY_TILE, dtype)
+    for task in range(worker, lots * heads, workers):
+        lot, head = task // heads, task % heads
+        for place in range(lot, len(by_length), lots):
+            row = by_length[place]
+            begin, count = offsets[row], offsets[row + 1] - offsets[row]
+            _copy_rows(q, begin, head, count, size, scale, queries)
+            _copy_rows(grad, begin, head, count, size, out_scale, grads)
+            _copy_rows(k, begin, head, count, size, scale, key_rows)
+            _copy_panels(k, begin, head, count, size, keys)
+            _copy_panels(v, begin, head, count, size, values)
+            key_sums[: _whole(count) * width] = 0
+            value_sums[: _whole(count) * width] = 0
+            for first in range(0, count, BLOCK):
+                last = min(count, first + BLOCK)
+                for tile in range(0, last, KEY_TILE):
+                    reach = min(KEY_TILE, last - tile)
+                    _scores(queries, first, last, keys, tile, reach, size, weights)
+                    _scores(grads, first, last, values, tile, reach, size, slopes)
+                    _add_biases(weights, row, head, first, last, tile, reach, rows, biases)
+                    _weigh_backward(weights, slopes, first, last, tile, reach)
+                    _sum_biases(slopes, row, lot, head, first, last, tile, reach, rows, sums)
+                    _rows_times(slopes, last - first, key_rows, tile, reach, width, block, tile > 0)
+                    _columns_times(slopes, queries, first, last, tile, reach, width, key_sums)
+                    _columns_times(weights, grads, first, last, tile, reach, width, value_sums)
+                _write_rows(block, dq, begin + first, head, last - first, size)
+            _write_rows(key_sums, dk, begin, head, count, size)
+            _write_rows(value_sums, dv, begin, head, count, size)
+
+
+@njit(**OPTIONS)
+def _scratch_sizes(biases, size):
+    """Numbers per row of scratch, and rows of it: whole vectors, whole panels."""
+    longest = biases[0].shape[1] - LANES
+    return _whole(size), (longest + PANEL - 1) // PANEL * PANEL
+
+
+@njit(**OPTIONS)
+def _whole(count):
+    return (count + LANES - 1) // LANES * LANES
+
+
+@njit(**OPTIONS)
+def _copy_rows(source, begin, head, count, size, factor, target):
+    memory, token_stride, head_stride = source
+    width = _whole(size)
+    for t in range(count):
+        at = (begin + t) * token_stride + head * head_stride
+        for e in range(size):
+            target[t * width + e] = memory[at + e] * factor
+
+
+@njit(**OPTIONS)
+def _copy_panels(source, begin, head, count, size, target):
+    memory, token_stride, head_stride = source
+    for t in range(count):
+        at = (begin + t) * token_stride + head * head_stride
+        to = t // PANEL * PANEL * size + t % PANEL
+        for e in range(size):
+            target[to + e * PANEL] = memory[at + e]
+
+
+@njit(**OPTIONS)
+def _write_rows(source, target, begin, head, count, size):
+    memory, token_stride, head_stride = target
+    width = _whole(size)
+    for t in range(count):
+        at = (begin + t) * token_stride + head * head_stride
+        for e in range(size):
+            memory[at + e] = source[t * width + e]
+
+
+@njit(**OPTIONS)
+def _scores(rows, first, last, panels, tile, reach, size, scores):
+    """Rows ``first`` to ``last`` times ``reach`` columns of the panels, from ``tile`` on."""
+    width = _whole(size)
+    for i in range(first, last, ROWS):
+        for c in range(0, reach, PANEL):
+            right, to = (tile + c) * size, (i - first) * KEY_TILE + c
+            tile_product(
+                rows, i * width, width, 1, panels, right, PANEL,
+                scores, to, KEY_TILE, size, reach - c, False,
+            )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _add_biases(scores, row, head, first, last, tile, reach, rows, biases):
+    _, _, triangle_offsets, buckets = rows
+    position, time = biases[0][head], biases[1][head]
+    longest = len(position) - LANES
+    for i in range(first, last):
+        to = (i - first) * KEY_TILE
+        distance = longest - 1 - i + tile
+        for c in range(_whole(min(reach, i + 1 - tile))):
+            scores[to + c] += position[distance + c]
+        if len(time) > 0:
+            at = triangle_offsets[row] + i * (i + 1) // 2 + tile
+            for c in range(min(reach, i + 1 - tile)):
+                scores[to + c] += time[buckets[at + c]]
+
+
+@njit(**OPTIONS)
+def _weigh(scores, first, last, tile, reach):
+    """Scores become weights, 0 where a key is after its query."""
+    for i in range(first, last):
+        to = (i - first) * KEY_TILE
+        seen = min(reach, i + 1 - tile)
+        for c in range(_whole(seen)):
+            x = scores[to + c]
+            scores[to + c] = x * sigmoid(x)
+        scores[to + seen : to + _whole(reach)] = 0
+
+
+@njit(**OPTIONS)
+def _weigh_backward(scores, slopes, first, last, tile, reach):
+    """Scores become weights, and gradients of weights become gradients of scores."""
+    for i in range(first, last):
+        to = (i - first) * KEY_TILE
+        seen = min(reach, i + 1 - tile)
+        for c in range(_whole(seen)):
+            x = scores[to + c]
+            s = sigmoid(x)
+            scores[to + c] = x * s
+            slopes[to + c] *= s + x * s * (1 - s)
+        scores[to + seen : to + _whole(reach)] = 0
+        slopes[to + seen : to + _whole(reach)] = 0
+
+
+@njit(**OPTIONS)
+def _sum_biases(slopes, row, lot, head, first, last, tile, reach, rows, sums):
+    _, _, triangle_offsets, buckets = rows
+    position, time = sums[0][lot, head], sums[1][lot, head]
+    longest = len(position) - LANES
+    for i in range(first, last):
+        to = (i - first) * KEY_TILE
+        distance = longest - 1 - i + tile
+        for c in range(_whole(min(reach, i + 1 - tile))):
+            position[distance + c] += slopes[to + c]
+        if len(buckets) > 0:
+            at = triangle_offsets[row] + i * (i + 1) // 2 + tile
+            for c in range(min(reach, i + 1 - tile)):
+                time[buckets[at + c]] += slopes[to + c]
+
+
+@njit(**OPTIONS)
+def _rows_times(left, count, right, tile, reach, width, total, add):
+    """``total`` (count, width) (+)= left (count, reach) times the right rows from ``tile`` on."""
+    for r in range(0, count, ROWS):
+        for e in range(0, width, PANEL):
+            at, to = r * KEY_TILE, r * width + e
+            tile_product(
+                left, at, KEY_TILE, 1, right, tile * width + e, width,
+                total, to, width, reach, width - e, add,
+            )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _columns_times(left, right, first, last, tile, reach, width, total):
+    """Rows of ``total`` from ``tile`` on += left (last - first, reach) transposed times right."""
+    for c in range(0, reach, ROWS):
+        for e in range(0, width, PANEL):
+            to = (tile + c) * width + e
+            tile_product(
+                left, c, 1, KEY_TILE, right, first * width + e, width,
+                total, to, width, last - first, width - e, True,
+            )  # fmt: skip
