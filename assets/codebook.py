@@ -4,13 +4,16 @@ from typing import Any
 
 import dagster as dg
 
-from assets.artifact_asset import artifact_asset
+from assets.artifact_asset import Check, Verdict, artifact_asset
 from assets.report_metadata import table
+from assets.workspace import Workspace
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.params import Params
 from model.tokenizer.codebook import Codebook, build_codebook
+
+_COLLAPSED_SHARE = 0.5  # of all items under one first code: nothing can be learned from such IDs
 
 
 def collision_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -26,20 +29,82 @@ def collision_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "rate after": row["after"]["conflict_rate"],
             "unique pairs": row["after"]["unique_pairs"],
             "moved": row["moved"],
+            "drift": row["drift"],
         }
         for row in report
     ]
 
 
+def usage_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How evenly the codes of each level are used, one row per source and level."""
+    return [
+        {"source": row["source"], "level": number} | level
+        for row in report
+        for number, level in enumerate(row["levels"], 1)
+    ]
+
+
+def quality_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the semantic IDs keep of the neighbourhood and of held-out transitions."""
+    rows = []
+    for row in report:
+        near, together = row["quality"]["neighborhood"], row["quality"]["cooccurrence"]
+        facts: dict[str, Any] = {"source": row["source"]}
+        for name in ("sid1", "vicinity"):
+            facts[f"neighbours in {name}"] = near[name]["recall@10"]
+            facts[f"chance, {name}"] = near[name]["chance"]
+            facts[f"transitions in {name}"] = together[name]["share"] if together else "none"
+        rows.append(facts)
+    return rows
+
+
 def _describe(made: Codebook) -> dict[str, Any]:
+    growth = made.report[-1].get("growth")
     return {
-        "dagster/row_count": len(made.codes) - 1,
+        "dagster/row_count": made.num_items,
         "semantic ids": len(made.sid_keys),
+        "generation": made.generation,
+        "revision": made.revision,
         "collisions": dg.MetadataValue.md(table(collision_rows(made.report))),
+        "usage of codes": dg.MetadataValue.md(table(usage_rows(made.report))),
+        "quality": dg.MetadataValue.md(table(quality_rows(made.report))),
+        "growth": dg.MetadataValue.md(table([growth] if growth else [])),
     }
 
 
-@artifact_asset(group="items", kinds={"faiss"}, describe=_describe)
+def _judge_spread(made: Codebook, workspace: Workspace) -> Verdict:
+    shares = [row["levels"][0]["largest_share"] for row in made.report]
+    share = shares[-1]
+    reason = f"the most used first code holds {share:.1%} of the items"
+    if share > _COLLAPSED_SHARE:
+        reason += "; nearly all item vectors are alike: train the encoder for longer"
+    return Verdict(share <= _COLLAPSED_SHARE, reason, {"largest share": share})
+
+
+def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
+    after = made.report[-1]["after"]
+    reason = f"{after['conflicts']:,} items share their semantic ID with one before them"
+    return Verdict(after["conflicts"] == 0, reason, {"conflict rate": after["conflict_rate"]})
+
+
+@artifact_asset(
+    group="items",
+    kinds={"faiss"},
+    describe=_describe,
+    checks=[
+        Check(
+            "codes_are_spread",
+            f"No first code holds more than {_COLLAPSED_SHARE:.0%} of all items.",
+            _judge_spread,
+        ),
+        Check(
+            "no_item_shares_its_id",
+            "Every item has a semantic ID of its own.",
+            _judge_conflicts,
+            blocking=False,
+        ),
+    ],
+)
 def codebook(
     params: Params,
     fused_embeddings: FusedEmbeddings,

@@ -241,6 +241,7 @@ class CodebookParams(Section):
     neighbors: Positive  # of the paper's re-assignment
     capacity: Positive  # items per semantic ID
     per_modality: bool  # report every modality's own tokenizer beside the collaborative one
+    frozen_from: str | None  # a published codebook folder: its codebooks and IDs stay as they are
 
 
 class CascadeParams(Section):

@@ -1,16 +1,21 @@
 """The whole of a codebook: the collaborative tokenizer, and every modality's for comparison."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.errors import InputError
 from model.tokenizer.codebook import Codebook
+from model.tokenizer.growth import Growth, extend
 from model.tokenizer.item_vectors import ItemVectors
-from model.tokenizer.tokenize import report_row, tokenize
+from model.tokenizer.quality import cooccurrence, neighborhood
+from model.tokenizer.tokenize import Tokens, report_row, tokenize
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -24,13 +29,96 @@ def build(
     seed: int,
 ) -> Codebook:
     """See :func:`model.tokenizer.codebook.build_codebook`."""
-    compared = modality_embeddings if params.per_modality else []
-    report = [
-        report_row(tokenize(ItemVectors.of_modality(modality), params, seed))
-        for modality in compared
-    ]
-    tokens = tokenize(ItemVectors.of_fused(fused_embeddings), params, seed)
-    report.append(report_row(tokens))
-    codes = np.zeros((interactions.num_items + 1, len(params.sizes)), np.int32)
+    report = []
+    for modality in modality_embeddings if params.per_modality else []:
+        tokens = tokenize(ItemVectors.of_modality(modality), params, seed)
+        report.append(
+            _row(tokens, _codes_by_item(tokens, interactions), interactions, params, seed)
+        )
+    vectors = ItemVectors.of_fused(fused_embeddings)
+    if params.frozen_from is None:
+        tokens = tokenize(vectors, params, seed)
+        codes = _codes_by_item(tokens, interactions)
+        report.append(_row(tokens, codes, interactions, params, seed))
+        return _codebook(tokens, codes, report, interactions, _nothing_retired(codes), 0)
+    frozen = _open_frozen(params.frozen_from)
+    growth = extend(frozen, vectors, interactions.raw_item_ids, params, seed)
+    tokens = growth.tokens
+    codes = np.maximum(growth.published, _codes_by_item(tokens, interactions))
+    row = _row(tokens, codes, interactions, params, seed) | {"growth": _growth_row(frozen, growth)}
+    retired = growth.retired_ids, growth.retired
+    return _codebook(tokens, codes, [*report, row], interactions, retired, frozen.revision + 1)
+
+
+def _row(
+    tokens: Tokens,
+    codes: np.ndarray,
+    interactions: Interactions,
+    params: "CodebookParams",
+    seed: int,
+) -> dict[str, Any]:
+    near = {"vicinity": params.neighbors, "seed": seed}
+    quality = {
+        "neighborhood": neighborhood(tokens.quantizer, tokens.vectors, tokens.final.codes, **near),
+        "cooccurrence": cooccurrence(tokens.quantizer, codes, interactions, **near),
+    }
+    return report_row(tokens) | {"method": params.method, "quality": quality}
+
+
+def _codes_by_item(tokens: Tokens, interactions: Interactions) -> np.ndarray:
+    """(I + 1, L) int32 from 1; 0 where there is none."""
+    codes = np.zeros((interactions.num_items + 1, len(tokens.quantizer.sizes)), np.int32)
     codes[tokens.vectors.item_ids] = tokens.final.codes + 1
-    return Codebook.of(codes, tokens.quantizer.centroids, report)
+    return codes
+
+
+def _open_frozen(folder: str) -> Codebook:
+    if not (Path(folder) / "codebook.json").exists():
+        raise InputError(
+            f"codebook.frozen_from: {folder} holds no codebook; name a copy of a published "
+            "codebook folder, or null"
+        )
+    return Codebook.load(Path(folder))
+
+
+def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:
+    return {
+        "generation": frozen.generation,
+        "revision": frozen.revision + 1,
+        "published": len(frozen.published),
+        "retired": len(growth.retired),
+        "added": growth.added,
+        "assigned": growth.added,
+        "spilled": growth.spilled,
+        "published_distance": growth.published_distance,
+    }
+
+
+def _nothing_retired(codes: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+    return pa.array([], pa.large_string()), np.zeros((0, codes.shape[1]), np.int32)
+
+
+def _codebook(
+    tokens: Tokens,
+    codes: np.ndarray,
+    report: list[dict[str, Any]],
+    interactions: Interactions,
+    retired: tuple[pa.Array, np.ndarray],
+    revision: int,
+) -> Codebook:
+    """Everything that was ever published stands in the table, first the items of today."""
+    have = np.flatnonzero((codes[1:] > 0).all(axis=1))
+    raw_ids = interactions.raw_item_ids.cast(pa.large_string()).take(pa.array(have))
+    published = np.concatenate([codes[have + 1], retired[1]])
+    table = {"raw_id": pa.concat_arrays([raw_ids, retired[0]])} | {
+        f"sid{level}": of_level for level, of_level in enumerate(published.T, 1)
+    }
+    return Codebook.of(
+        codes,
+        tokens.quantizer.centroids,
+        report,
+        metric=tokens.quantizer.metric,
+        encoder=tokens.quantizer.encoder,
+        published=pa.table(table),
+        revision=revision,
+    )

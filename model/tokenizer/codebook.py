@@ -3,12 +3,15 @@
 Importable with numpy and pyarrow alone: a training machine opens codebooks, it does not build them.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from model.artifact import atomic_folder, read_json, write_json
 from model.dataset.fused_embeddings import FusedEmbeddings
@@ -20,6 +23,7 @@ if TYPE_CHECKING:  # a training machine may lack pydantic
     from model.params import CodebookParams
 
 _ARRAYS = ("codes", "sid_keys", "sid_offsets", "sid_items")
+_ENCODER = "encoder_"
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,12 @@ class Codebook:
         sid_keys: (S,) int64 ascending, see :meth:`key_of`.
         sid_offsets: (S + 1,) int64 into ``sid_items``.
         sid_items: (items with a semantic ID,) int32, ascending within an ID.
-        report: one row per source, see ``tokenize.report_row``.
+        report: one row per source, ``collaborative`` last; see ``tokenize.report_row``.
+        metric: ``cosine`` where vectors are brought to length 1 first.
+        encoder: weights that lead into the codebooks' space, by name; empty but for RQ-VAE.
+        published: table of ``raw_id``, ``sid1``, ``sid2``, ...: every ID of this generation that
+            was ever given, the items of today first; see ``growth``.
+        revision: how often this generation was extended.
     """
 
     codes: np.ndarray
@@ -43,6 +52,10 @@ class Codebook:
     sid_offsets: np.ndarray
     sid_items: np.ndarray
     report: list[dict[str, Any]]
+    metric: Literal["cosine", "l2"] = "cosine"
+    encoder: Mapping[str, np.ndarray] = field(default_factory=dict)
+    published: pa.Table = field(default_factory=lambda: pa.table({}))
+    revision: int = 0
 
     @classmethod
     def of(
@@ -50,6 +63,7 @@ class Codebook:
         codes: np.ndarray,
         centroids: Sequence[np.ndarray],
         report: Sequence[Mapping[str, Any]],
+        **facts: Any,
     ) -> Self:
         """Index the codes.
 
@@ -57,6 +71,7 @@ class Codebook:
             codes: (I + 1, L) int32, from 1, 0 where there is none.
             centroids: per level (K, dim) float32.
             report: one row per source.
+            facts: ``metric``, ``encoder``, ``published`` and ``revision``, where they matter.
         """
         sizes = tuple(len(level) for level in centroids)
         items = np.flatnonzero((codes > 0).all(axis=1))
@@ -71,11 +86,20 @@ class Codebook:
             sid_offsets=np.append(starts, len(items)).astype(np.int64),
             sid_items=items[order].astype(np.int32),
             report=[dict(row) for row in report],
+            **facts,
         )
 
     @property
     def num_items(self) -> int:
         return len(self.codes) - 1
+
+    @property
+    def generation(self) -> str:
+        """The name of this set of codebooks: twelve digits of its content's hash."""
+        digest = hashlib.sha256(self.metric.encode())
+        for array in (*self.centroids, *(self.encoder[name] for name in sorted(self.encoder))):
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:12]
 
     def key_of(self, sid: Sequence[int]) -> int:
         """A semantic ID (codes from 1) as the number in ``sid_keys``."""
@@ -90,27 +114,57 @@ class Codebook:
         return self.sid_items[self.sid_offsets[place] : self.sid_offsets[place + 1]]
 
     def save(self, folder: Path) -> None:
-        """Write arrays, codebooks and report."""
-        with atomic_folder(folder, needed_bytes=3 * self.codes.nbytes) as out:
+        """Write arrays, codebooks, report and pictures."""
+        from model.tokenizer.pictures import plot_conflicts, plot_usage
+
+        needed = 4 * self.codes.nbytes + self.published.nbytes
+        with atomic_folder(folder, needed_bytes=needed) as out:
             for name in _ARRAYS:
                 np.save(out / f"{name}.npy", getattr(self, name))
             for number, level in enumerate(self.centroids, 1):
                 np.save(out / f"centroids_{number}.npy", level)
-            write_json(out / "codebook.json", {"sizes": list(self.sizes)})
+            for name, weights in self.encoder.items():
+                np.save(out / f"{_ENCODER}{name}.npy", weights)
+            pq.write_table(self.published, out / "published.parquet")
+            facts = {"sizes": list(self.sizes), "metric": self.metric, "revision": self.revision}
+            write_json(out / "codebook.json", facts | {"generation": self.generation})
             write_json(out / "report.json", self.report)
+            (out / "report.csv").write_text(_as_csv(self.report))
+            if self.report:
+                plot_conflicts(self.report, out / "conflicts.png")
+            plot_usage(self.codes[self.sid_items], self.sizes, out / "usage.png")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open, memory-mapped."""
+        """Open; the arrays are memory-mapped."""
         folder = Path(folder)
-        sizes = tuple(read_json(folder / "codebook.json")["sizes"])
+        facts = read_json(folder / "codebook.json")
+        encoders = sorted(path.stem for path in folder.glob(f"{_ENCODER}*.npy"))
+        levels = [f"centroids_{number}" for number in range(1, len(facts["sizes"]) + 1)]
         opened = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in (*_ARRAYS, *(f"centroids_{n}" for n in range(1, len(sizes) + 1)))
+            for name in (*_ARRAYS, *levels, *encoders)
         }
-        centroids = tuple(opened.pop(f"centroids_{n}") for n in range(1, len(sizes) + 1))
-        report = read_json(folder / "report.json")
-        return cls(sizes=sizes, centroids=centroids, report=report, **opened)
+        return cls(
+            **{name: opened[name] for name in _ARRAYS},
+            sizes=tuple(facts["sizes"]),
+            centroids=tuple(opened[name] for name in levels),
+            report=read_json(folder / "report.json"),
+            metric=facts["metric"],
+            encoder={name.removeprefix(_ENCODER): opened[name] for name in encoders},
+            published=pq.read_table(folder / "published.parquet", memory_map=True),
+            revision=facts["revision"],
+        )
+
+
+def _as_csv(report: Sequence[Mapping[str, Any]]) -> str:
+    """Table 2 in the long form that plots want: a line per source and stage."""
+    lines = ["source,stage,conflicts,conflict_rate,unique_pairs,mean_distance"]
+    for row in report:
+        for stage in ("before", "after"):
+            numbers = [row[stage][name] for name in lines[0].split(",")[2:]]
+            lines.append(",".join(map(str, [row["source"], stage, *numbers])))
+    return "\n".join(lines) + "\n"
 
 
 def build_codebook(

@@ -6,7 +6,7 @@ A vector that is not a number is refused; a zero vector has no direction and get
 import logging
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -94,6 +94,10 @@ class ItemVectors:
     def of_modality(cls, modality: ModalityEmbedding) -> Self:
         """One modality's vectors."""
         return cls.of(modality.name, modality.item_ids, modality.matrix)
+
+    def subset(self, mask: np.ndarray) -> "ItemVectors":
+        """Those of the items for which the (N,) mask is true."""
+        return replace(self, item_ids=self.item_ids[mask], rows=self.rows[mask])
 
     def blocks(
         self, *, what: str, rows_at_once: int = 16 * BLOCK_ROWS

@@ -43,6 +43,12 @@ class Quantizer:
     def sizes(self) -> list[int]:
         return [len(level) for level in self.centroids]
 
+    @property
+    def width(self) -> int:
+        """Numbers in a vector, before any encoder."""
+        entrance = self.encoder["0.weight"] if self.encoder else self.centroids[0]
+        return entrance.shape[1]
+
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """(n, width) float32 vectors -> (n, dim) float32 in the codebooks' space."""
         prepared = normalized(vectors) if self.metric == "cosine" else vectors
@@ -120,6 +126,17 @@ def quantize(quantizer: Quantizer, vectors: ItemVectors, **blocks: int) -> Assig
             residuals = residuals - centroids[codes[rows, level]]
             distances[rows, level] = np.einsum("ij,ij->i", residuals, residuals)
     return Assignment(codes, distances)
+
+
+def measure(quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray) -> np.ndarray:
+    """(N, L) float32 squared residuals of N items whose (N, L) codes are given."""
+    distances = np.empty(codes.shape, np.float32)
+    for rows, block in vectors.blocks(what="measuring codes"):
+        residuals = quantizer.encode(block)
+        for level, centroids in enumerate(quantizer.centroids):
+            residuals = residuals - centroids[codes[rows, level]]
+            distances[rows, level] = np.einsum("ij,ij->i", residuals, residuals)
+    return distances
 
 
 def quantize_below(

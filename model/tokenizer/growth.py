@@ -1,0 +1,175 @@
+"""New items in an old codebook: they get semantic IDs, and no published one ever moves.
+
+A generation is one set of codebooks. Items are recognised by their raw id, since their numbers
+change with the data; an ID stays taken even after its item has gone, so that whatever was cached
+under it never means another item. What is asked of the user: the vectors must come from the
+encoder that the generation was built on. Published items tell when they do not, by lying farther
+from their centroids than they did; then it is time for a new generation.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from model.dataset.arrow import compute as pc
+from model.errors import InputError
+from model.tokenizer.codebook import Codebook
+from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.quantizer import Assignment, Quantizer, measure
+from model.tokenizer.tokenize import Tokens, nearest_codes, require_room, resolve
+
+if TYPE_CHECKING:
+    from model.params import CodebookParams
+
+logger = logging.getLogger("onepiece")
+
+DRIFTED = 1.25  # times the distance at the time of publication: the encoder must have changed
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What an extension did.
+
+    Attributes:
+        tokens: of all items with a vector, new and published.
+        published: (I + 1, L) int32 from 1, the codes that items had before; 0 where none.
+        retired: (R, L) int32 from 1, codes of published items that are no longer there.
+        retired_ids: (R,) raw ids of those.
+        added: new items; all of them were assigned.
+        spilled: of these, those that had to leave their first prefix.
+        published_distance: mean distance of published items to their centroids, as it is now.
+    """
+
+    tokens: Tokens
+    published: np.ndarray
+    retired: np.ndarray
+    retired_ids: pa.Array
+    added: int
+    spilled: int
+    published_distance: float | None
+
+
+def extend(
+    frozen: Codebook,
+    vectors: ItemVectors,
+    raw_item_ids: pa.Array,
+    params: "CodebookParams",
+    seed: int,
+) -> Growth:
+    """Give every item that is not published a semantic ID of the frozen generation.
+
+    Args:
+        frozen: the generation as it was last published.
+        vectors: of all items that have one, from the encoder of that generation.
+        raw_item_ids: (I,) string, the input's id of item i at i - 1.
+        params: method, sizes, reassignment and capacity; the last one may have grown.
+        seed: of the paper's random fall-back.
+
+    Raises:
+        InputError: codebooks of another shape or method, or no room left.
+    """
+    quantizer = _quantizer(frozen, vectors, params)
+    published, absent = _recognise(frozen, raw_item_ids)
+    retired = codes_of(frozen.published.filter(absent))
+    elsewhere = _without_vector(published, vectors)
+    require_room(len(vectors) + len(elsewhere) + len(retired), params.sizes, params.capacity, "it")
+    is_new = (published[vectors.item_ids] == 0).any(axis=1)
+    first = _first(quantizer, vectors, published, is_new, params)
+    others = np.concatenate([elsewhere, retired]) - 1
+    everything = Assignment(
+        np.concatenate([first.codes, others]),
+        np.concatenate([first.distances, np.zeros(others.shape, np.float32)]),
+    )
+    pinned = np.concatenate([~is_new, np.ones(len(others), bool)])
+    final, spilled = resolve(quantizer, vectors, everything, pinned, params, seed)
+    count = len(vectors)
+    final = Assignment(final.codes[:count], final.distances[:count])
+    return Growth(
+        tokens=Tokens(vectors, quantizer, first, final, spilled[:count]),
+        published=published,
+        retired=retired,
+        retired_ids=frozen.published.filter(absent)["raw_id"].combine_chunks(),
+        added=int(is_new.sum()),
+        spilled=int(spilled.sum()),
+        published_distance=_published_distance(frozen, first, ~is_new),
+    )
+
+
+def codes_of(published: pa.Table) -> np.ndarray:
+    """(n, L) int32 from 1."""
+    columns = [name for name in published.column_names if name != "raw_id"]
+    return np.stack([published[name].to_numpy() for name in columns], axis=1).astype(np.int32)
+
+
+def _quantizer(frozen: Codebook, vectors: ItemVectors, params: "CodebookParams") -> Quantizer:
+    if list(frozen.sizes) != list(params.sizes) or frozen.metric != params.metric:
+        raise InputError(
+            f"codebook.frozen_from: that generation has sizes {list(frozen.sizes)} and metric "
+            f"{frozen.metric}, the parameters say {list(params.sizes)} and {params.metric}; keep "
+            "those, or set frozen_from to null for a new generation"
+        )
+    quantizer = Quantizer(frozen.metric, frozen.centroids, frozen.encoder)
+    if quantizer.width != vectors.width:
+        raise InputError(
+            f"codebook.frozen_from: that generation was built on vectors of {quantizer.width} "
+            f"numbers and these have {vectors.width}; set frozen_from to null for a new generation"
+        )
+    return quantizer
+
+
+def _recognise(frozen: Codebook, raw_item_ids: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Published codes by item of today, and which published rows have no item today."""
+    known = frozen.published["raw_id"].combine_chunks()
+    today = raw_item_ids.cast(pa.large_string())
+    rows = pc.fill_null(pc.index_in(today, value_set=known), -1).to_numpy().astype(np.int64)
+    published = np.zeros((len(today) + 1, len(frozen.sizes)), np.int32)
+    here = np.flatnonzero(rows >= 0)
+    published[here + 1] = codes_of(frozen.published)[rows[here]]
+    return published, pc.invert(pc.is_in(known, value_set=today))
+
+
+def _without_vector(published: np.ndarray, vectors: ItemVectors) -> np.ndarray:
+    """(n, L) codes of published items of today that have no vector today; they keep them."""
+    absent = np.ones(len(published), bool)
+    absent[vectors.item_ids] = False
+    return published[absent & (published > 0).all(axis=1)]
+
+
+def _first(
+    quantizer: Quantizer,
+    vectors: ItemVectors,
+    published: np.ndarray,
+    is_new: np.ndarray,
+    params: "CodebookParams",
+) -> Assignment:
+    """Published codes where there are, else the nearest ones."""
+    codes = published[vectors.item_ids] - 1
+    distances = np.empty(codes.shape, np.float32)
+    if is_new.any():
+        nobody = np.zeros(int(is_new.sum()), bool)
+        nearest = nearest_codes(quantizer, vectors.subset(is_new), nobody, params)
+        codes[is_new], distances[is_new] = nearest.codes, nearest.distances
+    if not is_new.all():
+        distances[~is_new] = measure(quantizer, vectors.subset(~is_new), codes[~is_new])
+    return Assignment(codes, distances)
+
+
+def _published_distance(
+    frozen: Codebook, first: Assignment, is_published: np.ndarray
+) -> float | None:
+    if not is_published.any():
+        return None
+    now = float(np.sqrt(first.distances[is_published, -1], dtype=np.float64).mean())
+    then = frozen.report[-1]["after"]["mean_distance"]
+    if now > DRIFTED * then:
+        logger.warning(
+            "published items lie %.3f from their centroids and lay %.3f when they were published; "
+            "the vectors come from another encoder: set codebook.frozen_from to null for a new "
+            "generation",
+            now,
+            then,
+        )
+    return now
