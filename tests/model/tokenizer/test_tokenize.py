@@ -1,0 +1,163 @@
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from model.errors import InputError
+from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
+from model.tokenizer.quantizer import fit_quantizer, measure, quantize
+from model.tokenizer.sids import Occupancy
+from model.tokenizer.tokenize import report_row, tokenize
+from tests.model.tokenizer.worlds import clustered, codebook_params, item_vectors
+
+DEMO = Path(__file__).parents[4] / "shared/data/tencentgr-demo/mm_emb/emb_81_32_parquet"
+METHODS = ("residual_kmeans", "balanced_residual_kmeans", "rq_vae")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("sizes", [[16, 16], [6, 7, 8]])
+def test_no_conflict_remains_where_there_is_room(method, sizes):
+    vectors = item_vectors(clustered(250))
+    tokens = tokenize(vectors, codebook_params(method=method, sizes=sizes), 0)
+    row = report_row(tokens)
+    assert row["after"]["conflicts"] == 0
+    assert row["after"]["unique_pairs"] == 250
+    assert row["before"]["conflicts"] > 0
+    assert (tokens.final.codes >= 0).all()
+    assert (tokens.final.codes < sizes).all()
+
+
+@pytest.mark.parametrize("reassignment", ["paper", "exact"])
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_codes(method, reassignment):
+    params = codebook_params(method=method, reassignment=reassignment)
+    one, other = (tokenize(item_vectors(clustered(200)), params, 5) for _ in range(2))
+    assert one.final.codes.tobytes() == other.final.codes.tobytes()
+    assert json.dumps(report_row(one)) == json.dumps(report_row(other))
+
+
+def test_a_full_codebook_is_filled_to_the_last_semantic_id():
+    tokens = tokenize(item_vectors(clustered(256)), codebook_params(), 0)
+    assert Occupancy.of(tokens.final.codes, [16, 16]).unique_pairs == 256
+    assert tokens.spilled.any()
+
+
+def test_a_capacity_lets_items_share():
+    tokens = tokenize(item_vectors(clustered(300)), codebook_params(sizes=[8, 8], capacity=5), 0)
+    keys = tokens.final.codes @ [8, 1]
+    assert np.bincount(keys).max() == 5
+
+
+def test_identical_vectors_get_distinct_ids_in_the_order_of_their_numbers():
+    matrix = np.concatenate([np.repeat(clustered(1), 40, axis=0), clustered(100, seed=2)])
+    codes = tokenize(item_vectors(matrix), codebook_params(), 0).final.codes
+    assert len(np.unique(codes, axis=0)) == 140
+    again = tokenize(item_vectors(matrix), codebook_params(), 0).final.codes
+    assert np.array_equal(codes, again)
+
+
+def test_one_vector_for_all_is_said_and_still_one_to_one(caplog):
+    matrix = np.repeat(clustered(1), 200, axis=0)
+    with caplog.at_level(logging.WARNING):
+        tokens = tokenize(item_vectors(matrix), codebook_params(), 0)
+    assert "nearly all vectors are alike" in caplog.text
+    assert "level 1 uses 1 of 16 codes" in caplog.text
+    row = report_row(tokens)
+    assert row["loss1"] == row["loss2"] == 0.0
+    assert row["after"]["conflicts"] == 0
+    assert row["drift"] == 0.0  # the codes that nothing needed are copies of the others
+
+
+def test_the_counts_are_the_papers():
+    tokens = tokenize(item_vectors(clustered(250)), codebook_params(reassignment="none"), 0)
+    row = report_row(tokens)
+    pairs = len({tuple(sid) for sid in tokens.first.codes.tolist()})
+    assert row["before"] == row["after"]
+    assert row["before"]["conflicts"] == 250 - pairs
+    assert row["before"]["conflict_rate"] == (250 - pairs) / 250
+    assert row["moved"] == 0
+
+
+def test_losses_are_mean_squared_residuals():
+    vectors = item_vectors(clustered(250) * 3.0)
+    tokens = tokenize(vectors, codebook_params(), 0)
+    unit = vectors.matrix / np.linalg.norm(vectors.matrix, axis=1, keepdims=True)
+    residual, losses = unit, []
+    for level, centroids in enumerate(tokens.quantizer.centroids):
+        residual = residual - centroids[tokens.first.codes[:, level]]
+        losses.append(np.square(residual).sum(axis=1).mean())
+    row = report_row(tokens)
+    assert row["loss1"] == pytest.approx(losses[0], rel=1e-5)
+    assert row["loss2"] == pytest.approx(losses[1], rel=1e-5)
+    assert [level["inertia"] for level in row["levels"]] == [row["loss1"], row["loss2"]]
+
+
+def test_distances_after_are_those_of_the_final_codes():
+    vectors = item_vectors(clustered(256))
+    for reassignment in ("paper", "exact"):
+        tokens = tokenize(vectors, codebook_params(reassignment=reassignment), 0)
+        measured = measure(tokens.quantizer, vectors, tokens.final.codes)
+        assert np.allclose(tokens.final.distances, measured, atol=1e-6)
+
+
+def test_the_exact_method_leaves_fewer_conflicts_than_the_papers_at_less_drift():
+    vectors = item_vectors(clustered(600, centres=40))
+    rows = [
+        report_row(tokenize(vectors, codebook_params(sizes=[32, 32], reassignment=how), 0))
+        for how in ("paper", "exact")
+    ]
+    assert rows[0]["after"]["conflicts"] > rows[1]["after"]["conflicts"] == 0
+    assert rows[1]["drift"] < rows[0]["drift"]
+
+
+def test_how_many_rows_are_read_at_once_changes_nothing():
+    vectors = item_vectors(clustered(3 * BLOCK_ROWS + 100, 6, centres=100))
+    quantizer = fit_quantizer(vectors, codebook_params(training_sample=1000), 0)
+    expected = quantize(quantizer, vectors)
+    for blocks in (1, 2):
+        found = quantize(quantizer, vectors, rows_at_once=blocks * BLOCK_ROWS)
+        assert found.codes.tobytes() == expected.codes.tobytes()
+        assert found.distances.tobytes() == expected.distances.tobytes()
+
+
+def test_a_vector_that_is_no_number_is_refused_by_name():
+    matrix = clustered(10)
+    matrix[6, 2] = np.nan
+    with pytest.raises(InputError, match="the vector of item 7 is not finite"):
+        item_vectors(matrix)
+
+
+def test_zero_vectors_are_left_out_and_counted(caplog):
+    matrix = clustered(10)
+    matrix[[2, 5]] = 0.0
+    vectors = item_vectors(matrix)
+    assert vectors.item_ids.tolist() == [1, 2, 4, 5, 7, 8, 9, 10]
+    assert np.array_equal(vectors.take(np.array([2])), matrix[[3]])
+    assert report_row(tokenize(vectors, codebook_params(), 0))["excluded"] == 2
+    assert "2 zero vectors" in caplog.text
+    with pytest.raises(InputError, match="different from zero"):
+        item_vectors(np.zeros((3, 4), np.float32))
+
+
+def test_ids_that_do_not_fit_the_matrix_are_refused():
+    with pytest.raises(InputError, match="3 item ids stand beside 4 vectors"):
+        ItemVectors.of("81", np.arange(3, dtype=np.int32), clustered(4))
+
+
+def test_more_semantic_ids_than_numbers_are_refused():
+    with pytest.raises(InputError, match=r"at most 2\^63"):
+        tokenize(item_vectors(clustered(9)), codebook_params(sizes=[256] * 8), 0)
+
+
+@pytest.mark.skipif(not DEMO.exists(), reason=f"{DEMO} is absent")
+def test_real_vectors_get_an_id_each():
+    vectors = pq.read_table(DEMO)["emb"].combine_chunks().drop_null()
+    matrix = vectors.values.to_numpy().reshape(len(vectors), -1).astype(np.float16)
+    assert len(np.unique(matrix, axis=0)) < 0.91 * len(matrix)
+    params = codebook_params(sizes=[256, 256], iterations=5)
+    row = report_row(tokenize(item_vectors(matrix, "81"), params, 0))
+    assert row["before"]["conflict_rate"] > 0.5
+    assert row["after"]["unique_pairs"] == row["items"] == len(matrix)
