@@ -1,0 +1,136 @@
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from model.dataset.features import FeatureTable
+from model.dataset.fused_embeddings import FusedEmbeddings
+from model.dataset.interactions import Interactions
+from model.errors import InputError
+from model.tokenizer.codebook import Codebook, build_codebook
+from model.tokenizer.growth import codes_of
+from tests.model.inference.small_world import small_interactions
+from tests.model.tokenizer.worlds import clustered, codebook_params
+
+VECTORS = clustered(220)
+
+
+def world(items: list[int]) -> tuple[FusedEmbeddings, Interactions]:
+    """Items by the raw numbers 0..219, numbered anew in the order given."""
+    count = len(items)
+    table = FeatureTable(num_rows=count + 1, scalars={}, arrays={}, vocabulary_sizes={})
+    raw_ids = pa.array([f"raw{item}" for item in items], pa.large_string())
+    interactions = replace(
+        small_interactions(), items=table, num_known_items=count, raw_item_ids=raw_ids
+    )
+    return FusedEmbeddings(np.arange(1, count + 1, dtype=np.int32), VECTORS[items]), interactions
+
+
+def build(items: list[int], **changes) -> Codebook:
+    fused, interactions = world(items)
+    return build_codebook(fused, [], interactions, codebook_params(**changes), 1)
+
+
+def sids(codebook: Codebook) -> dict[str, tuple[int, ...]]:
+    """What is published, by raw id."""
+    codes = map(tuple, codes_of(codebook.published).tolist())
+    return dict(zip(codebook.published["raw_id"].to_pylist(), codes, strict=True))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generations") / "one"
+    build(list(range(120))).save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", ["residual_kmeans", "balanced_residual_kmeans", "rq_vae"])
+@pytest.mark.parametrize("reassignment", ["none", "paper", "exact"])
+def test_no_published_id_moves(method, reassignment, tmp_path):
+    settings = {"method": method, "reassignment": reassignment}
+    before = build(list(range(120)), **settings)
+    before.save(tmp_path / "one")
+    after = build(list(range(220)), **settings, frozen_from=str(tmp_path / "one"))
+    assert after.codes[1:121].tobytes() == before.codes[1:].tobytes()
+    for old, new in zip(before.centroids, after.centroids, strict=True):
+        assert old.tobytes() == new.tobytes()
+    assert (after.codes[121:] > 0).all()
+    assert after.generation == before.generation
+    assert (before.revision, after.revision) == (0, 1)
+
+
+def test_new_items_find_free_ids(first):
+    after = build(list(range(220)), frozen_from=str(first))
+    assert len(after.sid_keys) == 220
+    growth = after.report[-1]["growth"]
+    assert growth["published"] == 120
+    assert growth["added"] == growth["assigned"] == 100
+    assert growth["retired"] == 0
+    assert 0 <= growth["spilled"] <= 100
+    assert after.report[-1]["after"]["unique_pairs"] == 220
+
+
+def test_items_are_recognised_when_their_numbers_change(first):
+    before = sids(Codebook.load(first))
+    items = np.random.default_rng(0).permutation(220).tolist()
+    after = build(items, frozen_from=str(first))
+    for number, item in enumerate(items, 1):
+        if item < 120:
+            assert tuple(after.codes[number].tolist()) == before[f"raw{item}"]
+
+
+def test_the_id_of_an_item_that_has_gone_stays_taken(first, tmp_path):
+    before = sids(Codebook.load(first))
+    after = build(list(range(40, 220)), frozen_from=str(first))
+    gone = {before[f"raw{item}"] for item in range(40)}
+    assert not gone & {tuple(row) for row in after.codes[1:].tolist()}
+    assert after.report[-1]["growth"]["retired"] == 40
+    after.save(tmp_path / "two")
+    third = build(list(range(220)), frozen_from=str(tmp_path / "two"))
+    assert third.revision == 2
+    assert sids(third) == sids(after)  # the forty are back, under the IDs that were theirs
+
+
+def test_an_extension_by_nothing_changes_nothing(first):
+    before = Codebook.load(first)
+    after = build(list(range(120)), frozen_from=str(first))
+    assert after.codes.tobytes() == before.codes.tobytes()
+    assert after.report[-1]["moved"] == after.report[-1]["growth"]["added"] == 0
+
+
+def test_another_training_is_another_generation(first):
+    assert build(list(range(120)), iterations=1).generation != Codebook.load(first).generation
+
+
+def test_vectors_of_another_encoder_are_noticed(first, caplog):
+    fused, interactions = world(list(range(120)))
+    turned = fused.matrix @ np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))[0]
+    params = codebook_params(frozen_from=str(first))
+    with caplog.at_level(logging.WARNING):
+        build_codebook(
+            replace(fused, matrix=turned.astype(np.float32)), [], interactions, params, 1
+        )
+    assert "the vectors come from another encoder" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sizes": [16, 17]}, r"that generation has sizes \[16, 16\]"),
+        ({"metric": "l2"}, "and metric cosine"),
+        ({"frozen_from": "no/such/folder"}, "no/such/folder holds no codebook"),
+    ],
+)
+def test_what_does_not_fit_is_refused(first, changes, message):
+    with pytest.raises(InputError, match=message):
+        build(list(range(120)), **({"frozen_from": str(first)} | changes))
+
+
+def test_a_generation_that_is_full_says_what_capacity_it_needs(tmp_path):
+    build(list(range(60)), sizes=[8, 8]).save(tmp_path / "one")
+    settings = {"sizes": [8, 8], "frozen_from": str(tmp_path / "one")}
+    with pytest.raises(InputError, match="at least 4"):
+        build(list(range(220)), **settings)
+    assert len(build(list(range(220)), **settings, capacity=4).sid_items) == 220

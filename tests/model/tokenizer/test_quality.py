@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from model.tokenizer.quality import cooccurrence, neighborhood
+from model.tokenizer.quantizer import Quantizer
+from tests.model.inference.small_world import small_interactions
+from tests.model.tokenizer.worlds import clustered, item_vectors
+
+
+def quantizer(size: int = 8, width: int = 8) -> Quantizer:
+    level = np.random.default_rng(0).standard_normal((size, width)).astype(np.float32)
+    return Quantizer("cosine", (level, level), {})
+
+
+def test_codes_by_cluster_keep_the_neighbourhood_and_random_ones_do_not():
+    generator = np.random.default_rng(0)
+    middles = np.eye(8, dtype=np.float32)
+    clusters = generator.integers(8, size=400)
+    matrix = middles[clusters] + 0.01 * generator.standard_normal((400, 8)).astype(np.float32)
+    vectors, last = item_vectors(matrix), np.zeros(400, int)
+    codes = np.stack([clusters, last], axis=1)
+    kept = neighborhood(quantizer(), vectors, codes, vicinity=1, seed=0)
+    assert kept["sid1"]["recall@10"] == kept["vicinity"]["recall@10"] == 1.0
+    assert kept["sid1"]["chance"] == pytest.approx(1 / 8, abs=0.02)
+    codes = np.stack([generator.permutation(clusters), last], axis=1)
+    lost = neighborhood(quantizer(), vectors, codes, vicinity=1, seed=0)
+    assert lost["sid1"]["recall@10"] == pytest.approx(lost["sid1"]["chance"], abs=0.02)
+
+
+def test_recall_equals_a_plain_count():
+    vectors = item_vectors(clustered(60))
+    codes = np.random.default_rng(1).integers(8, size=(60, 2))
+    books = quantizer()
+    found = neighborhood(books, vectors, codes, vicinity=3, seed=0)
+    similar = vectors.matrix @ vectors.matrix.T
+    np.fill_diagonal(similar, -np.inf)
+    away = np.square(books.centroids[1][:, None] - books.centroids[1]).sum(axis=2)
+    same = near = 0
+    for item in range(60):
+        for other in np.argsort(-similar[item])[:10]:
+            if codes[item, 0] == codes[other, 0]:
+                same += 1
+                near += codes[other, 1] in np.argsort(away[codes[item, 1]])[:3]
+    assert found["sid1"]["recall@10"] == pytest.approx(same / 600)
+    assert found["vicinity"]["recall@10"] == pytest.approx(near / 600)
+
+
+def test_few_items_are_no_trouble():
+    codes = np.zeros((2, 2), int)
+    found = neighborhood(quantizer(), item_vectors(clustered(2)), codes, vicinity=3, seed=0)
+    assert found["sid1"] == {"recall@10": 1.0, "chance": 1.0}
+
+
+def test_held_out_transitions_are_counted():
+    interactions = small_interactions()  # holds out 3 -> 4 of user 0 and 2 -> 6 of nobody
+    codes = np.ones((8, 2), np.int32)
+    codes[0] = 0
+    found = cooccurrence(quantizer(), codes, interactions, vicinity=1, seed=0)
+    assert found == {
+        "pairs": 1,
+        "sid1": {"share": 1.0, "chance": 1.0},
+        "vicinity": {"share": 1.0, "chance": 1.0},
+    }
+    codes[4] = [2, 1]
+    found = cooccurrence(quantizer(), codes, interactions, vicinity=1, seed=0)
+    assert found is not None
+    assert found["sid1"]["share"] == found["vicinity"]["share"] == 0.0
+    codes[4] = 0
+    assert cooccurrence(quantizer(), codes, interactions, vicinity=1, seed=0) is None
