@@ -84,4 +84,6 @@ def peak_memory_bytes() -> int:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)

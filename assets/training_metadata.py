@@ -23,7 +23,8 @@ def describe_training(made: Checkpoint) -> dict[str, Any]:
 
 
 def _loss_is_finite(made: Checkpoint, workspace: Workspace) -> Verdict:
-    losses = [row["loss"] for row in made.metadata.get("history", []) if "loss" in row]
+    rows = made.metadata.get("history", [])
+    losses = [row["loss"] for row in rows if row.get("loss") is not None]
     bad = [index for index, loss in enumerate(losses) if not math.isfinite(loss)]
     reason = f"The loss is not a number from row {bad[0]} on." if bad else "Every loss is finite."
     return Verdict(passed=not bad, reason=reason, metadata={"rows": len(losses)})

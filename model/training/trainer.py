@@ -293,10 +293,10 @@ class Trainer:
         assert self.progress.history is not None
         step = self.progress.step
         known = {"step": step, "epoch": round(step / self.order.steps_per_epoch, 4), **values}
-        row = {name: known.get(name) for name in self.columns}
-        self.progress.history.append(
-            {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
-        )
+        row = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in known.items()}
+        if not self.progress.history or self.progress.history[-1]["step"] != step:
+            self.progress.history.append(dict.fromkeys(self.columns))
+        self.progress.history[-1].update(row)
 
     def _validates(self, step: int) -> bool:
         every = max(1, round(self.params.validate_every_epochs * self.order.steps_per_epoch))
