@@ -19,6 +19,7 @@ from orchestration.instance import PROCESS_TAG, open_instance, process_tag
 logger = logging.getLogger("onepiece")
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_CHECK_FAILED = "DagsterAssetCheckFailedError"
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,10 @@ def run(workspace: Workspace, targets: Sequence[Target], tags: Mapping[str, str]
             raise_on_error=False,
         )
     if not outcome.success:
-        raise _failure(outcome)
+        raise _failure(outcome, workspace)
 
 
-def _failure(outcome: dg.ExecuteInProcessResult) -> Exception:
+def _failure(outcome: dg.ExecuteInProcessResult, workspace: Workspace) -> Exception:
     """What to tell the user: the sentence of a refusal, or the failing step and its error."""
     for event in outcome.all_events:
         if not event.is_step_failure:
@@ -150,6 +151,9 @@ def _failure(outcome: dg.ExecuteInProcessResult) -> Exception:
         refusals = [error for error in errors if error.cls_name == InputError.__name__]
         if refusals:
             return InputError(_message(refusals[0]))
+        if errors and errors[-1].cls_name == _CHECK_FAILED:
+            reason = workspace.refusal(str(event.step_key)) or _message(errors[-1])
+            return RunFailedError(f"{event.step_key}: a blocking check failed: {reason}")
         if errors:
             last = errors[-1]
             return RunFailedError(f"{event.step_key}: {_message(last)}\n{''.join(last.stack)}")
