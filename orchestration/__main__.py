@@ -67,6 +67,21 @@ def report(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA)
 
 
 @app.command()
+def tokenize(
+    modalities: Annotated[
+        list[str] | None, typer.Argument(help="Modalities; none means all of the file's.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Show coverage and collisions of single modalities' semantic IDs; trains nothing."""
+    from orchestration.tokenization import tokenize_modalities
+    from orchestration.workspace import open_workspace
+
+    typer.echo(tokenize_modalities(open_workspace(params, data), modalities or []))
+
+
+@app.command()
 def synthesize(
     folder: Annotated[Path, typer.Argument(help="Where the raw files shall lie.")],
     params: ParamsFile = DEFAULT_PARAMS,

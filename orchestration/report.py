@@ -37,11 +37,16 @@ def write_report(workspace: Workspace) -> str:
 
 def _coverage(workspace: Workspace) -> str:
     coverage = read_json(workspace.folder("coverage_report") / "coverage.json")
-    rows = [
+    return coverage_table(_modalities(coverage, workspace))
+
+
+def coverage_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Rows of the coverage report, by modality."""
+    shown = [
         [name, f"{row['covered']:,}", f"{row['total']:,}", f"{row['rate']:.3%}"]
-        for name, row in _modalities(coverage, workspace)
+        for name, row in rows
     ]
-    return columns(["modality", "covered", "total", "rate"], rows)
+    return columns(["modality", "covered", "total", "rate"], shown)
 
 
 def _modalities(coverage: Mapping[str, Any], workspace: Workspace) -> list[tuple[str, Any]]:
@@ -50,7 +55,11 @@ def _modalities(coverage: Mapping[str, Any], workspace: Workspace) -> list[tuple
 
 
 def _collisions(workspace: Workspace) -> str:
-    report = read_json(workspace.folder("codebook") / "report.json")
+    return collision_table(read_json(workspace.folder("codebook") / "report.json"))
+
+
+def collision_table(report: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of a codebook's report, before and after re-assignment."""
     rows = [
         [
             row["source"],

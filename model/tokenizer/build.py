@@ -29,12 +29,10 @@ def build(
     seed: int,
 ) -> Codebook:
     """See :func:`model.tokenizer.codebook.build_codebook`."""
-    report = []
-    for modality in modality_embeddings if params.per_modality else []:
-        tokens = tokenize(ItemVectors.of_modality(modality), params, seed)
-        report.append(
-            _row(tokens, _codes_by_item(tokens, interactions), interactions, params, seed)
-        )
+    report = [
+        report_modality(modality, interactions, params, seed)
+        for modality in (modality_embeddings if params.per_modality else [])
+    ]
     vectors = ItemVectors.of_fused(fused_embeddings)
     if params.frozen_from is None:
         tokens = tokenize(vectors, params, seed)
@@ -48,6 +46,18 @@ def build(
     row = _row(tokens, codes, interactions, params, seed) | {"growth": _growth_row(frozen, growth)}
     retired = growth.retired_ids, growth.retired
     return _codebook(tokens, codes, [*report, row], interactions, retired, frozen.revision + 1)
+
+
+def report_modality(
+    modality: ModalityEmbedding, interactions: Interactions, params: "CodebookParams", seed: int
+) -> dict[str, Any]:
+    """The report's row of one modality's own tokenizer; nothing of a model is needed.
+
+    Raises:
+        InputError: see :func:`model.tokenizer.tokenize.tokenize`.
+    """
+    tokens = tokenize(ItemVectors.of_modality(modality), params, seed)
+    return _row(tokens, _codes_by_item(tokens, interactions), interactions, params, seed)
 
 
 def _row(

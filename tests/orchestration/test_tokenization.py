@@ -1,0 +1,44 @@
+"""`onepiece tokenize` on a release that has a vocabulary and vectors but not a single sequence."""
+
+import re
+import shutil
+
+import pytest
+
+from model.dataset.tencent_parquet import FOLDERS
+from model.errors import InputError
+from orchestration.tokenization import tokenize_modalities
+from orchestration.workspace import open_workspace
+from tests.orchestration.tiny_world import write_tiny_params
+from tests.tiny import NUM_KNOWN_ITEMS, write_tiny_world
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vocabulary only")
+    world = write_tiny_world(folder / "raw")
+    root = world.root("tencent_parquet")
+    for name in FOLDERS:
+        shutil.rmtree(root / name)
+    loose = dict.fromkeys(("max_invalid_rate", "max_zero_rate", "max_duplicate_rate"), 1.0)
+    loose |= dict.fromkeys(("min_rate", "min_candidate_rate", "min_traffic_rate"), 0.1)
+    file = write_tiny_params(
+        folder / "params.yaml",
+        raw_data={"format": "tencent_parquet", "source": str(root)},
+        coverage_report={"thresholds": {"default": loose}},
+        codebook={"sizes": [8, 16]},
+    )
+    return open_workspace(file, folder / "data")
+
+
+def test_tables_1_and_2_need_no_training(workspace):
+    text = tokenize_modalities(workspace, ["82"])
+    assert re.search(rf"^ *82 +\d+ +{NUM_KNOWN_ITEMS} +\d\d\.\d+%$", text, re.M), text
+    assert re.search(r"^ *82 +\d+ +\d+\.\d+% +0 +0\.000% +\d+$", text, re.M), text
+    assert "81" not in text
+    assert not (workspace.data / "encoder_checkpoint").exists()
+
+
+def test_an_unknown_modality_is_refused_before_anything_is_made(workspace):
+    with pytest.raises(InputError, match=r"83: no such modality.*has 81, 82"):
+        tokenize_modalities(workspace, ["83"])
