@@ -10,7 +10,10 @@ def group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (N,) int64 positions; (G + 1,) int64 where each of the G keys that occur begins.
     """
-    order = np.argsort(keys, kind="stable")
+    if len(keys) and keys.max() < 4 * len(keys):
+        order = _counting_sort(keys, int(keys.max()) + 1)
+    else:
+        order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     is_first = np.ones(len(keys), bool)
     is_first[1:] = ordered[1:] != ordered[:-1]
@@ -38,6 +41,21 @@ def overflow(
     rank = np.empty(len(crowded), np.int64)
     rank[order] = np.arange(len(crowded)) - np.repeat(offsets[:-1], np.diff(offsets))
     return crowded[(rank >= limit) & ~pinned[crowded]]
+
+
+@njit(cache=True)
+def _counting_sort(keys: np.ndarray, num_keys: int) -> np.ndarray:  # pragma: no cover
+    """(N,) int64 positions by key, ascending within a key."""
+    place = np.zeros(num_keys + 1, np.int64)
+    for key in keys:
+        place[key + 1] += 1
+    for key in range(num_keys):
+        place[key + 1] += place[key]
+    order = np.empty(len(keys), np.int64)
+    for position in range(len(keys)):
+        order[place[keys[position]]] = position
+        place[keys[position]] += 1
+    return order
 
 
 @njit(cache=True)

@@ -19,7 +19,8 @@ from numba import njit, prange
 from model.tokenizer.limits import group
 
 LOOKED_AT = 16  # free siblings; more brings a moved item hardly nearer
-_LIST_BYTES = 2**30  # of the neighbour lists; beyond it the rest of a list is by number
+_LISTED = 1024  # codes in a list; where all of them are taken, every code is looked at
+_ROWS_AT_ONCE = 64
 _RESIDUAL_BYTES = 2**28  # of float32 residuals in memory at once
 
 
@@ -47,7 +48,7 @@ def reassign_paper(
     Returns:
         (N,) int32 new codes.
     """
-    lists = neighbor_lists(_dissimilarities(centroids), neighbors)
+    lists = cosine_lists(centroids, neighbors)
     order, offsets = group(prefixes)
     return _paper(order, offsets, codes, pinned, lists, capacity, seed)
 
@@ -82,7 +83,7 @@ def reassign_exact(
     if len(movers) == 0:
         return codes.copy()
     mover_offsets = np.append(0, np.cumsum(moving[order]))[offsets]
-    lists = neighbor_lists(_distances(centroids), len(centroids))
+    lists = _distance_lists(centroids, _LISTED)
     placed = codes.copy()
     at_once = _RESIDUAL_BYTES // (4 * centroids.shape[1])
     begin = 0
@@ -107,43 +108,47 @@ def reassign_exact(
     return placed
 
 
-def neighbor_lists(costs: np.ndarray, count: int) -> np.ndarray:
+def cosine_lists(centroids: np.ndarray, count: int) -> np.ndarray:
+    """(K, m) numbers of the codes most similar to each, m at most ``count``, similar ones first."""
+    lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
+    units = centroids / np.where(lengths > 0.0, lengths, 1.0)
+    return _lists(lambda rows: 1.0 - units[rows] @ units.T, len(units), count)
+
+
+def _distance_lists(centroids: np.ndarray, count: int) -> np.ndarray:
+    """The same by squared distance."""
+    squares = np.square(centroids).sum(axis=1)
+
+    def costs(rows: slice) -> np.ndarray:
+        return squares[rows, None] + squares - 2.0 * centroids[rows] @ centroids.T
+
+    return _lists(costs, len(centroids), count)
+
+
+def _lists(costs_of: Callable[[slice], np.ndarray], num_codes: int, count: int) -> np.ndarray:
     """The other codes, by what it costs to go there.
 
     Args:
-        costs: (K, K) float32, not negative.
-        count: length of a list; shortened to what exists and to a gibibyte of lists.
+        costs_of: rows -> (rows, K) float32, taken for 0 where below it.
+        num_codes: K.
+        count: length of a list; shortened to what exists.
 
     Returns:
-        (K, m) uint16 or int32, cheapest first, ties by number.
+        (K, m) int32, cheapest first, ties by number.
     """
-    num_codes = len(costs)
-    dtype = np.uint16 if num_codes <= 2**16 else np.int32
-    count = min(count, num_codes - 1, _LIST_BYTES // (num_codes * np.dtype(dtype).itemsize))
-    lists = np.empty((num_codes, count), dtype)
+    count = min(count, num_codes - 1)
+    lists = np.empty((num_codes, count), np.int32)
     numbers = np.arange(num_codes, dtype=np.uint64)
-    for code in range(num_codes):
+    for start in range(0, num_codes, _ROWS_AT_ONCE):
         # The bits of a float that is not negative order like the float: one sort, ties by number.
-        bits = costs[code].astype(np.float32).view(np.uint32).astype(np.uint64)
-        keys = (bits << np.uint64(32)) | numbers
-        keys[code] = np.iinfo(np.uint64).max
-        keys.sort()
-        lists[code] = (keys[:count] & np.uint64(0xFFFFFFFF)).astype(dtype)
+        costs = np.maximum(costs_of(slice(start, start + _ROWS_AT_ONCE)), np.float32(0.0))
+        keys = (costs.view(np.uint32).astype(np.uint64) << np.uint64(32)) | numbers
+        own = np.arange(len(keys))
+        keys[own, start + own] = np.iinfo(np.uint64).max
+        keys.partition(count - 1, axis=1)
+        nearest = np.sort(keys[:, :count], axis=1)
+        lists[start : start + len(keys)] = nearest & np.uint64(0xFFFFFFFF)
     return lists
-
-
-def _distances(centroids: np.ndarray) -> np.ndarray:
-    """(K, K) float32 squared distances."""
-    squares = np.square(centroids).sum(axis=1)
-    products = centroids @ centroids.T
-    return np.maximum(squares[:, None] + squares - 2.0 * products, 0.0)
-
-
-def _dissimilarities(centroids: np.ndarray) -> np.ndarray:
-    """(K, K) float32, one minus the cosine; 1 where a centroid is zero."""
-    lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
-    units = centroids / np.where(lengths > 0.0, lengths, 1.0)
-    return np.maximum(1.0 - units @ units.T, 0.0)
 
 
 @njit(cache=True)
@@ -240,19 +245,32 @@ def _settle_movers(
 @njit(cache=True)
 def _best_free(code, residual, occupancy, taken, centroids, lists, capacity):  # pragma: no cover
     """Of the free codes that come first in a list, the one nearest to the residual."""
-    num_codes, listed = len(lists), lists.shape[1]
+    listed = lists.shape[1]
     best, chosen, seen = np.float32(np.inf), np.int32(-1), 0
     place = taken[code]
-    while place < listed + num_codes and seen < LOOKED_AT:
-        near = np.int32(lists[code, place] if place < listed else place - listed)
+    while place < listed and seen < LOOKED_AT:
+        near = lists[code, place]
         if occupancy[near] < capacity:
             if seen == 0:
                 taken[code] = place
             seen += 1
-            distance = np.float32(0.0)
-            for j in range(len(residual)):
-                distance += (residual[j] - centroids[near, j]) ** 2
+            distance = _squared_distance(residual, centroids[near])
             if distance < best:
                 best, chosen = distance, near
         place += 1
+    if seen == 0:
+        taken[code] = listed
+        for near in range(len(centroids)):
+            if occupancy[near] < capacity:
+                distance = _squared_distance(residual, centroids[near])
+                if distance < best:
+                    best, chosen = distance, np.int32(near)
     return chosen
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})  # a sum in several lanes
+def _squared_distance(left, right):  # pragma: no cover
+    total = np.float32(0.0)
+    for j in range(len(left)):
+        total += (left[j] - right[j]) ** 2
+    return total

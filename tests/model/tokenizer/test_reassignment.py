@@ -100,7 +100,7 @@ def test_how_many_residuals_fit_into_memory_changes_nothing(monkeypatch):
 
 def test_short_lists_still_find_every_free_code(monkeypatch):
     draw = Draw(1, capacity=2)
-    monkeypatch.setattr(reassignment, "_LIST_BYTES", NUM_CODES * 2 * 3)  # three entries each
+    monkeypatch.setattr(reassignment, "_LISTED", 3)
     assert sharing(draw.prefixes, draw.exact()).max() <= 2
 
 
