@@ -312,6 +312,13 @@ class Params(Section):
                 f"network.features.modalities names {sorted(unknown)}, which "
                 "modality_embeddings.modalities does not"
             )
+        gated = set(self.coverage_report.thresholds) - {"default"}
+        unknown = gated - set(self.modality_embeddings.modalities)
+        if unknown:
+            raise ValueError(
+                f"coverage_report.thresholds names {sorted(unknown)}, which "
+                "modality_embeddings.modalities does not"
+            )
         levels, weights = len(self.codebook.sizes), self.recommender_checkpoint.loss.sid_weights
         if weights and len(weights) != levels:
             raise ValueError(
@@ -333,7 +340,8 @@ class Params(Section):
         except FileNotFoundError:
             raise InputError(f"{path}: no such parameter file; see params/ for examples") from None
         except yaml.YAMLError as error:
-            raise InputError(f"{path}: not valid YAML: {error}") from None
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: not valid YAML: {reason}") from None
         try:
             return cls.model_validate(values)
         except ValidationError as error:
