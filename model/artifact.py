@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
+import numpy as np
+
 from model.errors import InputError
 
 _AT_FDCWD = -100
@@ -94,6 +96,22 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not found; materialise the asset that writes it") from None
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); materialise it again") from None
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Memory-map a ``.npy`` file.
+
+    Raises:
+        InputError: missing or damaged, with the file's name.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(
+            f"{path}: truncated or not an array ({error}); materialise it again"
+        ) from None
 
 
 def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:

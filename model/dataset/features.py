@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.artifact import read_json, write_json
+from model.artifact import open_array, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class FeatureTable:
         schema = read_json(folder / "schema.json")
 
         def column(name: str) -> np.ndarray:
-            return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            return open_array(folder / f"{name}.npy")
 
         return cls(
             num_rows=schema["num_rows"],

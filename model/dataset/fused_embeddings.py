@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from model.artifact import atomic_folder
+from model.artifact import atomic_folder, open_array
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,6 @@ class FusedEmbeddings:
     def load(cls, folder: Path) -> Self:
         """Open, memory-mapped."""
         folder = Path(folder)
-        item_ids, matrix = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("item_ids", "matrix")
+        return cls(
+            item_ids=open_array(folder / "item_ids.npy"), matrix=open_array(folder / "matrix.npy")
         )
-        return cls(item_ids=item_ids, matrix=matrix)

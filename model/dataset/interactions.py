@@ -12,8 +12,9 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from model.artifact import atomic_folder, read_json, write_json
+from model.artifact import atomic_folder, open_array, read_json, write_json
 from model.dataset.features import FeatureTable
+from model.errors import InputError
 
 EXPOSURE, CLICK, CONVERSION = 0, 1, 2
 EVENT_BYTES = 4 + 1 + 8
@@ -88,10 +89,7 @@ class Interactions:
         """Open the store: memory-maps only, milliseconds at any size."""
         folder = Path(folder)
         facts = read_json(folder / "interactions.json")
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in _ARRAYS
-        }
+        arrays = {name: open_array(folder / f"{name}.npy") for name in _ARRAYS}
         return cls(
             **arrays,
             num_known_items=facts["num_known_items"],
@@ -122,6 +120,11 @@ def _write_strings(path: Path, values: pa.Array) -> None:
 
 
 def _read_strings(path: Path) -> pa.LargeStringArray:
-    with pa.memory_map(str(path)) as source:
-        column = pa.ipc.open_file(source).read_all()["raw_id"]
+    try:
+        with pa.memory_map(str(path)) as source:
+            column = pa.ipc.open_file(source).read_all()["raw_id"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+    except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+        raise InputError(f"{path}: truncated ({error}); materialise it again") from None
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)

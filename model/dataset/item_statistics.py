@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.artifact import atomic_folder
+from model.artifact import atomic_folder, open_array
 from model.dataset.interactions import Interactions
+from model.errors import InputError
 
 if TYPE_CHECKING:  # a training machine may lack pydantic
     from model.params import ItemStatisticsParams
@@ -101,11 +102,18 @@ class ItemStatistics:
     def load(cls, folder: Path) -> Self:
         """Open; the arrays are memory-mapped."""
         folder = Path(folder)
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in _ARRAYS
-        }
-        return cls(**arrays, monthly=pq.read_table(folder / "monthly.parquet"))
+        arrays = {name: open_array(folder / f"{name}.npy") for name in _ARRAYS}
+        return cls(**arrays, monthly=_read_table(folder / "monthly.parquet"))
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+    except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: truncated ({reason}); materialise it again") from None
 
 
 def compute_item_statistics(

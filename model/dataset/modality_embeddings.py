@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pyarrow as pa
 
-from model.artifact import atomic_folder, read_json, write_json
+from model.artifact import atomic_folder, open_array, read_json, write_json
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
 from model.dataset.vector_files import VectorSource, find_vectors
@@ -69,7 +69,7 @@ class ModalityEmbedding:
         folder = Path(folder)
         facts = read_json(folder / "modality.json")
         arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            name: open_array(folder / f"{name}.npy")
             for name in ("item_ids", "matrix", "states", "row_of")
         }
         return cls(name=facts["name"], counts=facts["counts"], **arrays)
@@ -117,7 +117,8 @@ def read_modality_embedding(
         states = _fill(matrix, source, item_of_row, interactions)
         valid = states == VALID
         if not valid.any():
-            named = {STATE_NAMES[state]: n for state, n in enumerate(np.bincount(states[items]))}
+            found = np.bincount(states[items]).tolist()
+            named = {STATE_NAMES[state]: count for state, count in enumerate(found) if count}
             raise InputError(
                 f"{raw.root}: modality {modality} covers no item, none of its vectors is valid "
                 f"({named}); get its files again or take it out of modality_embeddings.modalities"

@@ -31,7 +31,15 @@ logger = logging.getLogger("onepiece")
 
 _BYTES_PER_CHUNK = 1 << 26
 _ROWS_PER_ID_CHUNK = 1 << 20
-_VECTOR = ("a list of numbers or a JSON string", lambda kind: is_list(kind) or is_text(kind))
+
+
+def _holds_vectors(kind: pa.DataType) -> bool:
+    if not is_list(kind):
+        return is_text(kind)
+    return pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
+
+
+_VECTOR = ("a list of numbers or a JSON string", _holds_vectors)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from model.dataset.raw_data import describe_raw_data
 from model.dataset.vector_states import MISSING, NOT_FINITE, NULL, VALID, WRONG_WIDTH, ZERO
 from model.errors import InputError
 from model.params import ModalityEmbeddingsParams
+from tests.damage import damage
 from tests.tiny import MODALITY_WIDTHS, NUM_ITEMS, write_tiny_world
 
 WIDTH = 3
@@ -182,6 +183,77 @@ def test_a_string_that_is_no_list_is_refused(scene):
     scene.write([(1, "[1.0, 2.0, 3.0]"), (2, "oops")], kind=pa.string())
     with pytest.raises(InputError, match=r"part-0\.parquet.*not a JSON list"):
         scene.read()
+
+
+@pytest.mark.parametrize(
+    ("kind", "vector", "named"),
+    [
+        (pa.list_(pa.string()), ["a", "b", "c"], "list<element: string>"),
+        (pa.list_(pa.list_(pa.float32())), [[1.0], [2.0], [3.0]], "list<element: list"),
+        (pa.list_(pa.struct([("x", pa.float32())])), [{"x": 1.0}], "list<element: struct"),
+        (pa.float32(), 1.0, "float"),
+    ],
+)
+def test_a_column_of_something_else_is_refused(scene, kind, vector, named):
+    scene.write([(1, vector)], kind=kind)
+    with pytest.raises(InputError, match=f"column emb must be a list of numbers.*is {named}"):
+        scene.read()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"anonymous_cid": "ID", "emb": [1.0, 2', "not valid JSON lines"),
+        ('{"anonymous_cid": "ID", "emb": ["a"]}', "not valid JSON lines"),
+        ("", "not valid JSON lines"),
+        ('{"emb": [1.0]}', "none of its 1 ids is known"),
+    ],
+)
+def test_json_lines_that_cannot_be(world, tmp_path, line, reason):
+    line = line.replace("ID", str(world.raw_items[0]))
+    _refused_jsonl(world, tmp_path, "emb_90_3/part.json", line.encode(), reason)
+
+
+@pytest.mark.parametrize(
+    "vector", ["abc", ["a"], 3.0, np.ones((2, 3))], ids=["text", "texts", "number", "matrix"]
+)
+def test_pickles_that_cannot_be(world, tmp_path, vector):
+    content = pickle.dumps({world.raw_items[0]: vector})
+    _refused_jsonl(world, tmp_path, "emb_90_3.pkl", content, "a vector is not a list of numbers")
+
+
+def test_a_pickle_of_something_else(world, tmp_path):
+    reason = "must hold a dict of raw id to vector"
+    _refused_jsonl(world, tmp_path, "emb_90_3.pkl", pickle.dumps([1, 2]), reason)
+
+
+def _refused_jsonl(world, tmp_path, name, content, reason):
+    root = tmp_path / "raw"
+    shutil.copytree(world.root("tencent_jsonl"), root)
+    file = root / "creative_emb" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    params = world.raw_data_params("tencent_jsonl").model_copy(update={"source": str(root)})
+    with pytest.raises(InputError, match=reason) as refused:
+        read_modality_embedding(
+            describe_raw_data(params),
+            world.interactions("tencent_jsonl"),
+            "90",
+            ModalityEmbeddingsParams(modalities=["90"], text_width=8),
+            tmp_path / "out",
+        )
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["matrix.npy", "states.npy", "row_of.npy", "item_ids.npy"])
+@pytest.mark.parametrize("kept", [None, 0, 60, -2])
+def test_a_damaged_artefact_is_named(scene, name, kept):
+    scene.write([(item, [1.0, 2.0, 3.0]) for item in range(1, 9)]).read()
+    damage(scene.folder / "out" / name, kept)
+    reason = "not found" if kept is None else "truncated or not an array"
+    with pytest.raises(InputError, match=rf"{name}: {reason}.*materialise"):
+        ModalityEmbedding.load(scene.folder / "out")
 
 
 @pytest.mark.parametrize(
