@@ -7,9 +7,8 @@ gradient needs no saved expert output.
 ``grouped_experts`` is for GPUs: two grouped matrix products, no wait for the device.
 ``segment_experts`` is for the CPU, where knowing the loads costs nothing: one operation walks the
 segments of the sorted slots and finishes a segment while it is in the cache. With 64 experts,
-top 3 and width 256 it takes 0.87 (3,232 tokens) to 0.67 (12,928) of the time of the grouped
-products, forward and backward, and keeps one (slots, 2 * hidden) tensor instead of five
-(tests/benchmarks/bench_moe.py).
+top 3 and width 256 it takes 0.7 to 0.95 of the time of the grouped products, forward and backward
+(tests/benchmarks/bench_moe.py), and keeps one (slots, 2 * hidden) tensor where they keep five.
 """
 
 from typing import Any
