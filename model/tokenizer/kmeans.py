@@ -10,7 +10,7 @@ import math
 from typing import Literal
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from model.progress import track
 from model.tokenizer.limits import overflow, settle
@@ -19,6 +19,8 @@ from model.tokenizer.nearest import centroid_costs, nearest_centroid, squared_di
 Initialization = Literal["kmeans++", "sample"]
 
 _MOVED_AT_ONCE = 4096
+_SEEDING_SHARE = 32  # vectors per centroid that k-means++ draws from
+_CACHE_LINE = 16  # float32
 
 
 def fit_kmeans(
@@ -97,12 +99,16 @@ def _plus_plus(
 ) -> np.ndarray:
     """k-means++ in rounds: each draws as many centroids as there are, by squared distance.
 
-    One draw at a time reads the sample K times; rounds of doubling size read it log2(K) times and
-    cost one iteration of Lloyd (as k-means||, Bahmani et al. 2012, without its second clustering).
+    One draw at a time reads the vectors K times; rounds of doubling size read them log2(K) times
+    (as k-means||, Bahmani et al. 2012, without its second clustering). A part of the vectors is
+    enough to draw from.
 
     Returns:
         At most K positions, fewer where no other vector differs from these.
     """
+    count = min(len(vectors), _SEEDING_SHARE * num_clusters)
+    part = np.sort(generator.choice(len(vectors), count, replace=False, shuffle=False))
+    vectors = vectors[part]
     chosen = [generator.integers(len(vectors), size=1)]
     distances = np.full(len(vectors), np.inf, np.float32)
     while (have := sum(map(len, chosen))) < num_clusters:
@@ -113,7 +119,7 @@ def _plus_plus(
         if len(drawn) == 0:
             break
         chosen.append(drawn)
-    return np.concatenate(chosen)
+    return part[np.concatenate(chosen)]
 
 
 def _draw(weights: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -140,15 +146,16 @@ def _revive(
     centroids[empty[: len(drawn)]] = vectors[drawn]
 
 
-@njit(cache=True)
+@njit(cache=True, parallel=True)
 def _sums(
     vectors: np.ndarray, codes: np.ndarray, num_clusters: int
 ) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
-    """Sum in float64 and count of each cluster's vectors, in the order of the vectors."""
-    sums = np.zeros((num_clusters, vectors.shape[1]))
-    counts = np.zeros(num_clusters, np.int64)
-    for i in range(len(codes)):
-        counts[codes[i]] += 1
-        for j in range(vectors.shape[1]):
-            sums[codes[i], j] += vectors[i, j]
-    return sums, counts
+    """Sum in float64 and count of each cluster's vectors, always in the order of the vectors."""
+    width = vectors.shape[1]
+    sums = np.zeros((num_clusters, width))
+    for part in prange((width + _CACHE_LINE - 1) // _CACHE_LINE):
+        first, last = part * _CACHE_LINE, min(width, (part + 1) * _CACHE_LINE)
+        for i in range(len(codes)):
+            for j in range(first, last):
+                sums[codes[i], j] += vectors[i, j]
+    return sums, np.bincount(codes, minlength=num_clusters)
