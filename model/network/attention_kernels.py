@@ -165,8 +165,9 @@ def _copy_rows(source, begin, head, count, size, factor, target):
     width = _whole(size)
     for t in range(count):
         at = (begin + t) * token_stride + head * head_stride
+        numbers, row = memory[at : at + size], target[t * width : t * width + size]
         for e in range(size):
-            target[t * width + e] = memory[at + e] * factor
+            row[e] = numbers[e] * factor
 
 
 @njit(**OPTIONS)
@@ -175,8 +176,9 @@ def _copy_panels(source, begin, head, count, size, target):
     for t in range(count):
         at = (begin + t) * token_stride + head * head_stride
         to = t // PANEL * PANEL * size + t % PANEL
+        numbers, column = memory[at : at + size], target[to:]
         for e in range(size):
-            target[to + e * PANEL] = memory[at + e]
+            column[e * PANEL] = numbers[e]
 
 
 @njit(**OPTIONS)
@@ -185,8 +187,7 @@ def _write_rows(source, target, begin, head, count, size):
     width = _whole(size)
     for t in range(count):
         at = (begin + t) * token_stride + head * head_stride
-        for e in range(size):
-            memory[at + e] = source[t * width + e]
+        memory[at : at + size] = source[t * width : t * width + size]
 
 
 @njit(**OPTIONS)
@@ -203,19 +204,19 @@ def _scores(rows, first, last, panels, tile, reach, size, scores):
 
 
 @njit(**OPTIONS)
-def _add_biases(scores, row, head, first, last, tile, reach, rows, biases):
+def _add_biases(scores, row_id, head, first, last, tile, reach, rows, biases):
     _, _, triangle_offsets, buckets = rows
     position, time = biases[0][head], biases[1][head]
     longest = len(position) - LANES
     for i in range(first, last):
-        to = (i - first) * KEY_TILE
-        distance = longest - 1 - i + tile
-        for c in range(_whole(min(reach, i + 1 - tile))):
-            scores[to + c] += position[distance + c]
+        to, seen = (i - first) * KEY_TILE, min(reach, i + 1 - tile)
+        row, nearer = scores[to : to + _whole(seen)], position[longest - 1 - i + tile :]
+        for c in range(len(row)):
+            row[c] += nearer[c]
         if len(time) > 0:
-            at = triangle_offsets[row] + i * (i + 1) // 2 + tile
-            for c in range(min(reach, i + 1 - tile)):
-                scores[to + c] += time[buckets[at + c]]
+            pairs = buckets[triangle_offsets[row_id] + i * (i + 1) // 2 + tile :]
+            for c in range(seen):
+                row[c] += time[pairs[c]]
 
 
 @njit(**OPTIONS)
@@ -224,9 +225,9 @@ def _weigh(scores, first, last, tile, reach):
     for i in range(first, last):
         to = (i - first) * KEY_TILE
         seen = min(reach, i + 1 - tile)
-        for c in range(_whole(seen)):
-            x = scores[to + c]
-            scores[to + c] = x * sigmoid(x)
+        row = scores[to : to + _whole(seen)]
+        for c in range(len(row)):
+            row[c] *= sigmoid(row[c])
         scores[to + seen : to + _whole(reach)] = 0
 
 
@@ -236,29 +237,30 @@ def _weigh_backward(scores, slopes, first, last, tile, reach):
     for i in range(first, last):
         to = (i - first) * KEY_TILE
         seen = min(reach, i + 1 - tile)
-        for c in range(_whole(seen)):
-            x = scores[to + c]
-            s = sigmoid(x)
-            scores[to + c] = x * s
-            slopes[to + c] *= s + x * s * (1 - s)
+        row, slope = scores[to : to + _whole(seen)], slopes[to : to + _whole(seen)]
+        for c in range(len(row)):
+            s = sigmoid(row[c])
+            weight = row[c] * s
+            row[c] = weight
+            slope[c] *= s + weight - weight * s
         scores[to + seen : to + _whole(reach)] = 0
         slopes[to + seen : to + _whole(reach)] = 0
 
 
 @njit(**OPTIONS)
-def _sum_biases(slopes, row, lot, head, first, last, tile, reach, rows, sums):
+def _sum_biases(slopes, row_id, lot, head, first, last, tile, reach, rows, sums):
     _, _, triangle_offsets, buckets = rows
     position, time = sums[0][lot, head], sums[1][lot, head]
     longest = len(position) - LANES
     for i in range(first, last):
-        to = (i - first) * KEY_TILE
-        distance = longest - 1 - i + tile
-        for c in range(_whole(min(reach, i + 1 - tile))):
-            position[distance + c] += slopes[to + c]
+        to, seen = (i - first) * KEY_TILE, min(reach, i + 1 - tile)
+        slope, nearer = slopes[to : to + _whole(seen)], position[longest - 1 - i + tile :]
+        for c in range(len(slope)):
+            nearer[c] += slope[c]
         if len(buckets) > 0:
-            at = triangle_offsets[row] + i * (i + 1) // 2 + tile
-            for c in range(min(reach, i + 1 - tile)):
-                time[buckets[at + c]] += slopes[to + c]
+            pairs = buckets[triangle_offsets[row_id] + i * (i + 1) // 2 + tile :]
+            for c in range(seen):
+                time[pairs[c]] += slope[c]
 
 
 @njit(**OPTIONS)

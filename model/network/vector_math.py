@@ -42,7 +42,7 @@ def _exponential32(x):
     power = np.floor(x * LOG2_E + HALF)
     f = x - power * LN2_HIGH - power * LN2_LOW
     tail = ((((C0 * f + C1) * f + C2) * f + C3) * f + C4) * f + C5
-    return _times_power_of_two(tail * f * f + f + ONE, power)
+    return _times_power_of_two(tail * f * f + f + ONE, power)  # pyright: ignore[reportCallIssue]
 
 
 @intrinsic
