@@ -110,9 +110,9 @@ def plot(curves: dict[str, tuple[list[float], list[float]]], path: str) -> None:
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 7))
     for name, (losses, ginis) in curves.items():
         smooth = torch.tensor(losses).unfold(0, 10, 1).mean(1)
-        below.plot(range(9, len(losses)), smooth, label=name)
+        (line,) = below.plot(range(9, len(losses)), smooth, label=name)
         if ginis:
-            above.plot(ginis, label=name)
+            above.plot(ginis, color=line.get_color())
     above.axhspan(LOW, HIGH, alpha=0.1)
     above.set_ylabel("Gini of the loads")
     below.set(xlabel="step", ylabel="loss", yscale="log")
