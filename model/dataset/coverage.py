@@ -74,9 +74,10 @@ class CoverageReport:
     samples: dict[str, Row]
 
     def save(self, folder: Path) -> None:
-        """Write everything as JSON, the tables as CSV as well, and the pictures."""
+        """Write everything as JSON, the tables as CSV, headlines for DVC, and the pictures."""
         with atomic_folder(folder) as out:
             write_json(out / _FILE, asdict(self))
+            write_json(out / "metrics.json", {n: _headline(r) for n, r in self.modalities.items()})
             _write_csv(out / "modalities.csv", [_flat(n, r) for n, r in self.modalities.items()])
             for name in _TABLES:
                 _write_csv(out / f"{name}.csv", getattr(self, name))
@@ -284,6 +285,19 @@ def _joint(sets: Sequence[Row], names: Sequence[str]) -> Row:
 
 def _members(mask: int, names: Sequence[str]) -> list[str]:
     return [name for place, name in enumerate(names) if mask >> place & 1]
+
+
+def _headline(row: Row) -> Row:
+    """The numbers that one compares from run to run."""
+    return {
+        "rate": row["rate"],
+        "candidate_rate": row["candidates"]["rate"],
+        "cold_rate": row["cold_items"]["rate"],
+        "traffic_rate": row["traffic"]["events"],
+        "invalid": row["nan"] + row["wrong_width"],
+        "zero": row["zero"],
+        "duplicate_rate": row["duplicate_rate"],
+    }
 
 
 def _flat(name: str, row: Row) -> Row:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from model.artifact import read_json
 from model.dataset.coverage import CoverageReport, measure_coverage
 from model.dataset.item_statistics import compute_item_statistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -262,6 +263,9 @@ def test_the_same_bytes_and_all_files(report, interactions, statistics, modaliti
     assert files == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
     assert {"81.png", "90.png", "combinations.png", "over_time.csv", "modalities.csv"} <= set(files)
     assert CoverageReport.load(tmp_path / "a") == report
+    headlines = read_json(tmp_path / "a" / "metrics.json")
+    assert headlines["90"]["rate"] == 24 / NUM_ITEMS
+    assert headlines["81"]["traffic_rate"] == report.modalities["81"]["traffic"]["events"]
     with (tmp_path / "a" / "modalities.csv").open() as file:
         rows = {row["modality"]: row for row in csv.DictReader(file)}
     assert float(rows["81"]["traffic.events"]) == report.modalities["81"]["traffic"]["events"]
