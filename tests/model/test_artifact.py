@@ -1,0 +1,125 @@
+"""Folders appear whole or not at all, whatever happens while they are written."""
+
+import errno
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from model.artifact import atomic_folder, atomic_write, open_array, read_json, write_json
+from model.errors import InputError
+from tests.damage import damage
+
+
+def _contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_folder_takes_the_place_of_the_one_before(tmp_path):
+    for text in ("old", "new"):
+        with atomic_folder(tmp_path / "made") as out:
+            (out / f"{text}.txt").write_text(text)
+    assert _contents(tmp_path / "made") == {"new.txt": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
+def test_a_failed_writer_leaves_what_was_there(tmp_path, error):
+    with atomic_folder(tmp_path / "made") as out:
+        (out / "old.txt").write_text("old")
+    with pytest.raises(type(error)), atomic_folder(tmp_path / "made") as out:
+        (out / "new.txt").write_text("half")
+        raise error
+    assert _contents(tmp_path / "made") == {"old.txt": "old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_disk_that_fills_up(tmp_path):
+    with atomic_folder(tmp_path / "made") as out:
+        (out / "old.txt").write_text("old")
+    with (
+        pytest.raises(InputError, match=r"made: the disk filled up.*bytes free.*same command"),
+        atomic_folder(tmp_path / "made"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert _contents(tmp_path / "made") == {"old.txt": "old"}
+
+
+def test_too_little_space_is_noticed_before_writing(tmp_path, monkeypatch):
+    usage = shutil._ntuple_diskusage(100, 90, 10)
+    monkeypatch.setattr("model.artifact.shutil.disk_usage", lambda path: usage)
+    with (
+        pytest.raises(InputError, match="made needs about 11 bytes and 10 are free"),
+        atomic_folder(tmp_path / "made", needed_bytes=11),
+    ):
+        pytest.fail("nothing may be written")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _write_and_wait(folder):
+    with atomic_folder(folder) as out:
+        (out / "half.txt").write_text("half")
+        time.sleep(60)
+
+
+def test_a_killed_writer_is_cleaned_up_by_the_next(tmp_path):
+    context = multiprocessing.get_context("fork")
+    writer = context.Process(target=_write_and_wait, args=(tmp_path / "made",))
+    writer.start()
+    deadline = time.monotonic() + 20
+    while not list(tmp_path.glob(".made*/half.txt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    assert not (tmp_path / "made").exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_folder(tmp_path / "made") as out:
+        (out / "whole.txt").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert _contents(tmp_path / "made") == {"whole.txt": "whole"}
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    atomic_write(tmp_path / "file", "old")
+    atomic_write(tmp_path / "file", b"new")
+    assert _contents(tmp_path) == {"file": "new"}
+
+
+def test_equal_values_are_equal_bytes(tmp_path):
+    write_json(tmp_path / "a", {"x": 1, "ä": [2.5, None]})
+    write_json(tmp_path / "b", {"ä": [2.5, None], "x": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert read_json(tmp_path / "a") == {"x": 1, "ä": [2.5, None]}
+
+
+@pytest.mark.parametrize(("kept", "reason"), [(None, "not found"), (3, "not valid JSON")])
+def test_json_that_cannot_be_read(tmp_path, kept, reason):
+    write_json(tmp_path / "facts.json", {"x": 1})
+    damage(tmp_path / "facts.json", kept)
+    with pytest.raises(InputError, match=rf"facts\.json: {reason}.*materialise"):
+        read_json(tmp_path / "facts.json")
+
+
+@pytest.mark.parametrize("kept", [None, 0, 5, 100, -1])
+def test_an_array_that_cannot_be_read(tmp_path, kept):
+    np.save(tmp_path / "x.npy", np.arange(100))
+    assert open_array(tmp_path / "x.npy").sum() == 4950
+    damage(tmp_path / "x.npy", kept)
+    reason = "not found" if kept is None else "truncated or not an array"
+    with pytest.raises(InputError, match=rf"x\.npy: {reason}.*materialise"):
+        open_array(tmp_path / "x.npy")
+
+
+def test_an_array_of_objects_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    with pytest.raises(InputError, match="truncated or not an array"):
+        open_array(tmp_path / "x.npy")
+
+
+def test_an_empty_array_is_an_array(tmp_path):
+    np.save(tmp_path / "x.npy", np.empty((0, 3), np.float16))
+    assert open_array(tmp_path / "x.npy").shape == (0, 3)
