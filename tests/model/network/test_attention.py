@@ -1,6 +1,8 @@
 """The fast attention against the dense one, which is read against the formula itself."""
 
 import math
+import os
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -89,6 +91,30 @@ def test_numba_agrees_with_reference(batch: tuple, with_position: bool, with_tim
 def test_numba_agrees_in_single_precision(batch: tuple):
     args = inputs(*batch, torch.float32)
     assert_agree(gradients("reference", *args), gradients("numba", *args), 1e-5)
+
+
+@pytest.mark.skipif(
+    not find_spec("triton") or os.environ.get("TRITON_INTERPRET") != "1",
+    reason="needs triton, and TRITON_INTERPRET=1 before it is imported",
+)
+@pytest.mark.parametrize("batch", ["equal rows", "rows of one", "more rows than lots"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_interpreted_triton_agrees_with_reference(batch: str, dtype: torch.dtype):
+    args = inputs(*BATCHES[batch], dtype)
+    tolerance = 1e-13 if dtype == torch.float64 else 1e-5
+    assert_agree(gradients("reference", *args), gradients("triton", *args), tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_triton_agrees_with_reference(batch: tuple, dtype: torch.dtype):
+    args = [x.cuda() for x in inputs(*batch, dtype)]
+    exact = [x.double() if x.is_floating_point() else x for x in args]
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    fast = [x.double() for x in gradients("triton", *args)]
+    assert_agree(gradients("reference", *exact), fast, tolerance)
 
 
 def test_numerical_gradients():

@@ -1,0 +1,285 @@
+"""HSTU attention on a GPU: Triton kernels over packed rows, forward and backward.
+
+A program of the forward kernel owns a block of queries of one row and head and walks the keys
+before them. Backward has two kernels: one owns queries again, for their gradient and the biases',
+the other owns keys and walks the queries after them. Scores, weights and their gradients live in
+registers and are computed again; products of 16-bit inputs are added up in float32. Only the
+gradients of the biases are added up atomically, so their last bits may differ from run to run.
+
+Time buckets are found from their thresholds, as exactly as on the CPU: a logarithm in single
+precision proposes a bucket, the thresholds correct it by one.
+
+So far these kernels have run in Triton's interpreter and been compiled for compute capability 9.0,
+but have not run on a GPU.
+"""
+
+import torch
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
+from torch import Tensor
+
+from model.network.attention_plan import BUCKET_WIDTH, AttentionPlan
+
+BLOCK_16_BIT, BLOCK_32_BIT = 64, 32  # queries, and keys, at once: what the registers hold
+NUM_WARPS = 8
+MAX_LOTS = 64  # rows share this many sums of each bias, so that atomic additions seldom collide
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    plan: AttentionPlan,
+    position_bias: Tensor | None,
+    time_bias: Tensor | None,
+    *,
+    scale: float,
+    out_scale: float,
+) -> Tensor:
+    """As :func:`model.network.attention.hstu_attention`."""
+    return _Attention.apply(q, k, v, position_bias, time_bias, plan, scale, out_scale)
+
+
+class _Attention(torch.autograd.Function):
+    """Keeps its inputs and nothing else."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, position_bias, time_bias, plan, scale, out_scale):  # pyright: ignore
+        ctx.save_for_backward(q, k, v, position_bias, time_bias)
+        ctx.plan, ctx.scale, ctx.out_scale = plan, scale, out_scale
+        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+        _forward_kernel[_grid(plan, q)](  # pyright: ignore[reportIndexIssue]
+            *_strided(q, k, v, out), *_pairs(plan, position_bias, time_bias),
+            scale, out_scale, **_constants(plan, q, position_bias),
+        )  # fmt: skip
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):  # pyright: ignore
+        q, k, v, position_bias, time_bias = ctx.saved_tensors
+        dq, dk, dv = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
+        pairs = _pairs(ctx.plan, position_bias, time_bias)
+        constants = _constants(ctx.plan, q, position_bias)
+        grid, scales = _grid(ctx.plan, q), (ctx.scale, ctx.out_scale)
+        lots = min(MAX_LOTS, len(ctx.plan.offsets) - 1)
+        sums = [_zeros(lots, bias, q) for bias in (position_bias, time_bias)]
+        _query_kernel[grid](  # pyright: ignore[reportIndexIssue]*_strided(q, k, v, grad, dq), *pairs, *scales, *sums, lots, **constants)
+        _key_kernel[grid](  # pyright: ignore[reportIndexIssue]
+            *_strided(q, k, v, grad, dk, dv), *pairs, *scales, **constants
+        )
+        biases = (None if total is None else total.sum(0) for total in sums)
+        return dq, dk, dv, *biases, None, None, None
+
+
+def _grid(plan: AttentionPlan, q: Tensor) -> tuple[int, int]:
+    """Blocks of the longest row, and (row, head) pairs; blocks past a row's end do nothing."""
+    return triton.cdiv(plan.max_length, _block(q)), (len(plan.offsets) - 1) * q.shape[1]
+
+
+def _block(q: Tensor) -> int:
+    return BLOCK_16_BIT if q.element_size() == 2 else BLOCK_32_BIT
+
+
+def _strided(*tensors: Tensor) -> list[Tensor | int]:
+    """Each tensor with its token, head and dimension strides."""
+    return [part for x in tensors for part in (x, *x.stride())]
+
+
+def _pairs(
+    plan: AttentionPlan, position_bias: Tensor | None, time_bias: Tensor | None
+) -> list[Tensor | None]:
+    """What makes the bias of a pair: offsets, biases, and times where they count."""
+    contiguous = [x if x is None else x.contiguous() for x in (position_bias, time_bias)]
+    times = [None, None] if time_bias is None else [plan.timestamps, plan.bucket_thresholds]
+    return [plan.offsets, *contiguous, *times]
+
+
+def _constants(plan: AttentionPlan, q: Tensor, position_bias: Tensor | None) -> dict:
+    exact = q.dtype != torch.float32 or not torch.backends.cuda.matmul.allow_tf32
+    return {
+        "HEADS": q.shape[1],
+        "SIZE": q.shape[2],
+        "ROOM": max(16, triton.next_power_of_2(q.shape[2])),
+        "POSITIONS": 0 if position_bias is None else len(position_bias),
+        "BUCKETS": plan.num_time_buckets,
+        "WIDTH": BUCKET_WIDTH,
+        "SUM": tl.float64 if q.dtype == torch.float64 else tl.float32,
+        "PRECISION": "ieee" if exact else "tf32",
+        "BLOCK": _block(q),
+        "num_warps": NUM_WARPS,
+    }
+
+
+def _zeros(lots: int, bias: Tensor | None, q: Tensor) -> Tensor | None:
+    """(lots, entries, H) sums of a bias' gradient."""
+    if bias is None:
+        return None
+    dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
+    return torch.zeros(lots, *bias.shape, dtype=dtype, device=q.device)
+
+
+@triton.jit
+def _tile(
+    x, token, head_stride, step, begin, places, count, head,
+    SIZE: tl.constexpr, ROOM: tl.constexpr,
+):  # fmt: skip
+    """Pointers to (places, ROOM) numbers of one head, and which of them there are."""
+    dims = tl.arange(0, ROOM)
+    rows = (begin + places).to(tl.int64)[:, None] * token + head * head_stride
+    return x + rows + dims[None, :] * step, (places < count)[:, None] & (dims < SIZE)[None, :]
+
+
+@triton.jit
+def _score(
+    q, k, i, j, begin, count, head, position, time, timestamps, thresholds, scale,
+    HEADS: tl.constexpr, POSITIONS: tl.constexpr, BUCKETS: tl.constexpr, WIDTH: tl.constexpr,
+    SUM: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Scores (queries, keys) with their biases, and where in each bias these stand."""
+    scores = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=SUM) * scale
+    distance = tl.maximum(i[:, None] - j[None, :], 0)
+    at_position, at_time = distance, distance
+    if position is not None:
+        at_position = tl.minimum(distance, POSITIONS - 1) * HEADS + head
+        scores += tl.load(position + at_position)
+    if time is not None:
+        then = tl.load(timestamps + begin + j, mask=j < count, other=0)
+        now = tl.load(timestamps + begin + i, mask=i < count, other=0)
+        seconds = tl.maximum(now[:, None] - then[None, :], 1)
+        guess = (tl.log(seconds.to(tl.float32)) / WIDTH).to(tl.int32)
+        bucket = tl.minimum(guess, BUCKETS - 1)
+        bucket -= (seconds < tl.load(thresholds + bucket)).to(tl.int32)
+        above = tl.minimum(bucket + 1, BUCKETS - 1)
+        bucket = tl.where(seconds >= tl.load(thresholds + above), above, bucket)
+        at_time = bucket * HEADS + head
+        scores += tl.load(time + at_time)
+    return scores, at_position, at_time
+
+
+@triton.jit
+def _forward_kernel(
+    q, q_token, q_head, q_step, k, k_token, k_head, k_step, v, v_token, v_head, v_step,
+    out, out_token, out_head, out_step, offsets, position, time, timestamps, thresholds,
+    scale, out_scale,
+    HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
+    BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    begin = tl.load(offsets + row)
+    count = (tl.load(offsets + row + 1) - begin).to(tl.int32)
+    first = tl.program_id(0) * BLOCK
+    if first >= count:
+        return
+    i = first + tl.arange(0, BLOCK)
+    at, there = _tile(q, q_token, q_head, q_step, begin, i, count, head, SIZE, ROOM)
+    queries = tl.load(at, mask=there, other=0.0)
+    total = tl.zeros((BLOCK, ROOM), dtype=SUM)
+    for tile in range(0, tl.minimum(first + BLOCK, count), BLOCK):
+        j = tile + tl.arange(0, BLOCK)
+        at, there = _tile(k, k_token, k_head, k_step, begin, j, count, head, SIZE, ROOM)
+        keys = tl.load(at, mask=there, other=0.0)
+        at, there = _tile(v, v_token, v_head, v_step, begin, j, count, head, SIZE, ROOM)
+        values = tl.load(at, mask=there, other=0.0)
+        x, _, _ = _score(
+            queries, keys, i, j, begin, count, head, position, time, timestamps, thresholds, scale,
+            HEADS, POSITIONS, BUCKETS, WIDTH, SUM, PRECISION,
+        )  # fmt: skip
+        weights = tl.where(j[None, :] <= i[:, None], x / (1 + tl.exp(-x)), 0.0).to(values.dtype)
+        total += tl.dot(weights, values, input_precision=PRECISION, out_dtype=SUM)
+    at, there = _tile(out, out_token, out_head, out_step, begin, i, count, head, SIZE, ROOM)
+    tl.store(at, (total * out_scale).to(out.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _query_kernel(
+    q, q_token, q_head, q_step, k, k_token, k_head, k_step, v, v_token, v_head, v_step,
+    grad, grad_token, grad_head, grad_step, dq, dq_token, dq_head, dq_step,
+    offsets, position, time, timestamps, thresholds, scale, out_scale,
+    position_sums, time_sums, lots,
+    HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
+    BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    begin = tl.load(offsets + row)
+    count = (tl.load(offsets + row + 1) - begin).to(tl.int32)
+    first = tl.program_id(0) * BLOCK
+    if first >= count:
+        return
+    i = first + tl.arange(0, BLOCK)
+    at, there = _tile(q, q_token, q_head, q_step, begin, i, count, head, SIZE, ROOM)
+    queries = tl.load(at, mask=there, other=0.0)
+    at, there = _tile(grad, grad_token, grad_head, grad_step, begin, i, count, head, SIZE, ROOM)
+    grads = tl.load(at, mask=there, other=0.0)
+    total = tl.zeros((BLOCK, ROOM), dtype=SUM)
+    for tile in range(0, tl.minimum(first + BLOCK, count), BLOCK):
+        j = tile + tl.arange(0, BLOCK)
+        at, there = _tile(k, k_token, k_head, k_step, begin, j, count, head, SIZE, ROOM)
+        keys = tl.load(at, mask=there, other=0.0)
+        at, there = _tile(v, v_token, v_head, v_step, begin, j, count, head, SIZE, ROOM)
+        values = tl.load(at, mask=there, other=0.0)
+        x, at_position, at_time = _score(
+            queries, keys, i, j, begin, count, head, position, time, timestamps, thresholds, scale,
+            HEADS, POSITIONS, BUCKETS, WIDTH, SUM, PRECISION,
+        )  # fmt: skip
+        seen = (j[None, :] <= i[:, None]) & (i < count)[:, None]
+        s = 1 / (1 + tl.exp(-x))
+        slope = tl.dot(grads, tl.trans(values), input_precision=PRECISION, out_dtype=SUM)
+        slope = tl.where(seen, slope * out_scale * s * (1 + x * (1 - s)), 0.0)
+        if position is not None:
+            sums = position_sums + (row % lots) * POSITIONS * HEADS
+            tl.atomic_add(sums + at_position, slope, mask=seen, sem="relaxed")
+        if time is not None:
+            sums = time_sums + (row % lots) * BUCKETS * HEADS
+            tl.atomic_add(sums + at_time, slope, mask=seen, sem="relaxed")
+        slope = slope.to(keys.dtype)
+        total += tl.dot(slope, keys, input_precision=PRECISION, out_dtype=SUM)
+    at, there = _tile(dq, dq_token, dq_head, dq_step, begin, i, count, head, SIZE, ROOM)
+    tl.store(at, (total * scale).to(dq.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _key_kernel(
+    q, q_token, q_head, q_step, k, k_token, k_head, k_step, v, v_token, v_head, v_step,
+    grad, grad_token, grad_head, grad_step, dk, dk_token, dk_head, dk_step,
+    dv, dv_token, dv_head, dv_step,
+    offsets, position, time, timestamps, thresholds, scale, out_scale,
+    HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
+    BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    begin = tl.load(offsets + row)
+    count = (tl.load(offsets + row + 1) - begin).to(tl.int32)
+    first = tl.program_id(0) * BLOCK
+    if first >= count:
+        return
+    j = first + tl.arange(0, BLOCK)
+    at, there = _tile(k, k_token, k_head, k_step, begin, j, count, head, SIZE, ROOM)
+    keys = tl.load(at, mask=there, other=0.0)
+    at, there = _tile(v, v_token, v_head, v_step, begin, j, count, head, SIZE, ROOM)
+    values = tl.load(at, mask=there, other=0.0)
+    key_total = tl.zeros((BLOCK, ROOM), dtype=SUM)
+    value_total = tl.zeros((BLOCK, ROOM), dtype=SUM)
+    for tile in range(first, count, BLOCK):
+        i = tile + tl.arange(0, BLOCK)
+        at, there = _tile(q, q_token, q_head, q_step, begin, i, count, head, SIZE, ROOM)
+        queries = tl.load(at, mask=there, other=0.0)
+        at, there = _tile(grad, grad_token, grad_head, grad_step, begin, i, count, head, SIZE, ROOM)
+        grads = tl.load(at, mask=there, other=0.0)
+        x, _, _ = _score(
+            queries, keys, i, j, begin, count, head, position, time, timestamps, thresholds, scale,
+            HEADS, POSITIONS, BUCKETS, WIDTH, SUM, PRECISION,
+        )  # fmt: skip
+        seen = (j[None, :] <= i[:, None]) & (i < count)[:, None]
+        s = 1 / (1 + tl.exp(-x))
+        slope = tl.dot(grads, tl.trans(values), input_precision=PRECISION, out_dtype=SUM)
+        slope = tl.where(seen, slope * out_scale * s * (1 + x * (1 - s)), 0.0).to(queries.dtype)
+        weights = tl.where(seen, x * s * out_scale, 0.0).to(grads.dtype)
+        key_total += tl.dot(tl.trans(slope), queries, input_precision=PRECISION, out_dtype=SUM)
+        value_total += tl.dot(tl.trans(weights), grads, input_precision=PRECISION, out_dtype=SUM)
+    at, there = _tile(dk, dk_token, dk_head, dk_step, begin, j, count, head, SIZE, ROOM)
+    tl.store(at, (key_total * scale).to(dk.dtype.element_ty), mask=there)
+    at, there = _tile(dv, dv_token, dv_head, dv_step, begin, j, count, head, SIZE, ROOM)
+    tl.store(at, value_total.to(dv.dtype.element_ty), mask=there)
