@@ -17,6 +17,7 @@ from model.artifact import atomic_folder, read_json, write_json
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.tokenizer.report_views import conflicts_csv, headlines
 from model.tokenizer.sids import prefix_keys
 
 if TYPE_CHECKING:  # a training machine may lack pydantic
@@ -129,8 +130,9 @@ class Codebook:
             facts = {"sizes": list(self.sizes), "metric": self.metric, "revision": self.revision}
             write_json(out / "codebook.json", facts | {"generation": self.generation})
             write_json(out / "report.json", self.report)
-            (out / "report.csv").write_text(_as_csv(self.report))
             if self.report:
+                write_json(out / "metrics.json", headlines(self.report))
+                (out / "conflicts.csv").write_text(conflicts_csv(self.report))
                 plot_conflicts(self.report, out / "conflicts.png")
             plot_usage(self.codes[self.sid_items], self.sizes, out / "usage.png")
 
@@ -155,16 +157,6 @@ class Codebook:
             published=pq.read_table(folder / "published.parquet", memory_map=True),
             revision=facts["revision"],
         )
-
-
-def _as_csv(report: Sequence[Mapping[str, Any]]) -> str:
-    """Table 2 in the long form that plots want: a line per source and stage."""
-    lines = ["source,stage,conflicts,conflict_rate,unique_pairs,mean_distance"]
-    for row in report:
-        for stage in ("before", "after"):
-            numbers = [row[stage][name] for name in lines[0].split(",")[2:]]
-            lines.append(",".join(map(str, [row["source"], stage, *numbers])))
-    return "\n".join(lines) + "\n"
 
 
 def build_codebook(

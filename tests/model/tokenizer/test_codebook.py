@@ -1,3 +1,8 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -60,6 +65,30 @@ def test_what_is_saved_is_loaded_and_the_same_bytes_again(built, tmp_path):
     assert loaded.sizes == built.sizes
     for one, other in zip(loaded.centroids, built.centroids, strict=True):
         assert np.array_equal(one, other)
+
+
+def test_held_out_events_decide_no_code():
+    one = small_interactions()
+    item_ids = one.item_ids.copy()
+    item_ids[[3, 4, 7]] = 3  # all that is held out, of users 0 and 1
+    other = replace(one, item_ids=item_ids)
+    params = codebook_params(sizes=[4, 4])
+    made = [build_codebook(fused(), [], events, params, 1) for events in (one, other)]
+    assert made[0].codes.tobytes() == made[1].codes.tobytes()
+    assert made[0].generation == made[1].generation
+    assert made[0].report != made[1].report  # which judges by them
+
+
+def test_a_training_machine_opens_codebooks_with_few_packages(built, tmp_path):
+    built.save(tmp_path / "a")
+    code = f"""
+import sys
+for name in ("faiss", "numba", "pydantic", "duckdb", "matplotlib", "torch"):
+    sys.modules[name] = None
+from model.tokenizer.codebook import Codebook
+assert Codebook.load({str(tmp_path / "a")!r}).num_items == 7
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_too_few_semantic_ids_are_refused_with_the_capacity_that_is_needed():

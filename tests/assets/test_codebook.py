@@ -1,0 +1,76 @@
+"""What the page of the codebook shows, and when its checks refuse."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from assets import codebook as asset
+from model.dataset.fused_embeddings import FusedEmbeddings
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.dataset.vector_states import VALID
+from model.tokenizer.codebook import Codebook, build_codebook
+from tests.model.inference.small_world import small_interactions
+from tests.model.tokenizer.worlds import clustered, codebook_params
+
+
+@pytest.fixture(scope="module")
+def made() -> Codebook:
+    fused = FusedEmbeddings(np.arange(1, 8, dtype=np.int32), clustered(7, centres=3))
+    items = np.arange(1, 6, dtype=np.int32)
+    modality = ModalityEmbedding(
+        name="81",
+        item_ids=items,
+        matrix=clustered(5).astype(np.float16),
+        states=np.array([0, *[VALID] * 5, 0, 0], np.int8),
+        row_of=np.array([-1, 0, 1, 2, 3, 4, -1, -1], np.int32),
+        counts={},
+    )
+    params = codebook_params(sizes=[4, 4], per_modality=True)
+    return build_codebook(fused, [modality], small_interactions(), params, 1)
+
+
+def test_table_2_has_a_row_per_source(made):
+    rows = asset.collision_rows(made.report)
+    assert [row["source"] for row in rows] == ["81", "collaborative"]
+    assert [row["unique pairs"] for row in rows] == [5, 7]
+    assert [row["conflicts after"] for row in rows] == [0, 0]
+
+
+def test_usage_has_a_row_per_level_and_quality_one_per_source(made):
+    usage = asset.usage_rows(made.report)
+    assert [row["level"] for row in usage] == [1, 2, 1, 2]
+    assert all(row["used"] <= row["size"] == 4 for row in usage)
+    quality = asset.quality_rows(made.report)
+    assert [row["source"] for row in quality] == ["81", "collaborative"]
+    assert 0.0 <= quality[1]["neighbours in sid1"] <= 1.0
+
+
+def test_files_for_dvc_and_pictures_stand_in_the_folder(made, tmp_path):
+    made.save(tmp_path / "codebook")
+    lines = (tmp_path / "codebook" / "conflicts.csv").read_text().splitlines()
+    assert lines[0].startswith("bar,source,stage,conflicts,conflict_rate")
+    assert [line.split(",")[0] for line in lines[1:]] == [
+        "81 before",
+        "81 after",
+        "collaborative before",
+        "collaborative after",
+    ]
+    for name in ("conflicts.png", "usage.png"):
+        assert (tmp_path / "codebook" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_collapsed_codebook_turns_the_check_red(made):
+    assert asset._judge_spread(made, None).passed
+    row = dict(made.report[-1])
+    row["levels"] = [row["levels"][0] | {"largest_share": 0.9}, row["levels"][1]]
+    verdict = asset._judge_spread(replace(made, report=[row]), None)
+    assert not verdict.passed
+    assert "90.0%" in verdict.reason
+
+
+def test_conflicts_that_remain_turn_the_other_one_red(made):
+    assert asset._judge_conflicts(made, None).passed
+    row = dict(made.report[-1])
+    row["after"] = row["after"] | {"conflicts": 3}
+    assert not asset._judge_conflicts(replace(made, report=[row]), None).passed
