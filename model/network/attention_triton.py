@@ -63,7 +63,9 @@ class _Attention(torch.autograd.Function):
         grid, scales = _grid(ctx.plan, q), (ctx.scale, ctx.out_scale)
         lots = min(MAX_LOTS, len(ctx.plan.offsets) - 1)
         sums = [_zeros(lots, bias, q) for bias in (position_bias, time_bias)]
-        _query_kernel[grid](  # pyright: ignore[reportIndexIssue]*_strided(q, k, v, grad, dq), *pairs, *scales, *sums, lots, **constants)
+        _query_kernel[grid](  # pyright: ignore[reportIndexIssue]
+            *_strided(q, k, v, grad, dq), *pairs, *scales, *sums, lots, **constants
+        )
         _key_kernel[grid](  # pyright: ignore[reportIndexIssue]
             *_strided(q, k, v, grad, dk, dv), *pairs, *scales, **constants
         )

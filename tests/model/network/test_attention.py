@@ -12,7 +12,8 @@ from model.errors import InputError
 from model.network.attention import hstu_attention, plan_attention, use_backend
 from model.network.attention_plan import bucket_thresholds, time_buckets
 
-BATCHES = {
+Batch = tuple[list[int], int, int]  # rows' lengths, heads, size of each
+BATCHES: dict[str, Batch] = {
     "equal rows": ([21] * 5, 2, 32),
     "one long row among short ones": ([1, 5, 0, 300, 17, 1], 2, 24),
     "whole blocks and wide heads": ([16, 32, 8, 33], 2, 64),
@@ -78,7 +79,7 @@ def test_reference_is_the_formula():
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("with_position", [True, False])
 @pytest.mark.parametrize("with_time", [True, False])
-def test_numba_agrees_with_reference(batch: tuple, with_position: bool, with_time: bool):
+def test_numba_agrees_with_reference(batch: Batch, with_position: bool, with_time: bool):
     offsets, timestamps, qkv, position, time = inputs(*batch, torch.float64)
     biases = (position if with_position else None, time if with_time else None)
     slow, fast = (
@@ -88,7 +89,7 @@ def test_numba_agrees_with_reference(batch: tuple, with_position: bool, with_tim
 
 
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
-def test_numba_agrees_in_single_precision(batch: tuple):
+def test_numba_agrees_in_single_precision(batch: Batch):
     args = inputs(*batch, torch.float32)
     assert_agree(gradients("reference", *args), gradients("numba", *args), 1e-5)
 
@@ -109,7 +110,7 @@ def test_interpreted_triton_agrees_with_reference(batch: str, dtype: torch.dtype
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_triton_agrees_with_reference(batch: tuple, dtype: torch.dtype):
+def test_triton_agrees_with_reference(batch: Batch, dtype: torch.dtype):
     args = [x.cuda() for x in inputs(*batch, dtype)]
     exact = [x.double() if x.is_floating_point() else x for x in args]
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
