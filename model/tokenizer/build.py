@@ -15,7 +15,8 @@ from model.tokenizer.codebook import Codebook
 from model.tokenizer.growth import Growth, extend
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quality import cooccurrence, neighborhood
-from model.tokenizer.tokenize import Tokens, report_row, tokenize
+from model.tokenizer.report import report_row
+from model.tokenizer.tokenize import Tokens, tokenize
 
 if TYPE_CHECKING:
     from model.params import CodebookParams

@@ -38,7 +38,7 @@ class Codebook:
         sid_keys: (S,) int64 ascending, see :meth:`key_of`.
         sid_offsets: (S + 1,) int64 into ``sid_items``.
         sid_items: (items with a semantic ID,) int32, ascending within an ID.
-        report: one row per source, ``collaborative`` last; see ``tokenize.report_row``.
+        report: one row per source, ``collaborative`` last; see ``report.report_row``.
         metric: ``cosine`` where vectors are brought to length 1 first.
         encoder: weights that lead into the codebooks' space, by name; empty but for RQ-VAE.
         published: table of ``raw_id``, ``sid1``, ``sid2``, ...: every ID of this generation that

@@ -75,7 +75,9 @@ def extend(
     published, absent = _recognise(frozen, raw_item_ids)
     retired = codes_of(frozen.published.filter(absent))
     elsewhere = _without_vector(published, vectors)
-    require_room(len(vectors) + len(elsewhere) + len(retired), params.sizes, params.capacity, "it")
+    require_room(
+        len(vectors) + len(elsewhere) + len(retired), params.sizes, params.capacity, vectors.source
+    )
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
     first = _first(quantizer, vectors, published, is_new, params)
     others = np.concatenate([elsewhere, retired]) - 1
@@ -149,8 +151,7 @@ def _first(
     codes = published[vectors.item_ids] - 1
     distances = np.empty(codes.shape, np.float32)
     if is_new.any():
-        nobody = np.zeros(int(is_new.sum()), bool)
-        nearest = nearest_codes(quantizer, vectors.subset(is_new), nobody, params)
+        nearest = nearest_codes(quantizer, vectors.subset(is_new), params)
         codes[is_new], distances[is_new] = nearest.codes, nearest.distances
     if not is_new.all():
         distances[~is_new] = measure(quantizer, vectors.subset(~is_new), codes[~is_new])

@@ -4,8 +4,7 @@ Residual quantisation with one global codebook per level (paper, section 3.2). T
 differ in how the codebooks come about and in the space they live in, not in how they are used.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -163,11 +162,6 @@ def quantize_below(
 def normalized(vectors: np.ndarray) -> np.ndarray:
     """(n, width) float32 of length 1."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def sid_room(sizes: Sequence[int]) -> int:
-    """Number of semantic IDs that the codebooks can spell."""
-    return math.prod(sizes)
 
 
 def _sample(vectors: ItemVectors, wanted: int, generator: np.random.Generator) -> np.ndarray:

@@ -11,16 +11,16 @@ conflict remains.
 Both work prefix by prefix, in parallel; ties go to the smaller item number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numba import njit, prange
 
 from model.tokenizer.limits import group
+from model.tokenizer.neighbor_lists import cosine_lists, distance_lists
 
 LOOKED_AT = 16  # free siblings; more brings a moved item hardly nearer
 _LISTED = 1024  # codes in a list; where all of them are taken, every code is looked at
-_ROWS_AT_ONCE = 64
 _RESIDUAL_BYTES = 2**28  # of float32 residuals in memory at once
 
 
@@ -83,19 +83,16 @@ def reassign_exact(
     if len(movers) == 0:
         return codes.copy()
     mover_offsets = np.append(0, np.cumsum(moving[order]))[offsets]
-    lists = _distance_lists(centroids, _LISTED)
+    lists = distance_lists(centroids, _LISTED)
     placed = codes.copy()
-    at_once = _RESIDUAL_BYTES // (4 * centroids.shape[1])
-    begin = 0
-    while begin < len(offsets) - 1:  # as many whole prefixes as fit
-        end = np.searchsorted(mover_offsets, mover_offsets[begin] + at_once, side="right") - 1
-        end = max(begin + 1, int(end))
-        part = movers[mover_offsets[begin] : mover_offsets[end]]
+    for begin, end in _parts(mover_offsets, _RESIDUAL_BYTES // (4 * centroids.shape[1])):
+        first = mover_offsets[begin]
+        part = movers[first : mover_offsets[end]]
         _settle_movers(
             order,
             offsets[begin : end + 1],
             part,
-            mover_offsets[begin : end + 1] - mover_offsets[begin],
+            mover_offsets[begin : end + 1] - first,
             moving,
             distances,
             residuals_of(part),
@@ -104,51 +101,17 @@ def reassign_exact(
             capacity,
             placed,
         )
-        begin = end
     return placed
 
 
-def cosine_lists(centroids: np.ndarray, count: int) -> np.ndarray:
-    """(K, m) numbers of the codes most similar to each, m at most ``count``, similar ones first."""
-    lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
-    units = centroids / np.where(lengths > 0.0, lengths, 1.0)
-    return _lists(lambda rows: 1.0 - units[rows] @ units.T, len(units), count)
-
-
-def _distance_lists(centroids: np.ndarray, count: int) -> np.ndarray:
-    """The same by squared distance."""
-    squares = np.square(centroids).sum(axis=1)
-
-    def costs(rows: slice) -> np.ndarray:
-        return squares[rows, None] + squares - 2.0 * centroids[rows] @ centroids.T
-
-    return _lists(costs, len(centroids), count)
-
-
-def _lists(costs_of: Callable[[slice], np.ndarray], num_codes: int, count: int) -> np.ndarray:
-    """The other codes, by what it costs to go there.
-
-    Args:
-        costs_of: rows -> (rows, K) float32, taken for 0 where below it.
-        num_codes: K.
-        count: length of a list; shortened to what exists.
-
-    Returns:
-        (K, m) int32, cheapest first, ties by number.
-    """
-    count = min(count, num_codes - 1)
-    lists = np.empty((num_codes, count), np.int32)
-    numbers = np.arange(num_codes, dtype=np.uint64)
-    for start in range(0, num_codes, _ROWS_AT_ONCE):
-        # The bits of a float that is not negative order like the float: one sort, ties by number.
-        costs = np.maximum(costs_of(slice(start, start + _ROWS_AT_ONCE)), np.float32(0.0))
-        keys = (costs.view(np.uint32).astype(np.uint64) << np.uint64(32)) | numbers
-        own = np.arange(len(keys))
-        keys[own, start + own] = np.iinfo(np.uint64).max
-        keys.partition(count - 1, axis=1)
-        nearest = np.sort(keys[:, :count], axis=1)
-        lists[start : start + len(keys)] = nearest & np.uint64(0xFFFFFFFF)
-    return lists
+def _parts(mover_offsets: np.ndarray, movers_at_once: int) -> Iterator[tuple[int, int]]:
+    """As many whole prefixes at a time as fit, at least one."""
+    begin = 0
+    while begin < len(mover_offsets) - 1:
+        limit = mover_offsets[begin] + movers_at_once
+        end = max(begin + 1, int(np.searchsorted(mover_offsets, limit, side="right")) - 1)
+        yield begin, end
+        begin = end
 
 
 @njit(cache=True)

@@ -1,5 +1,6 @@
 """A semantic ID as one number, whose digits are its codes, the first level's first."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,3 +45,8 @@ def prefix_keys(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     for level, size in enumerate(sizes):
         keys = keys * size + codes[:, level]
     return keys
+
+
+def sid_room(sizes: Sequence[int]) -> int:
+    """Number of semantic IDs that the codebooks can spell."""
+    return math.prod(sizes)

@@ -3,7 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from model.tokenizer.quantizer import (
     Quantizer,
     fit_quantizer,
     quantize,
-    sid_room,
 )
-from model.tokenizer.sids import Occupancy, prefix_keys
+from model.tokenizer.sids import prefix_keys, sid_room
 from model.tokenizer.spill import spill
-from model.tokenizer.usage import level_usage
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -58,8 +56,8 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     """
     require_room(len(vectors), params.sizes, params.capacity, vectors.source)
     quantizer = fit_quantizer(vectors, params, seed)
+    first = nearest_codes(quantizer, vectors, params)
     nobody = np.zeros(len(vectors), bool)
-    first = nearest_codes(quantizer, vectors, nobody, params)
     final, spilled = resolve(quantizer, vectors, first, nobody, params, seed)
     tokens = Tokens(vectors, quantizer, first, final, spilled)
     _warn(tokens)
@@ -67,7 +65,7 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
 
 
 def nearest_codes(
-    quantizer: Quantizer, vectors: ItemVectors, pinned: np.ndarray, params: "CodebookParams"
+    quantizer: Quantizer, vectors: ItemVectors, params: "CodebookParams"
 ) -> Assignment:
     """Codes before any re-assignment; the balanced method limits the size of the first levels."""
     assigned = quantize(quantizer, vectors)
@@ -75,7 +73,7 @@ def nearest_codes(
         return assigned
     nodes = [sid_room(quantizer.sizes[: level + 1]) for level in range(len(quantizer.sizes) - 1)]
     rooms = [math.ceil(BALANCE * len(vectors) / count) for count in nodes]
-    return spill(quantizer, vectors, assigned, pinned, rooms)[0]
+    return spill(quantizer, vectors, assigned, np.zeros(len(vectors), bool), rooms)[0]
 
 
 def resolve(
@@ -103,31 +101,29 @@ def resolve(
     if params.reassignment == "none":
         return first, np.zeros(len(pinned), bool)
     if params.reassignment == "paper":
-        before, spilled = first, np.zeros(len(pinned), bool)
         last = reassignment.reassign_paper(
-            prefix_keys(before.codes[:, :-1], sizes[:-1]),
-            before.codes[:, -1],
+            prefix_keys(first.codes[:, :-1], sizes[:-1]),
+            first.codes[:, -1],
             pinned,
             quantizer.centroids[-1],
             neighbors=params.neighbors,
             capacity=capacity,
             seed=seed,
         )
-    else:
-        rooms = [capacity * sid_room(sizes[level + 1 :]) for level in range(len(sizes) - 1)]
-        before, spilled = spill(quantizer, vectors, first, pinned, rooms)
-        last = reassignment.reassign_exact(
-            prefix_keys(before.codes[:, :-1], sizes[:-1]),
-            before.codes[:, -1],
-            before.distances[:, -1],
-            pinned,
-            quantizer.centroids[-1],
-            lambda items: quantizer.residuals(
-                quantizer.encode(vectors.take(items)), before.codes[items, :-1]
-            ),
-            capacity=capacity,
-        )
-    return _with_last_code(quantizer, vectors, before, last), spilled
+        return _with_last_code(quantizer, vectors, first, last), np.zeros(len(pinned), bool)
+    rooms = [capacity * sid_room(sizes[level + 1 :]) for level in range(len(sizes) - 1)]
+    relieved, spilled = spill(quantizer, vectors, first, pinned, rooms)
+    prefixes = relieved.codes[:, :-1]
+    last = reassignment.reassign_exact(
+        prefix_keys(prefixes, sizes[:-1]),
+        relieved.codes[:, -1],
+        relieved.distances[:, -1],
+        pinned,
+        quantizer.centroids[-1],
+        lambda items: _residuals(quantizer, vectors, items, prefixes[items]),
+        capacity=capacity,
+    )
+    return _with_last_code(quantizer, vectors, relieved, last), spilled
 
 
 def require_room(num_items: int, sizes: list[int], capacity: int, source: str) -> None:
@@ -150,47 +146,6 @@ def require_room(num_items: int, sizes: list[int], capacity: int, source: str) -
         )
 
 
-def report_row(tokens: Tokens) -> dict[str, Any]:
-    """The source's row of the paper's table 2, and more.
-
-    Returns:
-        ``source``, ``items``, ``excluded`` zero vectors, ``loss1``, ``loss2`` and so on (mean
-        squared distance after each level), ``levels`` (usage of each, of the nearest codes),
-        ``before`` and ``after`` re-assignment, ``moved``, ``spilled``, ``drift``: what the mean
-        distance to the assigned centroid grew by.
-    """
-    quantizer, first, final = tokens.quantizer, tokens.first, tokens.final
-    inertias = first.distances.mean(axis=0, dtype=np.float64)
-    levels = [
-        {"inertia": float(inertia)} | level_usage(codes, size)
-        for inertia, codes, size in zip(inertias, first.codes.T, quantizer.sizes, strict=True)
-    ]
-    before, after = (_occupation(quantizer, assigned) for assigned in (first, final))
-    return {
-        "source": tokens.vectors.source,
-        "items": len(tokens.vectors),
-        "excluded": tokens.vectors.excluded,
-        **{f"loss{number}": level["inertia"] for number, level in enumerate(levels, 1)},
-        "levels": levels,
-        "before": before,
-        "after": after,
-        "moved": int((first.codes != final.codes).any(axis=1).sum()),
-        "spilled": int(tokens.spilled.sum()),
-        "drift": after["mean_distance"] - before["mean_distance"],
-    }
-
-
-def _occupation(quantizer: Quantizer, assigned: Assignment) -> dict[str, Any]:
-    occupancy = Occupancy.of(assigned.codes, quantizer.sizes)
-    distances = np.sqrt(assigned.distances[:, -1], dtype=np.float64)
-    return {
-        "conflicts": occupancy.conflicts,
-        "conflict_rate": occupancy.conflict_rate,
-        "unique_pairs": occupancy.unique_pairs,
-        "mean_distance": float(distances.mean()),
-    }
-
-
 def _with_last_code(
     quantizer: Quantizer, vectors: ItemVectors, before: Assignment, last: np.ndarray
 ) -> Assignment:
@@ -200,9 +155,16 @@ def _with_last_code(
     moved = np.flatnonzero(last != before.codes[:, -1])
     for start in range(0, len(moved), _MOVED_AT_ONCE):
         items = moved[start : start + _MOVED_AT_ONCE]
-        residuals = quantizer.residuals(quantizer.encode(vectors.take(items)), codes[items])
+        residuals = _residuals(quantizer, vectors, items, codes[items])
         distances[items, -1] = np.einsum("ij,ij->i", residuals, residuals)
     return Assignment(codes, distances)
+
+
+def _residuals(
+    quantizer: Quantizer, vectors: ItemVectors, items: np.ndarray, codes: np.ndarray
+) -> np.ndarray:
+    """(n, dim) what the given (n, l) codes leave over of the items' vectors."""
+    return quantizer.residuals(quantizer.encode(vectors.take(items)), codes)
 
 
 def _warn(tokens: Tokens) -> None:

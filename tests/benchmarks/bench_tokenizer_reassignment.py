@@ -18,11 +18,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from model.tokenizer.reassignment import (
-    cosine_lists,
-    reassign_exact,
-    reassign_paper,
-)
+from model.tokenizer.neighbor_lists import cosine_lists
+from model.tokenizer.reassignment import reassign_exact, reassign_paper
 from model.tokenizer.sids import Occupancy
 
 WIDTH, NEIGHBORS = 64, 50

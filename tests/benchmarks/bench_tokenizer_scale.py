@@ -18,7 +18,8 @@ from numpy.lib import format as npy
 
 from model.params import CodebookParams, Params
 from model.tokenizer.item_vectors import ItemVectors
-from model.tokenizer.tokenize import report_row, tokenize
+from model.tokenizer.report import report_row
+from model.tokenizer.tokenize import tokenize
 from tests.benchmarks.bench_tokenizer_clustering import clustered_vectors
 
 WIDTH, ROWS = 64, 1_000_000

@@ -9,8 +9,9 @@ import pytest
 from model.errors import InputError
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
 from model.tokenizer.quantizer import fit_quantizer, measure, quantize
+from model.tokenizer.report import report_row
 from model.tokenizer.sids import Occupancy
-from model.tokenizer.tokenize import report_row, tokenize
+from model.tokenizer.tokenize import tokenize
 from tests.model.tokenizer.worlds import clustered, codebook_params, item_vectors
 
 DEMO = Path(__file__).parents[4] / "shared/data/tencentgr-demo/mm_emb/emb_81_32_parquet"
