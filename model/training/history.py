@@ -10,9 +10,15 @@ History = list[dict[str, Any]]
 LOSSES_PLOTTED = ("loss", "infonce")
 
 
-def history_columns(num_levels: int) -> list[str]:
-    """The keys of every row, in order."""
+def history_columns(num_levels: int, num_expert_layers: int) -> list[str]:
+    """The keys of every row, in order.
+
+    Args:
+        num_levels: of the semantic IDs that are trained.
+        num_expert_layers: layers with routed experts; each has its Gini of loads.
+    """
     levels = [f"sid{level}" for level in range(1, num_levels + 1)]
+    ginis = [f"gini{layer}" for layer in range(1, num_expert_layers + 1)]
     return [
         "step",
         "epoch",
@@ -22,22 +28,19 @@ def history_columns(num_levels: int) -> list[str]:
         "balance",
         "gradient_norm",
         "learning_rate",
-        "gini_lowest",
-        "gini_highest",
+        *ginis,
         "hr@10",
         "ndcg@10",
     ]
 
 
-def write_history(history: History, folder: Path) -> None:
+def write_history(history: History, columns: Sequence[str], folder: Path) -> None:
     """Write history.csv and curves.png into an existing folder."""
-    if not history:
-        return
     with (folder / "history.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
-    _plot(history, folder / "curves.png")
+    _plot(history, columns, folder / "curves.png")
 
 
 def write_events(history: History, folder: Path) -> None:
@@ -53,17 +56,18 @@ def write_events(history: History, folder: Path) -> None:
                     writer.add_scalar(name, value, row["step"])
 
 
-def _plot(history: History, path: Path) -> None:
+def _plot(history: History, columns: Sequence[str], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [*LOSSES_PLOTTED, *(name for name in history[0] if name.startswith("sid"))]
+    names = [*LOSSES_PLOTTED, *(name for name in columns if name.startswith("sid"))]
+    ginis = [name for name in columns if name.startswith("gini")]
     panels: list[tuple[str, Sequence[str]]] = [
         ("loss", names),
         ("validation", ("hr@10", "ndcg@10")),
-        ("expert load, Gini", ("gini_lowest", "gini_highest")),
+        ("Gini of the experts' loads", ginis),
     ]
     shown = [(title, keys) for title, keys in panels if any(_points(history, k) for k in keys)]
     figure, axes = pyplot.subplots(1, len(shown), figsize=(4.5 * len(shown), 3.2), squeeze=False)

@@ -76,7 +76,7 @@ def train(
         )
         with atomic_folder(out) as folder:
             checkpoint.write(folder)
-            write_history(checkpoint.metadata["history"], folder)
+            write_history(checkpoint.metadata["history"], trainer.columns, folder)
         if events_folder is not None:
             write_events(checkpoint.metadata["history"], events_folder)
         states.remove()

@@ -91,7 +91,7 @@ class Trainer:
         self.average = ExponentialMovingAverage(self.network, decay) if decay else None
         self.best_weights: dict[str, Tensor] = {}
         self.progress = Progress(history=[])
-        self.columns = history_columns(len(params.loss.sid_weights))
+        self.columns = history_columns(len(params.loss.sid_weights), len(self.network.experts()))
         self.running = torch.zeros(len(self._term_names()) + 2, dtype=torch.float64)
         self.parallel = self._parallel()
         torch.manual_seed(seed * 1_000_003 + world.rank)
@@ -276,15 +276,17 @@ class Trainer:
         count = max(float(self.running[-1]), 1.0)
         terms = dict(zip(self._term_names(), (self.running[:-2] / count).tolist(), strict=True))
         weights = [self.params.loss.infonce_weight, *self.params.loss.sid_weights, 1.0]
-        ginis = [float(experts.gini()) for experts in self.network.experts()]
+        ginis = {
+            f"gini{layer}": float(experts.gini())
+            for layer, experts in enumerate(self.network.experts(), 1)
+        }
         self._append(
             {
                 **terms,
                 "loss": sum(w * v for w, v in zip(weights, terms.values(), strict=True)),
                 "gradient_norm": float(self.running[-2]) / count,
                 "learning_rate": self._factor(step - 1),
-                "gini_lowest": min(ginis, default=None),
-                "gini_highest": max(ginis, default=None),
+                **ginis,
             }
         )
         self.running.zero_()

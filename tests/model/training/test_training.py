@@ -1,0 +1,277 @@
+"""Whole trainings on the tiny world: resume to the byte, several processes, early stopping."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from model.artifact import read_json
+from model.errors import InputError
+from model.network.checkpoint import Checkpoint
+from model.training.distributed import World
+from model.training.inputs import TrainingInputs
+from model.training.resume import State, StateFolder
+from model.training.task import build_trainer, train
+from tests.model.small_network import CPU, SIZES, pipeline_params
+
+ALONE = World(0, 1, CPU)
+RECOMMENDER = "recommender_checkpoint"
+
+
+def _params(*, training=None, loss=None, **changes):
+    values = pipeline_params().model_dump(mode="json")
+    for name in ("encoder_checkpoint", RECOMMENDER):
+        values[name] |= {"batch_size": 8, "epochs": 3, "initialize_from_encoder": False}
+        values[name] |= training or {}
+        values[name]["loss"] |= loss or {}
+    for name, update in changes.items():
+        values[name] |= update
+    return type(pipeline_params()).model_validate(values)
+
+
+def _inputs(data):
+    return TrainingInputs(
+        data.interactions, data.statistics, data.embeddings, data.codes, SIZES, None, "content"
+    )
+
+
+def _train(data, params, folder, **options):
+    return train(
+        _inputs(data),
+        params,
+        RECOMMENDER,
+        options.pop("world", ALONE),
+        state_folder=folder / "state",
+        out=folder / "checkpoint",
+        **options,
+    )
+
+
+def _bytes(folder):
+    return {path.name: path.read_bytes() for path in sorted((folder / "checkpoint").iterdir())}
+
+
+def test_learns_and_says_what_it_did(data, tmp_path):
+    assert _train(data, _params(training={"epochs": 8}), tmp_path)
+    made = Checkpoint.load(tmp_path / "checkpoint")
+    losses = [row["loss"] for row in made.metadata["history"] if row["loss"] is not None]
+    assert losses[-1] < losses[0]
+    assert made.metadata["num_parameters"] > 0
+    assert made.metadata["history"][-1]["ndcg@10"] is not None
+    assert len({tuple(row) for row in made.metadata["history"]}) == 1  # equal keys
+    assert (tmp_path / "checkpoint" / "curves.png").stat().st_size > 1000
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("stop_at", [1, 7, 12])
+def test_an_interrupted_training_ends_with_the_bytes_of_an_unbroken_one(data, tmp_path, stop_at):
+    """Dropout, early stopping, average of weights and experts' balance included."""
+    params = _params(
+        training={"patience": 9, "validate_every_epochs": 0.5},
+        optimizer={"ema_decay": 0.9},
+        network={"dropout": 0.2},
+    )
+    assert _train(data, params, tmp_path / "unbroken")
+    steps = iter(range(1, 1000))
+    assert not _train(data, params, tmp_path / "broken", interrupted=lambda: next(steps) == stop_at)
+    assert _train(data, params, tmp_path / "broken")
+    assert _bytes(tmp_path / "broken") == _bytes(tmp_path / "unbroken")
+
+
+def test_another_recipe_does_not_take_up_the_state(data, tmp_path):
+    _train(data, _params(), tmp_path, interrupted=lambda: True)
+    other = _params(training={"epochs": 2})
+    assert _train(data, other, tmp_path)
+    assert _train(data, other, tmp_path / "fresh")
+    assert _bytes(tmp_path) == _bytes(tmp_path / "fresh")
+
+
+def test_early_stopping_keeps_the_best_weights(data, tmp_path):
+    params = _params(
+        training={"epochs": 60, "patience": 2, "validate_every_epochs": 1},
+        optimizer={"adamw_lr": 0.05, "muon_lr": 0.3},
+    )
+    _train(data, params, tmp_path)
+    made = Checkpoint.load(tmp_path / "checkpoint")
+    found = [row["ndcg@10"] for row in made.metadata["history"] if row["ndcg@10"] is not None]
+    assert made.metadata["stopped_early"]
+    assert len(found) < 60
+    assert made.metadata["validation_ndcg@10"] == pytest.approx(max(found), abs=1e-5)
+    assert max(found) not in found[-2:]
+    trainer = build_trainer(_inputs(data), params, RECOMMENDER, ALONE)
+    measured = trainer.validation.measure(made.build(), CPU)
+    assert measured["ndcg@10"] == pytest.approx(max(found), abs=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_stops_before_the_weights_are_touched(data, tmp_path):
+    trainer = build_trainer(_inputs(data), _params(), RECOMMENDER, ALONE)
+    with torch.no_grad():
+        trainer.network.norm.weight[0] = torch.nan
+    before = {name: p.clone() for name, p in trainer.network.named_parameters()}
+    with pytest.raises(InputError, match=r"not a number at step 0 \(first users of the batch: \["):
+        trainer.run(StateFolder(tmp_path, "x"), lambda: False)
+    for name, parameter in trainer.network.named_parameters():
+        assert torch.equal(parameter, before[name]) or name == "norm.weight"
+
+
+def test_every_form_of_the_loss_trains(data, tmp_path):
+    forms = [
+        {"negatives": "full_catalogue", "label_smoothing": 0.1, "logq": "none"},
+        {"num_uniform_negatives": 20},
+        {"logq": "streaming"},
+        {"action_weights": [0.0, 1.0, 2.5]},
+    ]
+    for number, form in enumerate(forms):
+        params = _params(loss=form, training={"epochs": 0.5})
+        assert _train(data, params, tmp_path / str(number)), form
+
+
+def test_gradients_of_micro_batches_are_those_of_the_whole(data):
+    losses = {"negatives": "full_catalogue", "logq": "none"}
+    found = []
+    for pieces in (1, 3):
+        params = _params(
+            loss=losses, training={"accumulation_steps": pieces}, network={"dropout": 0.0}
+        )
+        params = _without_noise(params)
+        trainer = build_trainer(_inputs(data), params, RECOMMENDER, ALONE)
+        trainer._step(0)
+        found.append({name: p.detach().clone() for name, p in trainer.network.named_parameters()})
+    for name, parameter in found[0].items():
+        assert torch.allclose(parameter, found[1][name], atol=1e-4), name
+
+
+def _without_noise(params):
+    values = params.model_dump(mode="json")
+    values["network"] |= {"dropout": 0.0, "input_dropout": 0.0}
+    values["network"]["features"]["context_dropout"] = 0.0
+    values["network"]["feed_forward"]["kind"] = "none"
+    return type(params).model_validate(values)
+
+
+def test_the_newest_state_is_damaged_and_the_one_before_is_taken(tmp_path):
+    folder = StateFolder(tmp_path, "mine")
+    for step in (1, 2, 3):
+        folder.save(State({"weights": {"a": torch.full((2,), float(step))}}, {"step": step}))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-2", "step-3"]
+    (tmp_path / "step-3" / "weights.safetensors").write_bytes(b"short")
+    (tmp_path / ".step-4.partial-1").mkdir()  # of a writer that was killed
+    state = folder.load()
+    assert state is not None
+    assert state.facts["step"] == 2
+    assert state.tensors["weights"]["a"].tolist() == [2.0, 2.0]
+    assert not (tmp_path / ".step-4.partial-1").exists()
+    assert StateFolder(tmp_path, "theirs").load() is None
+
+
+# Processes of their own -------------------------------------------------------------------------
+
+
+def _worker(*arguments, ranks=1, **options):
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command = [sys.executable, *(launcher if ranks > 1 else []), "-m", "model.training"]
+    return subprocess.Popen(
+        [*command, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture
+def folder(data, tmp_path):
+    """The artefacts of a training, on disk."""
+    data.interactions.save(tmp_path / "data" / "interactions")
+    data.statistics.save(tmp_path / "data" / "item_statistics")
+    for name, embedding in data.embeddings.items():
+        embedding.save(tmp_path / "data" / "modality_embeddings" / name)
+    return tmp_path
+
+
+def _write_params(folder, params):
+    file = folder / "params.yaml"
+    file.write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    return ["--params", file, "--data", folder / "data"]
+
+
+def test_two_processes_get_the_losses_of_one(folder):
+    """Static logQ, negatives of both ranks, sparse gradients gathered, one global batch."""
+    params = _without_noise(
+        _params(loss={"cross_rank_negatives": True, "sid_weights": []}, training={"epochs": 2})
+    )
+    where = _write_params(folder, params)
+    found = []
+    for ranks in (1, 2):
+        out = folder / f"ranks-{ranks}"
+        process = _worker("encoder_checkpoint", *where, "--out", out, ranks=ranks)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+        found.append(read_json(out / "checkpoint.json")["metadata"]["history"])
+    for one, two in zip(*found, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=2e-4)
+
+
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(folder):
+    params = _params(loss={"sid_weights": []}, training={"epochs": 12, "checkpoint_minutes": 0.005})
+    where = _write_params(folder, params)
+    process = _worker("encoder_checkpoint", *where, "--out", folder / "unbroken")
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    killed = 0
+    for _ in range(20):
+        process = _worker("encoder_checkpoint", *where, "--out", folder / "broken")
+        states = folder / "data" / ".resume" / "encoder_checkpoint"
+        before = _newest(states)
+        while process.poll() is None and _newest(states) == before:
+            time.sleep(0.01)
+        if process.poll() is None and killed < 2:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        output, _ = process.communicate(timeout=240)
+        if process.returncode == 0:
+            break
+    assert killed == 2
+    for name in ("weights.safetensors", "checkpoint.json", "history.csv"):
+        one, other = (folder / kind / name for kind in ("broken", "unbroken"))
+        assert one.read_bytes() == other.read_bytes(), name
+
+
+def _newest(states):
+    return max((path.name for path in states.glob("step-*")), default="") if states.exists() else ""
+
+
+def test_sigterm_keeps_a_state_and_says_so_by_its_exit_code(folder):
+    params = _params(loss={"sid_weights": []}, training={"epochs": 4000})
+    where = _write_params(folder, params)
+    process = _worker("encoder_checkpoint", *where, "--out", folder / "out")
+    deadline = time.monotonic() + 200
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "step" in line or time.monotonic() > deadline:
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list((folder / "data" / ".resume" / "encoder_checkpoint").glob("step-*"))
+    assert not (folder / "out").exists()
+
+
+def test_a_store_without_a_training_event_is_refused_in_one_sentence(folder, data):
+    nothing = dataclasses.replace(
+        data.interactions, train_end=np.asarray(data.interactions.offsets[:-1]).copy()
+    )
+    nothing.save(folder / "data" / "interactions")
+    where = _write_params(folder, _params(loss={"sid_weights": []}))
+    process = _worker("encoder_checkpoint", *where, "--out", folder / "out")
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "there is no training event" in output.splitlines()[-1]
