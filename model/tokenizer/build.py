@@ -15,6 +15,7 @@ from model.tokenizer.codebook import Codebook
 from model.tokenizer.growth import Growth, extend
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quality import cooccurrence, neighborhood
+from model.tokenizer.quantizer import sample_size
 from model.tokenizer.report import report_row
 from model.tokenizer.tokenize import Tokens, tokenize
 
@@ -44,7 +45,8 @@ def build(
     growth = extend(frozen, vectors, interactions.raw_item_ids, params, seed)
     tokens = growth.tokens
     codes = np.maximum(growth.published, _codes_by_item(tokens, interactions))
-    row = _row(tokens, codes, interactions, params, seed) | {"growth": _growth_row(frozen, growth)}
+    grown = {"sample": 0, "growth": _growth_row(frozen, growth)}  # nothing was fitted
+    row = _row(tokens, codes, interactions, params, seed) | grown
     retired = growth.retired_ids, growth.retired
     return _codebook(tokens, codes, [*report, row], interactions, retired, frozen.revision + 1)
 
@@ -73,7 +75,9 @@ def _row(
         "neighborhood": neighborhood(tokens.quantizer, tokens.vectors, tokens.final.codes, **near),
         "cooccurrence": cooccurrence(tokens.quantizer, codes, interactions, **near),
     }
-    return report_row(tokens) | {"method": params.method, "quality": quality}
+    sample = sample_size(tokens.vectors, params.training_sample)
+    facts = {"method": params.method, "sample": sample, "quality": quality}
+    return report_row(tokens) | facts
 
 
 def _codes_by_item(tokens: Tokens, interactions: Interactions) -> np.ndarray:

@@ -164,11 +164,13 @@ def normalized(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def sample_size(vectors: ItemVectors, wanted: int) -> int:
+    """Vectors that fit the codebooks: as many as wanted, as exist and as fit into memory."""
+    return min(wanted, MAX_SAMPLE_BYTES // (4 * vectors.width), len(vectors))
+
+
 def _sample(vectors: ItemVectors, wanted: int, generator: np.random.Generator) -> np.ndarray:
-    """Rows of a seeded sample in the order of the items; all rows where that is no more."""
-    fits = MAX_SAMPLE_BYTES // (4 * vectors.width)
-    count = min(wanted, fits, len(vectors))
-    if count == len(vectors):
-        return vectors.take(np.arange(count))
+    """Rows of a seeded sample in the order of the items."""
+    count = sample_size(vectors, wanted)
     drawn = generator.choice(len(vectors), count, replace=False, shuffle=False)
     return vectors.take(np.sort(drawn))

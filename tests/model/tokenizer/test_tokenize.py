@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import InputError
+from model.tokenizer import quantizer as quantizer_module
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
-from model.tokenizer.quantizer import fit_quantizer, measure, quantize
+from model.tokenizer.quantizer import fit_quantizer, measure, quantize, sample_size
 from model.tokenizer.report import report_row
 from model.tokenizer.sids import Occupancy
 from model.tokenizer.tokenize import tokenize
@@ -122,6 +123,14 @@ def test_how_many_rows_are_read_at_once_changes_nothing():
         found = quantize(quantizer, vectors, rows_at_once=blocks * BLOCK_ROWS)
         assert found.codes.tobytes() == expected.codes.tobytes()
         assert found.distances.tobytes() == expected.distances.tobytes()
+
+
+def test_wide_vectors_are_fitted_on_as_many_as_fit_into_memory(monkeypatch):
+    vectors = item_vectors(clustered(300))
+    assert [sample_size(vectors, wanted) for wanted in (100, 1000)] == [100, 300]
+    monkeypatch.setattr(quantizer_module, "MAX_SAMPLE_BYTES", 50 * 8 * 4)
+    assert sample_size(vectors, 100) == 50
+    assert fit_quantizer(vectors, codebook_params(), 0).sizes == [16, 16]
 
 
 def test_a_vector_that_is_no_number_is_refused_by_name():
