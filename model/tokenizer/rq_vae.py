@@ -124,7 +124,7 @@ def _loss(
     for codebook, marks in zip(codebooks, used, strict=True):
         codes = _nearest(residuals.detach(), codebook.detach())
         marks[codes] = True
-        chosen = codebook[codes]
+        chosen = F.embedding(codes, codebook)  # indexing would add its gradients in any order
         pull = pull + F.mse_loss(chosen, residuals.detach())
         pull = pull + COMMITMENT_WEIGHT * F.mse_loss(residuals, chosen.detach())
         quantized = quantized + chosen
