@@ -11,7 +11,8 @@ from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.params import Params
-from model.tokenizer.codebook import Codebook, build_codebook
+from model.tokenizer.build import build_codebook
+from model.tokenizer.codebook import Codebook
 
 _COLLAPSED_SHARE = 0.5  # of all items under one first code: nothing can be learned from such IDs
 

@@ -23,14 +23,26 @@ if TYPE_CHECKING:
     from model.params import CodebookParams
 
 
-def build(
+def build_codebook(
     fused_embeddings: FusedEmbeddings,
     modality_embeddings: Sequence[ModalityEmbedding],
     interactions: Interactions,
     params: "CodebookParams",
     seed: int,
 ) -> Codebook:
-    """See :func:`model.tokenizer.codebook.build_codebook`."""
+    """Semantic IDs of the collaborative vectors, and the report of every source.
+
+    Args:
+        fused_embeddings: of all items.
+        modality_embeddings: reported beside it where ``per_modality`` says so.
+        interactions: of the same items.
+        params: see ``CodebookParams``; ``frozen_from`` extends a published codebook.
+        seed: decides everything random.
+
+    Raises:
+        InputError: vectors that are no numbers, fewer semantic IDs than items, or a published
+            codebook that does not fit.
+    """
     report = [
         report_modality(modality, interactions, params, seed)
         for modality in (modality_embeddings if params.per_modality else [])

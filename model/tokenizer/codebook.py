@@ -1,27 +1,22 @@
 """Semantic IDs of all items, their inverse index, the codebooks behind them, and the report.
 
-Importable with numpy and pyarrow alone: a training machine opens codebooks, it does not build them.
+Importable with numpy and pyarrow alone: a training machine opens codebooks, it does not build them
+(``build``).
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.artifact import atomic_folder, read_json, write_json
-from model.dataset.fused_embeddings import FusedEmbeddings
-from model.dataset.interactions import Interactions
-from model.dataset.modality_embeddings import ModalityEmbedding
 from model.tokenizer.report_views import conflicts_csv, headlines
 from model.tokenizer.sids import prefix_keys
-
-if TYPE_CHECKING:  # a training machine may lack pydantic
-    from model.params import CodebookParams
 
 _ARRAYS = ("codes", "sid_keys", "sid_offsets", "sid_items")
 _ENCODER = "encoder_"
@@ -157,27 +152,3 @@ class Codebook:
             published=pq.read_table(folder / "published.parquet", memory_map=True),
             revision=facts["revision"],
         )
-
-
-def build_codebook(
-    fused_embeddings: FusedEmbeddings,
-    modality_embeddings: Sequence[ModalityEmbedding],
-    interactions: Interactions,
-    params: "CodebookParams",
-    seed: int,
-) -> Codebook:
-    """Semantic IDs of the collaborative vectors, and the report of every source.
-
-    Args:
-        fused_embeddings: of all items.
-        modality_embeddings: reported beside it where ``per_modality`` says so.
-        interactions: of the same items.
-        params: see ``CodebookParams``.
-        seed: decides everything random.
-
-    Raises:
-        InputError: vectors that are no numbers, fewer semantic IDs than items.
-    """
-    from model.tokenizer.build import build  # faiss and numba, only where codebooks are built
-
-    return build(fused_embeddings, modality_embeddings, interactions, params, seed)

@@ -9,7 +9,8 @@ from assets import codebook as asset
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.vector_states import VALID
-from model.tokenizer.codebook import Codebook, build_codebook
+from model.tokenizer.build import build_codebook
+from model.tokenizer.codebook import Codebook
 from tests.model.inference.small_world import small_interactions
 from tests.model.tokenizer.worlds import clustered, codebook_params
 

@@ -8,7 +8,8 @@ import pytest
 
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.errors import InputError
-from model.tokenizer.codebook import Codebook, build_codebook
+from model.tokenizer.build import build_codebook
+from model.tokenizer.codebook import Codebook
 from tests.model.inference.small_world import small_interactions
 from tests.model.tokenizer.worlds import clustered, codebook_params
 

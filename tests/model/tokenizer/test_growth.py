@@ -9,7 +9,8 @@ from model.dataset.features import FeatureTable
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.errors import InputError
-from model.tokenizer.codebook import Codebook, build_codebook
+from model.tokenizer.build import build_codebook
+from model.tokenizer.codebook import Codebook
 from model.tokenizer.growth import codes_of
 from tests.model.inference.small_world import small_interactions
 from tests.model.tokenizer.worlds import clustered, codebook_params
