@@ -24,7 +24,14 @@ from model.errors import InputError
 from model.network.attention_plan import AttentionPlan, plan_attention
 from model.network.attention_reference import attend_dense
 
-__all__ = ["AttentionPlan", "Backend", "hstu_attention", "plan_attention", "use_backend"]
+__all__ = [
+    "AttentionPlan",
+    "Backend",
+    "backend_for",
+    "hstu_attention",
+    "plan_attention",
+    "use_backend",
+]
 
 Backend = Literal["numba", "triton", "reference"]
 
@@ -62,8 +69,7 @@ def hstu_attention(
     """
     _check(q, plan, time_bias)
     attend = {"numba": _attend_numba, "triton": _attend_triton, "reference": attend_dense}
-    backend = "reference" if plan.num_tokens == 0 else _forced.get() or _fastest(q)
-    return attend[backend](
+    return attend[backend_for(q, plan)](
         q, k, v, plan, position_bias, time_bias, scale=scale, out_scale=out_scale
     )
 
@@ -78,7 +84,12 @@ def use_backend(backend: Backend) -> Iterator[None]:
         _forced.reset(token)
 
 
-def _fastest(q: Tensor) -> Backend:
+def backend_for(q: Tensor, plan: AttentionPlan) -> Backend:
+    """The way that attention is computed: the forced one, or the fastest for the device."""
+    if plan.num_tokens == 0:
+        return "reference"
+    if forced := _forced.get():
+        return forced
     if q.is_cuda and find_spec("triton"):
         return "triton"
     if q.device.type == "cpu" and find_spec("numba"):

@@ -11,7 +11,7 @@ sums, which each task makes alone and in order. So the bytes are the same with a
 Importing this needs numba.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -72,37 +72,58 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v, position_bias, time_bias, plan, scale, out_scale):  # pyright: ignore
         ctx.save_for_backward(q, k, v, position_bias, time_bias)
-        ctx.plan, ctx.scale, ctx.out_scale = plan, scale, out_scale
-        out = torch.empty(q.shape, dtype=q.dtype)
-        number = out.numpy().dtype.type
-        with torch_threads() as workers:
-            kernels.attend(
-                workers, tuple(_flat(x) for x in (q, k, v, out)), _rows(plan, time_bias),
-                _biases(plan, q, position_bias, time_bias),
-                q.shape[2], number(scale), number(out_scale),
-            )  # fmt: skip
-        return out
+        ctx.plan, ctx.scales = plan, (scale, out_scale)
+        return forward((q, k, v), (position_bias, time_bias), plan, ctx.scales)
 
     @staticmethod
     def backward(ctx, grad):  # pyright: ignore
-        q, k, v, position_bias, time_bias = ctx.saved_tensors
-        plan, number = ctx.plan, q.detach().numpy().dtype.type
-        grads = [torch.empty(x.shape, dtype=x.dtype) for x in (q, k, v)]
-        tensors = tuple(_flat(x) for x in (q, k, v, grad, *grads))
-        position_sums, time_sums = _empty_sums(plan, q)
-        with torch_threads() as workers:
-            kernels.attend_backward(
-                workers, tensors, _rows(plan, time_bias),
-                _biases(plan, q, position_bias, time_bias),
-                (position_sums.numpy(), time_sums.numpy()),
-                q.shape[2], number(ctx.scale), number(ctx.out_scale),
-            )  # fmt: skip
-        return (
-            *grads,
-            None if position_bias is None else _by_distance(position_sums, position_bias),
-            None if time_bias is None else time_sums.sum(0).T,
-            *(None, None, None),
-        )
+        *qkv, position_bias, time_bias = ctx.saved_tensors
+        grads = [torch.empty(x.shape, dtype=x.dtype) for x in qkv]
+        biases = (position_bias, time_bias)
+        slopes = backward(qkv, biases, ctx.plan, ctx.scales, grad, grads)
+        return *grads, *slopes, None, None, None
+
+
+def forward(
+    qkv: Sequence[Tensor],
+    biases: tuple[Tensor | None, Tensor | None],
+    plan: AttentionPlan,
+    scales: tuple[float, float],
+) -> Tensor:
+    """The output, (T, H, E), of three such tensors and their biases by position and time."""
+    out = torch.empty(qkv[0].shape, dtype=qkv[0].dtype)
+    number = out.numpy().dtype.type
+    with torch_threads() as workers:
+        kernels.attend(
+            workers, tuple(_flat(x) for x in (*qkv, out)), _rows(plan, biases[1]),
+            _biases(plan, out, *biases), out.shape[2], number(scales[0]), number(scales[1]),
+        )  # fmt: skip
+    return out
+
+
+def backward(
+    qkv: Sequence[Tensor],
+    biases: tuple[Tensor | None, Tensor | None],
+    plan: AttentionPlan,
+    scales: tuple[float, float],
+    grad: Tensor,
+    grads: Sequence[Tensor],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Write the gradients of q, k and v into ``grads``; returns those of the biases."""
+    q = grads[0]
+    number = q.numpy().dtype.type
+    tensors = tuple(_flat(x) for x in (*qkv, grad, *grads))
+    position_sums, time_sums = _empty_sums(plan, q)
+    with torch_threads() as workers:
+        kernels.attend_backward(
+            workers, tensors, _rows(plan, biases[1]), _biases(plan, q, *biases),
+            (position_sums.numpy(), time_sums.numpy()),
+            q.shape[2], number(scales[0]), number(scales[1]),
+        )  # fmt: skip
+    return (
+        None if biases[0] is None else _by_distance(position_sums, biases[0]),
+        None if biases[1] is None else time_sums.sum(0).T,
+    )
 
 
 def _flat(x: Tensor) -> tuple[np.ndarray, int, int]:

@@ -1,0 +1,111 @@
+"""What an HSTU layer does between its two linear layers, as one operation.
+
+Norm(attention(SiLU q, SiLU k, SiLU v)) * SiLU u. Done one by one, these steps keep five tensors
+for backward and pass over memory a dozen times, which on a CPU costs more than the attention
+itself. As one operation they keep two, what went in and what the attention gave, and write the
+gradient of what went in where it belongs. Where there is no fast path they are done one by one.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.network.attention import AttentionPlan, backend_for, hstu_attention
+
+
+def gated_attention(
+    uvqk: Tensor,
+    plan: AttentionPlan,
+    position_bias: Tensor | None,
+    time_bias: Tensor | None,
+    norm_weight: Tensor | None,
+    norm_bias: Tensor | None,
+    *,
+    num_heads: int,
+    scale: float,
+    out_scale: float,
+    eps: float,
+) -> Tensor:
+    """From the first linear layer's output to the second one's input.
+
+    Args:
+        uvqk: (T, 4 D) gate, values, queries and keys, before their SiLU.
+        plan: as in :func:`~model.network.attention.hstu_attention`, like both biases and scales.
+        position_bias: (P, H) or None.
+        time_bias: (N, H) or None.
+        norm_weight: (D,) of the layer norm of the attention's output; None leaves the norm out.
+        norm_bias: (D,), given where the weight is.
+        num_heads: H, a divisor of D.
+        scale: of the scores.
+        out_scale: of the attention's output.
+        eps: of the layer norm.
+
+    Returns:
+        (T, D).
+    """
+    biases, scales = (position_bias, time_bias), (scale, out_scale)
+    fast = backend_for(uvqk, plan) == "numba" and uvqk.dtype in (torch.float32, torch.float64)
+    if fast and norm_weight is not None:
+        return _GatedAttention.apply(
+            uvqk.contiguous(), *biases, norm_weight, norm_bias, plan, num_heads, scales, eps
+        )
+    active = F.silu(uvqk)
+    attended = hstu_attention(
+        *_qkv(active, num_heads), plan, *biases, scale=scale, out_scale=out_scale
+    ).flatten(1)
+    if norm_weight is not None:
+        attended = F.layer_norm(attended, norm_weight.shape, norm_weight, norm_bias, eps)
+    return attended * active[:, : attended.shape[1]]
+
+
+class _GatedAttention(torch.autograd.Function):
+    """Keeps its input and the attention's output; SiLU and norm are computed again."""
+
+    @staticmethod
+    def forward(  # pyright: ignore
+        ctx, uvqk, position_bias, time_bias, weight, bias, plan, num_heads, scales, eps
+    ):
+        from model.network import attention_cpu, gate_kernels
+
+        active = F.silu(uvqk)
+        biases = (position_bias, time_bias)
+        attended = attention_cpu.forward(_qkv(active, num_heads), biases, plan, scales).flatten(1)
+        y, stats = torch.empty_like(attended), attended.new_empty(len(attended), 2)
+        inputs = (attended, active, weight.detach(), bias.detach())
+        with attention_cpu.torch_threads():
+            gate_kernels.norm_and_gate(
+                tuple(x.numpy() for x in inputs), attended.numpy().dtype.type(eps),
+                y.numpy(), stats.numpy(),
+            )  # fmt: skip
+        ctx.save_for_backward(uvqk, *biases, weight, bias, attended, stats)
+        ctx.plan, ctx.num_heads, ctx.scales = plan, num_heads, scales
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):  # pyright: ignore
+        from model.network import attention_cpu, gate_kernels
+
+        uvqk, position_bias, time_bias, weight, bias, attended, stats = ctx.saved_tensors
+        active, slopes = F.silu(uvqk), torch.empty_like(uvqk)
+        attended_grad = torch.empty_like(attended)
+        dweight, dbias = (weight.new_zeros(gate_kernels.LOTS, len(weight)) for _ in range(2))
+        given = (attended, active, weight, bias)
+        wanted = (attended_grad, slopes, dweight, dbias)
+        with attention_cpu.torch_threads():
+            gate_kernels.norm_and_gate_backward(
+                grad.contiguous().numpy(), tuple(x.detach().numpy() for x in given),
+                stats.numpy(), tuple(x.numpy() for x in wanted),
+            )  # fmt: skip
+        heads = ctx.num_heads
+        bias_grads = attention_cpu.backward(
+            _qkv(active, heads), (position_bias, time_bias), ctx.plan, ctx.scales,
+            attended_grad.unflatten(1, (heads, -1)), _qkv(slopes, heads),
+        )  # fmt: skip
+        torch.ops.aten.silu_backward.grad_input(slopes, uvqk, grad_input=slopes)
+        return slopes, *bias_grads, dweight.sum(0), dbias.sum(0), None, None, None, None
+
+
+def _qkv(uvqk: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Views (T, H, E) of queries, keys and values."""
+    _, v, q, k = (x.unflatten(1, (num_heads, -1)) for x in uvqk.chunk(4, dim=1))
+    return q, k, v
