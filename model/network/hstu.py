@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from model.network.attention import AttentionPlan, hstu_attention
 from model.network.feed_forward import FeedForward, build_feed_forward
+from model.network.gated_attention import gated_attention
 
 if TYPE_CHECKING:
     from model.params import NetworkParams
@@ -60,19 +61,20 @@ class HSTULayer(nn.Module):
             plan: of the rows.
             rows: (T,) int64, the row of each token.
         """
-        u, v, q, k = F.silu(self.uvqk(self.input_norm(x))).chunk(4, dim=1)
-        heads = (len(x), self.num_heads, -1)
-        attended = hstu_attention(
-            q.reshape(heads),
-            k.reshape(heads),
-            v.reshape(heads),
+        norm = self.attention_norm
+        affine = (norm.weight, norm.bias) if isinstance(norm, nn.LayerNorm) else (None, None)
+        gated = gated_attention(
+            self.uvqk(self.input_norm(x)),
             plan,
             self.bias.position,
             self.bias.time,
+            *affine,
+            num_heads=self.num_heads,
             scale=_scale(x, self.num_heads),
             out_scale=1.0,
-        ).reshape(x.shape)
-        mixed = self.output(self.attention_norm(attended) * u)
+            eps=EPSILON,
+        )
+        mixed = self.output(gated)
         x = x + F.dropout(mixed, self.dropout, self.training)
         if self.feed_forward is None:
             return x, None
