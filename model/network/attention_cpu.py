@@ -122,7 +122,7 @@ def backward(
         )  # fmt: skip
     return (
         None if biases[0] is None else _by_distance(position_sums, biases[0]),
-        None if biases[1] is None else time_sums.sum(0).T,
+        None if biases[1] is None else time_sums.sum((0, 3)).T,
     )
 
 
@@ -158,10 +158,11 @@ def _biases(
 
 
 def _empty_sums(plan: AttentionPlan, q: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the tasks put the gradients of the biases: (lots, H, L + LANES) and (lots, H, N)."""
+    """Where the tasks put the gradients of the biases: (lots, H, L + LANES), (lots, H, N, 4)."""
     lots = min(kernels.MAX_LOTS, len(plan.rows_by_length))
     positions = torch.zeros(lots, q.shape[1], plan.max_length + LANES, dtype=q.dtype)
-    return positions, torch.zeros(lots, q.shape[1], plan.num_time_buckets, dtype=q.dtype)
+    times = torch.zeros(lots, q.shape[1], plan.num_time_buckets, kernels.TIME_SUMS, dtype=q.dtype)
+    return positions, times
 
 
 def _by_distance(sums: Tensor, position_bias: Tensor) -> Tensor:

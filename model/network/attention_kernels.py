@@ -15,6 +15,7 @@ from model.network.vector_math import sigmoid
 MAX_LOTS = 32  # tasks per head: enough to balance many cores, few enough to add up
 KEY_TILE = 128  # keys at once: the scores of a block and their gradients fit the first cache
 BLOCK = 2 * ROWS  # queries at once
+TIME_SUMS = 4  # keys share a bucket with their neighbours, and must not wait for their addition
 
 # NaN and infinity stay what they are, so that a diverging run is seen.
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
@@ -48,7 +49,7 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale
         tensors: q, k, v, the gradient of out, and room for those of q, k and v.
         rows: see there.
         biases: see there.
-        sums: zeros (lots, H, L + LANES) and (lots, H, N); get the gradients of ``biases`` by lot.
+        sums: zeros (lots, H, L + LANES) and (lots, H, N, TIME_SUMS); get the gradients of ``biases`` by lot.
         size: E.
         scale: see there.
         out_scale: see there.
@@ -260,7 +261,7 @@ def _sum_biases(slopes, row_id, lot, head, first, last, tile, reach, rows, sums)
         if len(buckets) > 0:
             pairs = buckets[triangle_offsets[row_id] + i * (i + 1) // 2 + tile :]
             for c in range(seen):
-                time[pairs[c]] += slope[c]
+                time[pairs[c], c % TIME_SUMS] += slope[c]
 
 
 @njit(**OPTIONS)
