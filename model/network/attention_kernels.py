@@ -49,7 +49,8 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale
         tensors: q, k, v, the gradient of out, and room for those of q, k and v.
         rows: see there.
         biases: see there.
-        sums: zeros (lots, H, L + LANES) and (lots, H, N, TIME_SUMS); get the gradients of ``biases`` by lot.
+        sums: zeros (lots, H, L + LANES) and (lots, H, N, TIME_SUMS); they get the gradients of
+            ``biases``, lot by lot.
         size: E.
         scale: see there.
         out_scale: see there.
