@@ -9,7 +9,7 @@ those computed again) beside that of a large matrix product on the same core.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ def short_lengths(generator: torch.Generator) -> list[int]:
     return drawn.long().clamp(max=50).tolist()
 
 
-def fastest(calls: list[Callable[[], object]], rounds: int) -> list[float]:
+def fastest(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """Processor seconds of each call in its fastest round, after one to warm up."""
     best = [float("inf")] * len(calls)
     for turn in range(rounds + 1):
