@@ -18,6 +18,7 @@ from model.errors import InputError
 
 _SEED = 0
 _SVD_ITERATIONS = 7
+_SMALLEST_SINGULAR_VALUE = 1e-6
 _ROWS_PER_CHUNK = 65_536
 
 
@@ -68,7 +69,10 @@ class TextVectors:
             ) from None
         components = min(width, *matrix.shape)
         svd = TruncatedSVD(components, n_iter=_SVD_ITERATIONS, random_state=_SEED)
-        vectors = np.asarray(normalize(svd.fit_transform(matrix)), np.float32)
+        projected = svd.fit_transform(matrix)
+        # Half-whitened: the commonest words would otherwise drown what tells items apart.
+        projected /= np.sqrt(np.maximum(svd.singular_values_, _SMALLEST_SINGULAR_VALUE))
+        vectors = np.asarray(normalize(projected), np.float32)
         return cls(raw_ids=raw_item_ids, vectors=vectors, path=path)
 
     def ids(self) -> Iterator[pa.Array]:

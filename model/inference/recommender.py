@@ -23,7 +23,8 @@ from model.inference.filters import Part, Seen, allowed_items, seen_items
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
 from model.network.checkpoint import Checkpoint
-from model.network.onepiece import EncoderOutput, OnePiece, unit
+from model.network.onepiece import EncoderOutput, OnePiece
+from model.network.unit import unit
 from model.params import CascadeParams
 from model.progress import track
 from model.tokenizer.codebook import Codebook

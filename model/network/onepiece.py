@@ -17,6 +17,7 @@ from model.network.attention import AttentionPlan, plan_attention
 from model.network.context import ContextTower, UserTower
 from model.network.decoder import DecoderState, SidDecoder
 from model.network.feed_forward import total_balance_loss
+from model.network.history_skip import HistorySkip
 from model.network.hstu import EPSILON, NUM_TIME_BUCKETS, HSTULayer
 from model.network.item_tower import ItemTower
 from model.network.moe import SparseMoE
@@ -64,6 +65,7 @@ class OnePiece(nn.Module):
         self.users = UserTower(schema, params.features, params.dim)
         self.layers = nn.ModuleList(HSTULayer(params) for _ in range(params.num_layers))
         self.norm = nn.LayerNorm(params.dim, eps=EPSILON)
+        self.skip = HistorySkip(params.history_skip, params.dim) if params.history_skip else None
         self._decoder = SidDecoder(params, schema.sid_sizes) if schema.sid_sizes else None
 
     @property
@@ -92,8 +94,11 @@ class OnePiece(nn.Module):
         for layer in self.layers:
             x, loss = layer(x, plan, batch.rows)
             losses.append(loss)
+        hidden = self.norm(x)
+        if self.skip is not None:
+            hidden = hidden + self.skip(item_vectors, batch)
         return EncoderOutput(
-            hidden=self.norm(x),
+            hidden=hidden,
             item_vectors=item_vectors,
             balance_loss=total_balance_loss(losses, x),
             plan=plan,
@@ -141,8 +146,3 @@ def count_parameters(network: nn.Module) -> int:
     """Parameters outside embedding tables, as the paper counts a model's size."""
     tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
     return sum(p.numel() for p in network.parameters() if id(p) not in tables)
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Rows of length 1 in float32."""
-    return F.normalize(vectors.float(), dim=-1)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from model.dataset.sequences import Batch
 from model.network.losses import inclusion_log_probability, linear_cross_entropy
-from model.network.onepiece import EncoderOutput, OnePiece, unit
+from model.network.onepiece import EncoderOutput, OnePiece
+from model.network.unit import unit
 from model.training.distributed import gather_columns
 from model.training.streaming_logq import StreamingLogQ
 

@@ -13,7 +13,8 @@ from model.dataset.csr import positions_of
 from model.dataset.interactions import CLICK
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.sequences import SequenceDataset
-from model.network.onepiece import OnePiece, unit
+from model.network.onepiece import OnePiece
+from model.network.unit import unit
 
 ITEMS_AT_ONCE, SCORES_AT_ONCE, DEPTH = 8192, 20_000_000, 10
 

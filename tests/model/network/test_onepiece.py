@@ -9,7 +9,8 @@ from torch import nn
 
 from model.dataset.schema import FeatureSchema
 from model.dataset.sequences import Windows
-from model.network.onepiece import OnePiece, count_parameters, unit
+from model.network.onepiece import OnePiece, count_parameters
+from model.network.unit import unit
 from tests.model.small_network import network_params
 
 PARAMS = network_params()
