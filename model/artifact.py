@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from model.errors import InputError
 
@@ -112,6 +114,21 @@ def open_array(path: Path) -> np.ndarray:
         raise InputError(
             f"{path}: truncated or not an array ({error}); materialise it again"
         ) from None
+
+
+def open_table(path: Path) -> pa.Table:
+    """Read a parquet file, memory-mapped.
+
+    Raises:
+        InputError: missing or damaged, with the file's name.
+    """
+    try:
+        return pq.read_table(path, memory_map=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: truncated ({reason}); materialise it again") from None
 
 
 def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:

@@ -12,9 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.artifact import atomic_folder, open_array
+from model.artifact import atomic_folder, open_array, open_table
 from model.dataset.interactions import Interactions
-from model.errors import InputError
 
 if TYPE_CHECKING:  # a training machine may lack pydantic
     from model.params import ItemStatisticsParams
@@ -103,17 +102,7 @@ class ItemStatistics:
         """Open; the arrays are memory-mapped."""
         folder = Path(folder)
         arrays = {name: open_array(folder / f"{name}.npy") for name in _ARRAYS}
-        return cls(**arrays, monthly=_read_table(folder / "monthly.parquet"))
-
-
-def _read_table(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
-    except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: truncated ({reason}); materialise it again") from None
+        return cls(**arrays, monthly=open_table(folder / "monthly.parquet"))
 
 
 def compute_item_statistics(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.artifact import atomic_folder, read_json, write_json
+from model.artifact import atomic_folder, open_array, read_json, write_json
 from model.errors import InputError
 from model.inference.filters import Seen
 from model.inference.recommender import Recommender
@@ -58,7 +58,7 @@ class SearchIndex:
         """Read what :meth:`save` wrote.
 
         Raises:
-            InputError: the index file is damaged.
+            InputError: a file is missing or damaged, with its name.
         """
         file = Path(folder) / "index.faiss"
         facts = read_json(Path(folder) / "search_index.json")
@@ -67,7 +67,7 @@ class SearchIndex:
         except RuntimeError as error:
             raise InputError(f"{file}: not a readable faiss index; build it again") from error
         _set_search_width(index, facts)
-        return cls(index, np.load(Path(folder) / "item_ids.npy"), facts)
+        return cls(index, open_array(Path(folder) / "item_ids.npy"), facts)
 
 
 @dataclass(frozen=True)

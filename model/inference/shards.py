@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.artifact import atomic_folder
+from model.artifact import atomic_folder, open_array
+from model.errors import InputError
 from model.inference.cascade import Recommendations, recommend
 from model.inference.recommender import Recommender
 
@@ -64,14 +65,14 @@ class Shards:
                         np.save(out / f"{field.name}.npy", getattr(made, field.name))
 
     def collect(self) -> Recommendations:
-        """All shards, in the order of the users."""
+        """All shards, in the order of the users.
+
+        Raises:
+            InputError: a shard is damaged; it is removed, so that the next run makes it again.
+        """
+        pieces = [self._open(shard) for shard in range(self.count)]
         columns = {
-            field.name: np.concatenate(
-                [
-                    np.load(self._path(shard) / f"{field.name}.npy", allow_pickle=False)
-                    for shard in range(self.count)
-                ]
-            )
+            field.name: np.concatenate([getattr(piece, field.name) for piece in pieces])
             for field in fields(Recommendations)
         }
         return Recommendations(**columns)
@@ -79,6 +80,18 @@ class Shards:
     def remove(self) -> None:
         """Delete the pieces, once the whole is safe."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _open(self, shard: int) -> Recommendations:
+        folder = self._path(shard)
+        try:
+            columns = {
+                field.name: open_array(folder / f"{field.name}.npy")
+                for field in fields(Recommendations)
+            }
+        except InputError:
+            shutil.rmtree(folder)
+            raise
+        return Recommendations(**columns)
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"shard-{shard:06d}"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from model.artifact import atomic_folder, read_json, write_json
+from model.artifact import atomic_folder, open_table, read_json, write_json
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
@@ -57,8 +57,12 @@ class Submission:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the table."""
-        table = pq.read_table(Path(folder) / TABLE, memory_map=True)
+        """Read the table.
+
+        Raises:
+            InputError: a file is missing or damaged, with its name.
+        """
+        table = open_table(Path(folder) / TABLE)
         shape = (-1, NUM_RECOMMENDATIONS)
 
         def column(name: str) -> np.ndarray:

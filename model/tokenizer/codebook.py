@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.artifact import atomic_folder, read_json, write_json
+from model.artifact import atomic_folder, open_array, open_table, read_json, write_json
 from model.tokenizer.report_views import conflicts_csv, headlines
 from model.tokenizer.sids import prefix_keys
 
@@ -133,14 +133,17 @@ class Codebook:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open; the arrays are memory-mapped."""
+        """Open; the arrays are memory-mapped.
+
+        Raises:
+            InputError: a file is missing or damaged, with its name.
+        """
         folder = Path(folder)
         facts = read_json(folder / "codebook.json")
         encoders = sorted(path.stem for path in folder.glob(f"{_ENCODER}*.npy"))
         levels = [f"centroids_{number}" for number in range(1, len(facts["sizes"]) + 1)]
         opened = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in (*_ARRAYS, *levels, *encoders)
+            name: open_array(folder / f"{name}.npy") for name in (*_ARRAYS, *levels, *encoders)
         }
         return cls(
             **{name: opened[name] for name in _ARRAYS},
@@ -149,6 +152,6 @@ class Codebook:
             report=read_json(folder / "report.json"),
             metric=facts["metric"],
             encoder={name.removeprefix(_ENCODER): opened[name] for name in encoders},
-            published=pq.read_table(folder / "published.parquet", memory_map=True),
+            published=open_table(folder / "published.parquet"),
             revision=facts["revision"],
         )

@@ -10,6 +10,7 @@ from model.inference.cascade import recommend
 from model.inference.filters import Seen
 from model.inference.search import ExactSearch
 from model.inference.search_index import IndexSearch, SearchIndex, build_index, with_index
+from tests.damage import damage
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
 
 NUM_ITEMS, DIM = 3000, 16
@@ -91,11 +92,12 @@ def test_saves_and_loads_and_is_the_same_bytes_again(index, exact, queries, tmp_
     assert one[1].equal(two[1])
 
 
-def test_a_damaged_index_is_refused(index, tmp_path):
+@pytest.mark.parametrize("kept", [None, 0, 100, -1])
+@pytest.mark.parametrize("name", ["index.faiss", "item_ids.npy"])
+def test_a_damaged_index_is_refused(index, tmp_path, name, kept):
     index.save(tmp_path / "a")
-    file = tmp_path / "a" / "index.faiss"
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"index\.faiss"):
+    damage(tmp_path / "a" / name, kept)
+    with pytest.raises(InputError, match=name):
         SearchIndex.load(tmp_path / "a")
 
 

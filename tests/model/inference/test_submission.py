@@ -15,6 +15,7 @@ from model.inference.cascade import Recommendations, recommend
 from model.inference.shards import fingerprint, open_shards
 from model.inference.submission import Submission, describe
 from model.inference.validation import validate_recommendations
+from tests.damage import damage
 from tests.model.inference.fakes import (
     cascade_params,
     fake_recommender,
@@ -82,6 +83,17 @@ def test_table_has_scores_ranks_paths_and_sids(
     assert table["path"] == [("beam", "back-fill")[p] for p in made.path.ravel()]
     assert table["sid"] == made.sids.reshape(-1, 2).tolist()
     np.testing.assert_array_equal(table["score"], made.scores.ravel())
+
+
+@pytest.mark.parametrize("kept", [None, 0, 60, -2])
+@pytest.mark.parametrize("name", ["recommendations.parquet", "summary.json"])
+def test_a_damaged_submission_is_named(submission, tmp_path, name, kept):
+    submission.save(tmp_path / "s")
+    damage(tmp_path / "s" / name, kept)
+    with pytest.raises(
+        InputError, match=rf"{name}: (not found|truncated|not valid JSON).*materialise"
+    ):
+        Submission.load(tmp_path / "s")
 
 
 def test_loads_what_was_saved(submission, made, tmp_path):
@@ -178,6 +190,15 @@ def test_shards_of_another_task_are_not_taken(interactions, tmp_path, small_shar
     other = open_shards(tmp_path, "other task", interactions.num_users)
     assert other.missing() == [0, 1, 2, 3]
     assert not (tmp_path / "task").exists()
+
+
+@pytest.mark.parametrize("kept", [None, 0, -1])
+def test_a_damaged_shard_is_named_and_made_again(interactions, tmp_path, small_shards, kept):
+    whole = run(interactions, tmp_path, 1)
+    damage(tmp_path / "task" / "shard-000002" / "item_ids.npy", kept)
+    with pytest.raises(InputError, match=r"shard-000002/item_ids\.npy: (not found|truncated)"):
+        open_shards(tmp_path, "task", interactions.num_users).collect()
+    np.testing.assert_array_equal(run(interactions, tmp_path, 1).item_ids, whole.item_ids)
 
 
 def test_fingerprint_changes_with_every_part():

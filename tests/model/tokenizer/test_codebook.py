@@ -10,6 +10,7 @@ from model.dataset.fused_embeddings import FusedEmbeddings
 from model.errors import InputError
 from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
+from tests.damage import damage
 from tests.model.inference.small_world import small_interactions
 from tests.model.tokenizer.worlds import clustered, codebook_params
 
@@ -66,6 +67,19 @@ def test_what_is_saved_is_loaded_and_the_same_bytes_again(built, tmp_path):
     assert loaded.sizes == built.sizes
     for one, other in zip(loaded.centroids, built.centroids, strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("kept", [None, 0, 60, -2])
+@pytest.mark.parametrize(
+    "name", ["codes.npy", "centroids_2.npy", "codebook.json", "published.parquet"]
+)
+def test_a_damaged_codebook_is_named(built, tmp_path, name, kept):
+    built.save(tmp_path / "a")
+    damage(tmp_path / "a" / name, kept)
+    with pytest.raises(
+        InputError, match=rf"{name}: (not found|truncated|not valid JSON).*materialise"
+    ):
+        Codebook.load(tmp_path / "a")
 
 
 def test_held_out_events_decide_no_code():
