@@ -171,14 +171,18 @@ class Trainer:
             self.average.load_state_dict(state.tensors["average"])
         self.best_weights = state.tensors.get("best", {})
         self.running = state.tensors["running"]["terms"]
-        generators = state.tensors["running"]["generator0"]
-        if self.world.rank < len(generators):
-            torch.set_rng_state(generators[self.world.rank])
-            if self.world.device.type == "cuda":
-                on_device = state.tensors["running"]["generator1"]
-                torch.cuda.set_rng_state(on_device[self.world.rank], self.world.device)
+        self._restore_generators(state.tensors["running"])
         names = ("step", "history", "best", "waited", "stopped")
         self.progress = Progress(**{name: state.facts[name] for name in names})
+
+    def _restore_generators(self, kept: dict[str, Tensor]) -> None:
+        """Those of this process; one that was not there before keeps its own."""
+        rank, device = self.world.rank, self.world.device
+        if rank >= len(kept["generator0"]):
+            return
+        torch.set_rng_state(kept["generator0"][rank])
+        if device.type == "cuda" and "generator1" in kept:  # a state made on CPUs has none
+            torch.cuda.set_rng_state(kept["generator1"][rank], device)
 
     def _parallel(self) -> nn.Module:
         if self.world.size == 1:

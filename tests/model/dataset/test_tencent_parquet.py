@@ -159,6 +159,14 @@ def test_sequences_that_cannot_be(root, rows, pattern):
     refused(root, pattern)
 
 
+def test_a_history_of_a_hundred_thousand_events(root):
+    events = [(1 + n % 60, n % 3, 1_745_000_000 + n) for n in range(100_000)]
+    replace_sequences(root, sequences((1, GOOD), (2, events)))
+    read = read_tencent_parquet(root)
+    assert np.diff(read.offsets)[:2].tolist() == [3, 100_000]
+    assert read.timestamps[[3, -1]].tolist() == [1_745_000_000, 1_745_099_999]
+
+
 def test_the_row_is_counted_in_its_file(root):
     replace_sequences(root, sequences((1, GOOD)), sequences((2, GOOD), (3, GOOD), (4, [(3, 7, 5)])))
     refused(root, r"seq/part-1\.parquet row 2 \(user_id 4\), event 0: action_type 7")

@@ -82,6 +82,18 @@ def test_a_damaged_codebook_is_named(built, tmp_path, name, kept):
         Codebook.load(tmp_path / "a")
 
 
+def test_more_codes_than_items_give_every_item_its_own():
+    """64 x 64 IDs for 7 items: empty clusters are no trouble, and codes stay legal."""
+    params = codebook_params(sizes=[64, 64])
+    made = build_codebook(fused(), [], small_interactions(), params, 1)
+    assert len(made.sid_keys) == made.num_items == 7
+    assert made.codes[1:].min() >= 1
+    assert made.codes.max() <= 64
+    for level in made.centroids:
+        assert level.shape == (64, 8)
+        assert np.isfinite(level).all()
+
+
 def test_held_out_events_decide_no_code():
     one = small_interactions()
     item_ids = one.item_ids.copy()

@@ -171,6 +171,21 @@ def test_the_newest_state_is_damaged_and_the_one_before_is_taken(tmp_path):
     assert StateFolder(tmp_path, "theirs").load() is None
 
 
+def test_a_state_of_more_processes_or_another_kind_of_device_is_taken_up(data, tmp_path):
+    params = _params()
+    trainer = build_trainer(_inputs(data), params, RECOMMENDER, ALONE)
+    trainer._step(0)
+    trainer.progress.step = 1
+    state = trainer.state()
+    running = state.tensors["running"]
+    running["generator0"] = running["generator0"].repeat(4, 1)  # of four processes
+    running["generator1"] = torch.zeros(4, 16, dtype=torch.uint8)  # of their GPUs
+    other = build_trainer(_inputs(data), params, RECOMMENDER, ALONE)
+    other.restore(state)
+    assert other.run(StateFolder(tmp_path, "x"), lambda: False)
+    assert other.progress.step == other.order.num_steps
+
+
 # Processes of their own -------------------------------------------------------------------------
 
 

@@ -1,0 +1,69 @@
+"""Locks on artefacts: one writer, its inputs held for reading, nothing left by the dead."""
+
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import assets.workspace
+from assets.workspace import Workspace
+from model.errors import InputError
+from model.params import Params
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    file = ROOT / "params.yaml"
+    return Workspace(root=ROOT, params_file=file, params=Params.load(file), data=tmp_path)
+
+
+def test_a_second_writer_waits_for_the_first(workspace, caplog):
+    caplog.set_level(logging.INFO, "onepiece")
+    done = []
+
+    def second():
+        with workspace.exclusive("interactions"):
+            done.append("second")
+
+    waiting = threading.Thread(target=second)
+    with workspace.exclusive("interactions"):
+        waiting.start()
+        waiting.join(0.5)
+        done.append("first")
+    waiting.join(10)
+    assert done == ["first", "second"]
+    assert "interactions: waiting, another process uses it (process " in caplog.text
+
+
+def test_what_is_read_cannot_be_written_and_readers_do_not_disturb_each_other(
+    workspace, monkeypatch
+):
+    monkeypatch.setattr(assets.workspace, "LOCK_WAIT_SECONDS", 0.1)
+    with workspace.exclusive("item_statistics"):
+        with workspace.exclusive("modality_embeddings", "81"):  # both read the interactions
+            pass
+        with (
+            pytest.raises(InputError, match=r"^interactions: in use .* end that process$"),
+            workspace.exclusive("interactions"),
+        ):
+            pass
+
+
+def test_a_dead_process_holds_nothing(workspace):
+    code = f"""
+import os
+from pathlib import Path
+from assets.workspace import _locked
+import fcntl
+with _locked(Path({str(workspace.data / ".locks" / "interactions")!r}), fcntl.LOCK_EX):
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert (workspace.data / ".locks" / "interactions").exists()
+    with workspace.exclusive("interactions"):
+        pass
