@@ -1,6 +1,7 @@
 """The whole network: causality, masks, one query as in the row, sizes as published."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from model.dataset.schema import FeatureSchema
 from model.dataset.sequences import Windows
 from model.network.onepiece import OnePiece, count_parameters
 from model.network.unit import unit
+from model.params import Params
 from tests.model.small_network import network_params
 
 PARAMS = network_params()
+ROOT = Path(__file__).parents[3]
 
 
 def _sids(data, batch):
@@ -136,23 +139,8 @@ UNUSED_IN_THE_RELEASE = 2_102_784  # an attention and a feed-forward pair that n
 
 @pytest.mark.parametrize("num_layers", PUBLISHED)
 def test_sizes_are_the_published_ones(num_layers):
-    """The dense model in the paper's form; tables and semantic ID heads are not counted."""
-    params = network_params(
-        dim=512,
-        num_layers=num_layers,
-        num_heads=8,
-        max_length=101,
-        time_bias=False,
-        normalize_attention=False,
-        feed_forward={"kind": "none"},
-        features={
-            "item_id_dim": 32,
-            "hash_sizes": [11, 13],  # rows are not counted
-            "hash_dim": 256,
-            "feature_dim": 128,
-            "modalities": ["81"],
-        },
-    )
+    """The delivered parameter files of the paper's study; tables are not counted."""
+    params = Params.load(ROOT / "params" / f"paper_infonce_{num_layers}_layers.yaml").network
     items = (100, 117, 118, 101, 102, 119, 120, 114, 112, 121, 115, 122, 116)
     schema = FeatureSchema(
         num_items=50,
