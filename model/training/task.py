@@ -13,6 +13,7 @@ from torch import Tensor
 from model.artifact import atomic_folder
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.sequences import SequenceDataset
+from model.errors import InputError
 from model.network.checkpoint import Checkpoint, section
 from model.network.onepiece import OnePiece, count_parameters
 from model.training.distributed import World
@@ -76,7 +77,7 @@ def train(
         )
         with atomic_folder(out) as folder:
             checkpoint.write(folder)
-            write_history(checkpoint.metadata["history"], trainer.columns, folder)
+            write_history(checkpoint.metadata["history"], trainer.recorder.columns, folder)
         if events_folder is not None:
             write_events(checkpoint.metadata["history"], events_folder)
         states.remove()
@@ -119,8 +120,6 @@ def start_from(network: OnePiece, weights: dict[str, Tensor], asset: str) -> Non
     Raises:
         InputError: they are of another network.
     """
-    from model.errors import InputError
-
     own = network.state_dict()
     for name, tensor in weights.items():
         if name not in own or own[name].shape != tensor.shape:
@@ -142,11 +141,11 @@ def fingerprint(inputs: TrainingInputs, params: "Params", asset: str) -> str:
 
 
 def _metadata(trainer: Trainer) -> dict[str, Any]:
+    counted = count_parameters(trainer.network)
     return {
-        "history": trainer.progress.history,
-        "num_parameters": count_parameters(trainer.network),
-        "num_table_parameters": sum(p.numel() for p in trainer.network.parameters())
-        - count_parameters(trainer.network),
+        "history": trainer.recorder.rows,
+        "num_parameters": counted,
+        "num_table_parameters": sum(p.numel() for p in trainer.network.parameters()) - counted,
         "steps": trainer.progress.step,
         "stopped_early": trainer.progress.stopped,
         "validation_ndcg@10": trainer.progress.best,

@@ -8,7 +8,7 @@ device, with the same number of processes and threads).
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +21,11 @@ from model.errors import InputError
 from model.network.checkpoint import weights_of
 from model.training.distributed import World, average_sparse_gradients, gather_rows, total
 from model.training.ema import ExponentialMovingAverage
-from model.training.history import History, history_columns
 from model.training.objective import Objective, Totals
 from model.training.optimizers import build_optimizers
 from model.training.order import Order
 from model.training.progress_report import ProgressReport
+from model.training.recorder import Recorder
 from model.training.resume import State, StateFolder
 from model.training.schedule import learning_rate_factor
 from model.training.validation import Validation
@@ -33,23 +33,19 @@ from model.training.validation import Validation
 if TYPE_CHECKING:
     from model.params import OptimizerParams, TrainingParams
 
-RECORDS_PER_EPOCH = 20  # rows of the history, beside those of validations
-
 
 @dataclass
 class Progress:
-    """What changes from step to step beside tensors.
+    """Where a training stands, beside its tensors and its history.
 
     Attributes:
         step: finished steps.
-        history: rows so far.
         best: validation NDCG@10 of the best weights so far, -1 before the first.
         waited: validations since then.
         stopped: whether early stopping ended the training.
     """
 
     step: int = 0
-    history: History | None = None
     best: float = -1.0
     waited: int = 0
     stopped: bool = False
@@ -90,9 +86,8 @@ class Trainer:
         decay = optimizer_params.ema_decay
         self.average = ExponentialMovingAverage(self.network, decay) if decay else None
         self.best_weights: dict[str, Tensor] = {}
-        self.progress = Progress(history=[])
-        self.columns = history_columns(len(params.loss.sid_weights), len(self.network.experts()))
-        self.running = torch.zeros(len(self._term_names()) + 2, dtype=torch.float64)
+        self.progress = Progress()
+        self.recorder = Recorder(params.loss, self.network.experts(), self.order)
         self.parallel = self._parallel()
         torch.manual_seed(seed * 1_000_003 + world.rank)
 
@@ -115,11 +110,12 @@ class Trainer:
         saved = time.monotonic()
         while self.progress.step < self.order.num_steps and not self.progress.stopped:
             tokens, terms = self._step(self.progress.step)
-            self.progress.step += 1
-            self._record()
-            if self._validates(self.progress.step):
+            step = self.progress.step = self.progress.step + 1
+            if self.recorder.is_due(step):
+                self.recorder.record(step, self._factor(step - 1))
+            if self._validates(step):
                 self._validate()
-            report.advance(self.progress.step, tokens, terms)
+            report.advance(step, tokens, terms)
             stopping = self._any(interrupted())
             minutes = (time.monotonic() - saved) / 60
             if stopping or self._any(minutes >= self.params.checkpoint_minutes):
@@ -150,18 +146,14 @@ class Trainer:
         tensors = {
             "objective": {k: v.detach().cpu() for k, v in self.objective.state_dict().items()},
             "optimizers": self.optimizers.state_dict(),
-            "running": {"terms": self.running}
+            "running": {"terms": self.recorder.sums}
             | {f"generator{place}": one for place, one in enumerate(generators)},
         }
         if self.average is not None:
             tensors["average"] = self.average.state_dict()
         if self.best_weights:
             tensors["best"] = self.best_weights
-        facts: dict[str, Any] = {
-            name: getattr(self.progress, name)
-            for name in ("step", "history", "best", "waited", "stopped")
-        }
-        return State(tensors, facts)
+        return State(tensors, asdict(self.progress) | {"history": self.recorder.rows})
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same task."""
@@ -170,10 +162,10 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(state.tensors["average"])
         self.best_weights = state.tensors.get("best", {})
-        self.running = state.tensors["running"]["terms"]
+        self.recorder.sums = state.tensors["running"]["terms"]
+        self.recorder.rows = state.facts["history"]
         self._restore_generators(state.tensors["running"])
-        names = ("step", "history", "best", "waited", "stopped")
-        self.progress = Progress(**{name: state.facts[name] for name in names})
+        self.progress = Progress(**{one.name: state.facts[one.name] for one in fields(Progress)})
 
     def _restore_generators(self, kept: dict[str, Tensor]) -> None:
         """Those of this process; one that was not there before keeps its own."""
@@ -197,10 +189,10 @@ class Trainer:
         """One update of the weights: tokens of this process and the terms to show."""
         self.objective.train()
         batches = self._batches(step)
-        measured = total(sum_of([self.objective.measure(batch) for batch in batches]))
+        measured = total(torch.stack([self.objective.measure(one) for one in batches]).sum(dim=0))
         totals = Totals(*[max(value, 1e-12) for value in measured.tolist()])
         self.optimizers.zero_grad()
-        terms = torch.zeros(len(self._term_names()), device=self.world.device)
+        terms = torch.zeros(len(self.recorder.term_names), device=self.world.device)
         for place, batch in enumerate(batches):
             last = place == len(batches) - 1
             with self._accumulating(last):
@@ -218,11 +210,7 @@ class Trainer:
             experts.end_step()
         if self.average is not None:
             self.average.update(self.network)
-        self.running[:-2] += terms.double().cpu()
-        self.running[-2] += float(norm)
-        self.running[-1] += 1
-        shown = dict(zip(self._term_names(), terms.tolist(), strict=True))
-        return sum(len(batch.rows) for batch in batches), shown
+        return sum(len(batch.rows) for batch in batches), self.recorder.add(terms, norm)
 
     def _batches(self, step: int) -> list[Batch]:
         pieces = self.params.accumulation_steps
@@ -267,43 +255,6 @@ class Trainer:
             "it, but lower optimizer.muon_lr, adamw_lr or embedding_lr first"
         )
 
-    def _term_names(self) -> list[str]:
-        levels = [f"sid{level}" for level, _ in enumerate(self.params.loss.sid_weights, 1)]
-        return ["infonce", *levels, "balance"]
-
-    def _record(self) -> None:
-        """Add a row to the history, a fixed number of times per epoch."""
-        every = max(1, self.order.steps_per_epoch // RECORDS_PER_EPOCH)
-        step = self.progress.step
-        if step % every and step != self.order.num_steps:
-            return
-        count = max(float(self.running[-1]), 1.0)
-        terms = dict(zip(self._term_names(), (self.running[:-2] / count).tolist(), strict=True))
-        weights = [self.params.loss.infonce_weight, *self.params.loss.sid_weights, 1.0]
-        ginis = {
-            f"gini{layer}": float(experts.gini())
-            for layer, experts in enumerate(self.network.experts(), 1)
-        }
-        self._append(
-            {
-                **terms,
-                "loss": sum(w * v for w, v in zip(weights, terms.values(), strict=True)),
-                "gradient_norm": float(self.running[-2]) / count,
-                "learning_rate": self._factor(step - 1),
-                **ginis,
-            }
-        )
-        self.running.zero_()
-
-    def _append(self, values: dict[str, Any]) -> None:
-        assert self.progress.history is not None
-        step = self.progress.step
-        known = {"step": step, "epoch": round(step / self.order.steps_per_epoch, 4), **values}
-        row = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in known.items()}
-        if not self.progress.history or self.progress.history[-1]["step"] != step:
-            self.progress.history.append(dict.fromkeys(self.columns))
-        self.progress.history[-1].update(row)
-
     def _validates(self, step: int) -> bool:
         every = max(1, round(self.params.validate_every_epochs * self.order.steps_per_epoch))
         return self.validation.possible and (step % every == 0 or step == self.order.num_steps)
@@ -315,7 +266,7 @@ class Trainer:
         with applied:
             found = self.validation.measure(self.network, self.world.device)
             found = _same_everywhere(found, self.world)
-            self._append(found)
+            self.recorder.append(self.progress.step, found)
             if self.params.patience and found["ndcg@10"] > self.progress.best:
                 self.best_weights = weights_of(self.network)
         if found["ndcg@10"] > self.progress.best:
@@ -335,11 +286,6 @@ class Trainer:
         state = self.state()
         if self.world.is_first:
             states.save(state)
-
-
-def sum_of(parts: list[Tensor]) -> Tensor:
-    """The sum of equal shapes."""
-    return torch.stack(parts).sum(dim=0)
 
 
 def _same_everywhere(found: dict[str, float], world: World) -> dict[str, float]:

@@ -69,7 +69,7 @@ def measure(params: Params, data: Path) -> dict[str, float]:
     found = trainer.validation.measure(trainer.network.eval(), world.device)
     ginis = [
         value
-        for row in trainer.progress.history or []
+        for row in trainer.recorder.rows
         for name, value in row.items()
         if name.startswith("gini") and value is not None
     ]

@@ -1,0 +1,89 @@
+"""The history of a training while it grows: means over the steps between two of its rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from model.network.moe import SparseMoE
+from model.training.history import History, history_columns
+from model.training.order import Order
+
+if TYPE_CHECKING:
+    from model.params import LossParams
+
+ROWS_PER_EPOCH = 20  # beside those of validations
+
+
+class Recorder:
+    """Gathers terms of the loss from every step, and adds a row now and then.
+
+    Attributes:
+        term_names: of the loss, in the order of ``Objective.forward``.
+        columns: keys of every row.
+        rows: so far.
+        sums: (terms + 2,) float64 since the last row; then the gradients' norms and the steps.
+    """
+
+    def __init__(self, loss: "LossParams", experts: Sequence[SparseMoE], order: Order) -> None:
+        levels = [f"sid{level}" for level, _ in enumerate(loss.sid_weights, 1)]
+        self.term_names = ["infonce", *levels, "balance"]
+        self.columns = history_columns(len(levels), len(experts))
+        self.rows: History = []
+        self.sums = torch.zeros(len(self.term_names) + 2, dtype=torch.float64)
+        self._weights = [loss.infonce_weight, *loss.sid_weights, 1.0]
+        self._experts, self._order = experts, order
+
+    def add(self, terms: Tensor, norm: Tensor) -> dict[str, float]:
+        """Take in a finished step.
+
+        Args:
+            terms: (terms,) of the loss.
+            norm: () of the gradient, before it was clipped.
+
+        Returns:
+            The terms by name.
+        """
+        self.sums[:-2] += terms.double().cpu()
+        self.sums[-2] += float(norm)
+        self.sums[-1] += 1
+        return dict(zip(self.term_names, terms.tolist(), strict=True))
+
+    def is_due(self, step: int) -> bool:
+        """Whether a row belongs after so many steps: a fixed number of times per epoch."""
+        every = max(1, self._order.steps_per_epoch // ROWS_PER_EPOCH)
+        return step % every == 0 or step == self._order.num_steps
+
+    def record(self, step: int, learning_rate: float) -> None:
+        """Add the means since the last row.
+
+        Args:
+            step: finished steps.
+            learning_rate: of the last one, as a share of its peak.
+        """
+        count = max(float(self.sums[-1]), 1.0)
+        terms = dict(zip(self.term_names, (self.sums[:-2] / count).tolist(), strict=True))
+        ginis = {
+            f"gini{layer}": float(experts.gini()) for layer, experts in enumerate(self._experts, 1)
+        }
+        values = {
+            **terms,
+            "loss": sum(w * v for w, v in zip(self._weights, terms.values(), strict=True)),
+            "gradient_norm": float(self.sums[-2]) / count,
+            "learning_rate": learning_rate,
+            **ginis,
+        }
+        self.append(step, values)
+        self.sums.zero_()
+
+    def append(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a row, or to the row that this step has already; six digits are kept."""
+        if not self.rows or self.rows[-1]["step"] != step:
+            epoch = round(step / self._order.steps_per_epoch, 4)
+            self.rows.append(dict.fromkeys(self.columns) | {"step": step, "epoch": _short(epoch)})
+        self.rows[-1].update({name: _short(value) for name, value in values.items()})
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
