@@ -144,17 +144,14 @@ class SequenceDataset:
         begins = self.interactions.offsets[:-1]
         return np.flatnonzero(self.interactions.train_end > begins)
 
-    def training_windows(self, users: np.ndarray, starts: np.ndarray | None = None) -> Windows:
+    def training_windows(self, users: np.ndarray) -> Windows:
         """The newest training events of each user: ``max_length`` inputs and the target.
 
         Args:
             users: (B,) int64 users with at least one training event.
-            starts: (B,) int64 first events, where the rows shall begin later.
         """
         ends = np.asarray(self.interactions.train_end[users]) - 1
         begins = np.maximum(np.asarray(self.interactions.offsets[users]), ends - self.max_length)
-        if starts is not None:
-            begins = np.maximum(begins, starts)
         return Windows(users, begins, ends, np.full(len(users), -1, np.int64))
 
     def history_windows(self, part: Part, users: np.ndarray, default_action: int) -> Windows:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from model.network.attention_plan import AttentionPlan, time_buckets
-from model.network.hstu import EPSILON, MASKED, NUM_TIME_BUCKETS, CrossHSTULayer
+from model.network.feed_forward import EPSILON
+from model.network.hstu import MASKED, NUM_TIME_BUCKETS, CrossHSTULayer
 from model.network.tables import embedding_table
 
 if TYPE_CHECKING:

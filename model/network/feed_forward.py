@@ -11,7 +11,7 @@ from model.network.moe import SparseMoE, SwiGLU
 if TYPE_CHECKING:
     from model.params import NetworkParams
 
-EPSILON = 1e-6
+EPSILON = 1e-6  # of every norm in the network
 
 
 class FeedForward(nn.Module):

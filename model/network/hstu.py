@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.network.attention import AttentionPlan, hstu_attention
-from model.network.feed_forward import FeedForward, build_feed_forward
+from model.network.feed_forward import EPSILON, FeedForward, build_feed_forward
 from model.network.gated_attention import gated_attention
 
 if TYPE_CHECKING:
     from model.params import NetworkParams
 
 NUM_TIME_BUCKETS = 64  # of the attention's time bias: buckets of log seconds, far beyond a decade
-EPSILON = 1e-6
 MASKED = -1e9  # finite: SiLU of it is exactly 0
 
 

@@ -16,9 +16,9 @@ from model.dataset.sequences import Batch
 from model.network.attention import AttentionPlan, plan_attention
 from model.network.context import ContextTower, UserTower
 from model.network.decoder import DecoderState, SidDecoder
-from model.network.feed_forward import total_balance_loss
+from model.network.feed_forward import EPSILON, total_balance_loss
 from model.network.history_skip import HistorySkip
-from model.network.hstu import EPSILON, NUM_TIME_BUCKETS, HSTULayer
+from model.network.hstu import NUM_TIME_BUCKETS, HSTULayer
 from model.network.item_tower import ItemTower
 from model.network.moe import SparseMoE
 

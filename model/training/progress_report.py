@@ -48,8 +48,7 @@ class ProgressReport:
         now = time.monotonic()
         if self.bar is not None:
             self.bar.update(1)
-            if terms:
-                self.bar.set_postfix({k: f"{v:.3g}" for k, v in terms.items()}, refresh=False)
+            self.bar.set_postfix({k: f"{v:.3g}" for k, v in terms.items()}, refresh=False)
         elif not self.silent and now - self.shown >= LOG_EVERY_SECONDS:
             self.shown = now
             logger.info("%s", self._line(step, now - self.started, terms))
