@@ -236,7 +236,7 @@ def test_two_processes_get_the_losses_of_one(folder):
 
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(folder):
-    params = _params(loss={"sid_weights": []}, training={"epochs": 12, "checkpoint_minutes": 0.005})
+    params = _params(loss={"sid_weights": []}, training={"epochs": 5, "checkpoint_minutes": 0.001})
     where = _write_params(folder, params)
     process = _worker("encoder_checkpoint", *where, "--out", folder / "unbroken")
     output, _ = process.communicate(timeout=240)

@@ -1,0 +1,132 @@
+"""Beam search over legal semantic IDs: ours against the straightforward one, same results.
+
+``python -m tests.benchmarks.bench_beam [--users 64] [--threads 2]`` builds a decoder of random
+weights (2 x 4,096 codes, width 256, 8 layers, 660,000 items, histories of 100 events) and answers
+with beam 20 and 384 semantic IDs. The reference repeats every user's memory for each beam, projects
+its keys and values there in every layer, scores the whole level-2 vocabulary and masks what is
+illegal. Prints users per second of both, their ratio, and how far the log-probabilities differ.
+"""
+
+import argparse
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.inference.beam_search import beam_search
+from model.inference.trie import Trie, build_trie
+from model.network.decoder import SidDecoder
+from model.network.hstu import MASKED
+
+LENGTH = 101
+
+
+def make_decoder(size: int, dim: int, layers: int) -> SidDecoder:
+    """Random weights, in evaluation mode."""
+    params: Any = SimpleNamespace(
+        dim=dim,
+        num_heads=8,
+        dropout=0.0,
+        max_length=LENGTH,
+        position_bias=True,
+        time_bias=False,
+        normalize_attention=True,
+        num_decoder_layers=layers,
+        sid_dim=dim,
+    )
+    return SidDecoder(params, (size, size)).eval()
+
+
+def expanded_search(
+    decoder: SidDecoder, hidden: Tensor, legal: Tensor, *, beam_width: int, num_sids: int
+) -> tuple[Tensor, Tensor]:
+    """The reference: (B, num_sids) keys of semantic IDs and their log-probabilities.
+
+    Args:
+        decoder: of two levels.
+        hidden: (B, L, dim) the encoder's output of rows of equal length.
+        legal: (K_1, K_2) bool.
+        beam_width: codes of level 1.
+        num_sids: kept at the end.
+    """
+    first, second = decoder.levels
+    query = _attend(first, hidden, hidden[:, -1:])
+    logits = (query @ decoder.output_weight(1)[1:].T + decoder.output_bias(1)[1:])[:, 0]
+    log_probs = logits.log_softmax(dim=1).masked_fill(~legal.any(dim=1), -torch.inf)
+    best, codes = log_probs.topk(beam_width, dim=1)
+    repeated = hidden.repeat_interleave(beam_width, dim=0)
+    prefix = decoder.codes[0](codes.flatten() + 1)[:, None]
+    query = _attend(second, repeated, second.query(repeated[:, -1:], prefix))
+    logits = (query @ decoder.output_weight(2)[1:].T + decoder.output_bias(2)[1:])[:, 0]
+    logits = logits.masked_fill(~legal[codes.flatten()], -torch.inf)
+    scores = (best.flatten()[:, None] + logits.log_softmax(dim=1)).view(len(hidden), -1)
+    found, places = scores.topk(num_sids, dim=1)
+    beams, last = places // legal.shape[1], places % legal.shape[1]
+    return codes.gather(1, beams) * legal.shape[1] + last, found
+
+
+def _attend(level: Any, memory: Tensor, query: Tensor) -> Tensor:
+    rows, length, _ = memory.shape
+    for layer in level.layers:
+        values, keys = layer.values_keys(memory.flatten(0, 1))
+        distance = torch.arange(length - 1, -1, -1)
+        bias = layer.bias.position[distance].T[None, :, None]
+        shape = (rows, length, *keys.shape[1:])
+        query = layer.attend_last(query, values.view(shape), keys.view(shape), bias)
+    return level.norm(query)
+
+
+def shared_search(
+    decoder: SidDecoder, hidden: Tensor, trie: Trie, *, beam_width: int, num_sids: int
+) -> tuple[Tensor, Tensor]:
+    """Ours, in the reference's form."""
+    offsets = torch.arange(len(hidden) + 1) * hidden.shape[1]
+    state = decoder.start(hidden.flatten(0, 1), offsets, None)
+    beams = beam_search(decoder, state, trie, beam_width=beam_width, num_sids=num_sids)
+    sids = trie.sids(beams.nodes)
+    size = decoder.output_weight(2).shape[0] - 1
+    return (sids[..., 0] - 1) * size + sids[..., 1] - 1, beams.log_probs
+
+
+def main() -> None:
+    """Print both speeds and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=64)
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--items", type=int, default=660_000)
+    parser.add_argument("--beam-width", type=int, default=20)
+    parser.add_argument("--num-sids", type=int, default=384)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    decoder = make_decoder(given.size, given.dim, given.layers)
+    codes = np.random.default_rng(0).integers(1, given.size + 1, (given.items, 2))
+    trie = build_trie(codes)
+    legal = torch.zeros(given.size, given.size, dtype=torch.bool)
+    legal[codes[:, 0] - 1, codes[:, 1] - 1] = True
+    hidden = torch.randn(given.users, LENGTH, given.dim)
+    quota = {"beam_width": given.beam_width, "num_sids": given.num_sids}
+    few = hidden[:4]
+    with torch.inference_mode():
+        shared_search(decoder, few, trie, **quota)
+        started = time.perf_counter()
+        keys, log_probs = shared_search(decoder, hidden, trie, **quota)
+        ours = len(hidden) / (time.perf_counter() - started)
+        started = time.perf_counter()
+        reference_keys, reference = expanded_search(decoder, few, legal, **quota)
+        theirs = len(few) / (time.perf_counter() - started)
+    same = (keys[: len(few)].sort().values == reference_keys.sort().values).float().mean()
+    difference = (log_probs[: len(few)] - reference).abs().max()
+    print(f"masked scores are {MASKED:g}; {trie.num_sids:,} legal semantic IDs")
+    print(f"reference: {theirs:.1f} users/s; ours: {ours:.1f} users/s; ratio {ours / theirs:.1f}")
+    print(f"same semantic IDs: {same:.4f}; largest difference of log-probability {difference:.2e}")
+
+
+if __name__ == "__main__":
+    main()
