@@ -81,12 +81,15 @@ class Checkpoint:
         """
         folder = Path(folder)
         facts = read_json(folder / FACTS)
-        return cls(
-            weights=load_tensors(folder / WEIGHTS),
-            network_params=facts["network_params"],
-            schema=FeatureSchema.from_json(facts["schema"]),
-            metadata=facts["metadata"],
-        )
+        try:
+            schema = FeatureSchema.from_json(facts["schema"])
+            network_params, metadata = facts["network_params"], facts["metadata"]
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder / FACTS}: written by another version ({error}); train it again"
+            ) from None
+        weights = load_tensors(folder / WEIGHTS)
+        return cls(weights, network_params, schema, metadata)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from model.dataset.sequences import (
     WEEKDAYS,
     Batch,
 )
+from model.network.initialization import initialize
 from model.network.tables import embedding_table, feature_key, feature_tables
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ContextTower(nn.Module):
         self.tables = nn.ModuleDict(tables)
         self.projection = nn.Linear(len(tables) * width, dim, bias=False) if tables else None
         if self.projection is not None:
-            nn.init.xavier_normal_(self.projection.weight)
+            initialize(self.projection)
 
     def forward(self, batch: Batch) -> Tensor | None:
         """(T, dim), or None where every context feature is switched off."""
@@ -86,8 +87,7 @@ class UserTower(nn.Module):
         self.projection = nn.Linear(len(sizes) * width, dim) if sizes else None
         self.start = nn.Parameter(torch.zeros(dim))
         if self.projection is not None:
-            nn.init.xavier_normal_(self.projection.weight)
-            nn.init.zeros_(self.projection.bias)
+            initialize(self.projection)
 
     def forward(self, batch: Batch) -> Tensor:
         """Embed the users of a batch; without features all are the same learned start."""

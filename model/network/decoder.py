@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from model.network.attention_plan import AttentionPlan, time_buckets
 from model.network.feed_forward import EPSILON
 from model.network.hstu import MASKED, NUM_TIME_BUCKETS, CrossHSTULayer
+from model.network.initialization import initialize
 from model.network.tables import embedding_table
 
 if TYPE_CHECKING:
@@ -60,11 +61,9 @@ class Level(nn.Module):
         self.layers = nn.ModuleList(CrossHSTULayer(params) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=EPSILON)
         self.head = nn.Linear(dim, size + 1)  # row 0 stands for no code and is never used
-        nn.init.xavier_normal_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        initialize(self.head)
         if self.fusion is not None:
-            nn.init.xavier_normal_(self.fusion.weight)
-            nn.init.zeros_(self.fusion.bias)
+            initialize(self.fusion)
 
     def query(self, hidden: Tensor, prefix: Tensor | None) -> Tensor:
         """(..., dim) hidden states and (..., sid_dim) embedded prefixes -> (..., dim)."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from model.network.attention import AttentionPlan, hstu_attention
 from model.network.feed_forward import EPSILON, FeedForward, build_feed_forward
 from model.network.gated_attention import gated_attention
+from model.network.initialization import initialize
 
 if TYPE_CHECKING:
     from model.params import NetworkParams
@@ -50,7 +51,7 @@ class HSTULayer(nn.Module):
         )
         self.output = nn.Linear(dim, dim)
         self.feed_forward: FeedForward | None = build_feed_forward(params)
-        _initialise(self.uvqk, self.output)
+        initialize(self.uvqk, self.output)
 
     def forward(self, x: Tensor, plan: AttentionPlan, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """(T, dim) -> (T, dim) and the balance loss of its experts, if it has any.
@@ -99,7 +100,7 @@ class CrossHSTULayer(nn.Module):
             nn.LayerNorm(dim, eps=EPSILON) if params.normalize_attention else nn.Identity()
         )
         self.output = nn.Linear(dim, dim)
-        _initialise(self.uq, self.vk, self.output)
+        initialize(self.uq, self.vk, self.output)
 
     def forward(self, query: Tensor, memory: Tensor, plan: AttentionPlan) -> Tensor:
         """Queries (T, dim) attend to the memory (T, dim) up to their own place: (T, dim)."""
@@ -143,9 +144,3 @@ class CrossHSTULayer(nn.Module):
 
 def _scale(x: Tensor, num_heads: int) -> float:
     return 1.0 / math.sqrt(x.shape[-1] // num_heads)
-
-
-def _initialise(*layers: nn.Linear) -> None:
-    for layer in layers:
-        nn.init.xavier_normal_(layer.weight)
-        nn.init.zeros_(layer.bias)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from model.dataset.item_features import ItemFeatures
 from model.dataset.item_statistics import LAST_YEAR_CODE
 from model.dataset.schema import FeatureSchema
+from model.network.initialization import initialize
 from model.network.tables import INITIAL_SPREAD, embedding_table, feature_key, feature_tables
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class ItemTower(nn.Module):
         if not inputs:
             raise ValueError("network.features switches every item feature off")
         self.projection = nn.Linear(inputs, dim)
-        nn.init.xavier_normal_(self.projection.weight)
-        nn.init.zeros_(self.projection.bias)
+        initialize(self.projection)
 
     def forward(self, items: ItemFeatures) -> Tensor:
         """Embed N items: (N, dim)."""

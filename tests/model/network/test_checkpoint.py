@@ -59,6 +59,13 @@ def test_another_configuration_is_refused_by_name(checkpoint):
         dataclasses.replace(checkpoint, network_params=params).build()
 
 
+def test_facts_of_another_version_are_refused(checkpoint, tmp_path):
+    checkpoint.save(tmp_path / "one")
+    (tmp_path / "one" / "checkpoint.json").write_text('{"schema": {"num_items": 3}}')
+    with pytest.raises(InputError, match=r"checkpoint\.json: written by another version"):
+        Checkpoint.load(tmp_path / "one")
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         Checkpoint.load(tmp_path / "nowhere")
