@@ -16,12 +16,11 @@ from pathlib import Path
 import torch
 
 from assets.workspace import Workspace
-from model.errors import InputError
+from model.errors import REFUSED, InputError
 
 logger = logging.getLogger("onepiece")
 
 STOP_SECONDS = 8.0
-INPUT_ERROR_EXIT = 2
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,7 +40,7 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = log
     """Run Python with these arguments, passing its lines on, and end it when we end.
 
     Raises:
-        InputError: it exited as a refusal; the message is its last line.
+        InputError: it refused its input, or one of the processes that it started did.
         RuntimeError: it failed otherwise.
     """
     process = subprocess.Popen(
@@ -54,17 +53,19 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = log
         start_new_session=True,
         preexec_fn=_die_with_parent,
     )
-    last = ""
+    last, refusal = "", None
     try:
         assert process.stdout is not None
         for line in process.stdout:
             last = line.rstrip() or last
+            if line.startswith(REFUSED):
+                refusal = line.removeprefix(REFUSED).rstrip()
             show(line.rstrip())
         code = process.wait()
     finally:
         _stop(process)
-    if code == INPUT_ERROR_EXIT:
-        raise InputError(last)
+    if code != 0 and refusal is not None:
+        raise InputError(refusal)
     if code != 0:
         raise RuntimeError(f"the training worker ended with exit code {code}: {last}")
 

@@ -1,4 +1,7 @@
-"""The one error that a user's input can cause."""
+"""The one error that a user's input can cause, and how a process of its own tells it."""
+
+INPUT_ERROR_EXIT = 2
+REFUSED = "refused: "  # begins the line that carries the sentence, whoever else prints after it
 
 
 class InputError(ValueError):

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from model.errors import InputError
+from model.errors import INPUT_ERROR_EXIT, InputError
 from orchestration.failures import RunFailedError
 
 # Nothing leaves the machine: no tool may report what it was used for.
@@ -34,7 +34,7 @@ SubmissionId = Annotated[
 ]
 DEFAULT_PARAMS, DEFAULT_DATA = Path("params.yaml"), Path("data")
 
-INPUT_ERROR, RUN_FAILED, INTERRUPTED = 2, 1, 130
+RUN_FAILED, INTERRUPTED = 1, 130
 
 
 @app.command()
@@ -271,7 +271,7 @@ def main() -> None:
         app()
     except InputError as error:
         typer.echo(f"onepiece: {error}", err=True)
-        sys.exit(INPUT_ERROR)
+        sys.exit(INPUT_ERROR_EXIT)
     except RunFailedError as error:
         typer.echo(f"onepiece: {error}", err=True)
         sys.exit(RUN_FAILED)

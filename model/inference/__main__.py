@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from model.errors import InputError
+from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.inference.evaluation import sample_users
 from model.inference.inputs import InferenceInputs
 from model.inference.quota import save_study, study_quotas
@@ -24,7 +24,6 @@ from model.inference.shards import open_shards
 from model.inference.submission import submission_task
 from model.params import Params
 
-INPUT_ERROR_EXIT = 2
 BEAM_WIDTHS = (5, 10, 20, 40)
 NUM_SIDS = (48, 96, 192, 384, 768)
 
@@ -80,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         command = fill_shards if given.command == "shards" else write_quotas
         command(params, given.data, given.out, device)
     except InputError as error:
-        logging.getLogger("onepiece").error("%s", error)
+        logging.getLogger("onepiece").error("%s%s", REFUSED, error)
         return INPUT_ERROR_EXIT
     return 0
 

@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from model.errors import InputError
+from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.params import Params
 from model.training.distributed import join_world, leave_world
 from model.training.inputs import ENCODER, RECOMMENDER, TrainingInputs
 from model.training.task import train
 
-INPUT_ERROR_EXIT, TERMINATED_EXIT = 2, 128 + signal.SIGTERM
+TERMINATED_EXIT = 128 + signal.SIGTERM
 
 
 class Interruption:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             interrupted=interruption,
         )
     except InputError as error:
-        logging.getLogger("onepiece").error("%s", error)
+        logging.getLogger("onepiece").error("%s%s", REFUSED, error)
         return INPUT_ERROR_EXIT
     finally:
         leave_world()

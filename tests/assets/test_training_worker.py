@@ -1,0 +1,55 @@
+"""What a worker in another process tells, and what becomes of it."""
+
+from pathlib import Path
+
+import pytest
+
+from assets.training_worker import stream
+from model.errors import REFUSED, InputError
+
+HERE = Path.cwd()
+
+
+def _run(code, shown):
+    stream(["-c", code], cwd=HERE, show=shown.append)
+
+
+def test_its_lines_are_passed_on():
+    shown: list[str] = []
+    _run("print('one'); print('two')", shown)
+    assert shown == ["one", "two"]
+
+
+@pytest.mark.parametrize("exit_code", [1, 2])
+def test_a_refusal_is_its_sentence_whatever_a_launcher_prints_after_it(exit_code):
+    code = f"print('{REFUSED}a.parquet: no rows'); print('ERROR: rank 0 failed'); exit({exit_code})"
+    with pytest.raises(InputError, match=r"^a\.parquet: no rows$"):
+        _run(code, [])
+
+
+def test_any_other_end_is_a_failure_with_its_last_line():
+    with pytest.raises(RuntimeError, match="exit code 3: the end"):
+        _run("print('the end'); exit(3)", [])
+
+
+def test_no_child_survives(tmp_path):
+    """The worker's own children are ended with it."""
+    file = tmp_path / "pid"
+    code = (
+        "import subprocess, sys, pathlib\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(file)!r}).write_text(str(child.pid))\n"
+        "print('up', flush=True)\n"
+        "child.wait()\n"
+    )
+
+    class CancelledError(Exception):
+        pass
+
+    def cancel(line: str) -> None:
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        stream(["-c", code], cwd=HERE, show=cancel)
+    status = Path(f"/proc/{file.read_text()}/status")
+    assert not status.exists() or "zombie" in status.read_text()
