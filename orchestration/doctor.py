@@ -132,13 +132,6 @@ def _tools() -> Iterator[Finding]:
         "" if in_git else "git clone the project: DVC records nothing outside one",
         fatal=False,
     )
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    yield Finding(
-        "chromium",
-        browser or "missing",
-        "" if browser else "apt install chromium: only the browser test needs it",
-        fatal=False,
-    )
 
 
 def _disk(data: Path) -> Iterator[Finding]:
