@@ -4,11 +4,14 @@ A code is 1..vocabulary size; 0 means missing or unknown. Row 0 is the padding r
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from model.artifact import open_array, read_json, write_json
+
+_ROWS_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,26 @@ class ArrayColumn:
     offsets: np.ndarray
     values: np.ndarray
 
-    def padded(self, max_length: int) -> np.ndarray:
-        """(N, max_length) int32, cut or filled with 0 on the right."""
-        lengths = np.minimum(np.diff(self.offsets), max_length)
+    @cached_property
+    def longest(self) -> int:
+        """Values of the longest list; the offsets are read a part at a time."""
+        starts = range(0, len(self.offsets) - 1, _ROWS_AT_ONCE)
+        parts = (np.diff(self.offsets[first : first + _ROWS_AT_ONCE + 1]) for first in starts)
+        return max((int(part.max(initial=0)) for part in parts), default=0)
+
+    def gather(self, rows: np.ndarray, max_length: int) -> np.ndarray:
+        """(B, max_length) int32 of rows (B,), cut or filled with 0 on the right."""
+        begins = np.asarray(self.offsets[rows])
+        lengths = np.minimum(self.offsets[rows + 1] - begins, max_length)
         column = np.arange(max_length)
         inside = column < lengths[:, None]
         dense = np.zeros(inside.shape, np.int32)
-        dense[inside] = self.values[(self.offsets[:-1, None] + column)[inside]]
+        dense[inside] = self.values[(begins[:, None] + column)[inside]]
         return dense
+
+    def padded(self, max_length: int) -> np.ndarray:
+        """(N, max_length) int32, the same of all rows."""
+        return self.gather(np.arange(len(self.offsets) - 1), max_length)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class ItemFeatureStore:
         self.num_items = interactions.num_items
         table = interactions.items
         self.scalars = {name: self._place(column) for name, column in table.scalars.items()}
-        self.arrays = {
-            name: self._place(column.padded(MAX_ARRAY_LENGTH))
+        self._arrays = {
+            name: (self._place(column.offsets), self._place(column.values))
             for name, column in table.arrays.items()
         }
         self.life_cycle = self._place(statistics.life_cycle)
@@ -60,16 +60,27 @@ class ItemFeatureStore:
         """
         return ItemFeatures(self, item_ids.to(self.device))
 
+    def array(self, name: str, item_ids: Tensor) -> Tensor:
+        """(N, MAX_ARRAY_LENGTH) int64 codes of a list feature, cut or filled with 0."""
+        offsets, values = self._arrays[name]
+        begins = offsets[item_ids]
+        column = torch.arange(MAX_ARRAY_LENGTH, device=self.device)
+        inside = column < (offsets[item_ids + 1] - begins)[:, None]
+        dense = torch.zeros(inside.shape, dtype=torch.int64, device=self.device)
+        dense[inside] = values[(begins[:, None] + column)[inside]].long()
+        return dense
+
     def vectors(self, modality: str, item_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors of one modality.
 
         Returns:
             (N, width) float32 of length 1, zeros where missing; (N,) bool whether present.
         """
-        rows = self._rows[modality][item_ids].long()
+        rows = self._rows[modality].index_select(0, item_ids)
         present = rows >= 0
         matrix = self._matrices[modality]
-        found = matrix[rows.clamp(min=0).to(matrix.device)].to(self.device).float()
+        places = rows.clamp(min=0).to(matrix.device)
+        found = matrix.index_select(0, places).to(self.device).float()
         return F.normalize(found, dim=-1) * present[:, None], present
 
     def _place(self, column: np.ndarray) -> Tensor:
@@ -97,15 +108,15 @@ class ItemFeatures:
 
     def scalar(self, name: str) -> Tensor:
         """(N,) int64 codes, 0 for missing."""
-        return self.store.scalars[name][self.ids].long()
+        return self.store.scalars[name].index_select(0, self.ids).long()
 
     def array(self, name: str) -> Tensor:
         """(N, MAX_ARRAY_LENGTH) int64 codes, filled with 0."""
-        return self.store.arrays[name][self.ids].long()
+        return self.store.array(name, self.ids)
 
     def life_cycle(self) -> Tensor:
         """(N, 6) int64 codes, see ``ItemStatistics``."""
-        return self.store.life_cycle[self.ids].long()
+        return self.store.life_cycle.index_select(0, self.ids).long()
 
     def vectors(self, modality: str) -> tuple[Tensor, Tensor]:
         """(N, width) float32 unit vectors and (N,) bool whether there is one."""

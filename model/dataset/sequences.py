@@ -6,30 +6,28 @@ place p of a row predicts the event that follows it.
 
 Nothing of an event's future enters its token: the time features of the user token are 0 (the
 profile carries the time of the last event), and popularity comes from the time bucket before.
-Reference: 2.1 (layout), 2.2 (context features), 2.5 (next action), 2.6 (leaks).
+What is in a token: :mod:`model.dataset.packing`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
+from importlib.util import find_spec
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.dataset.csr import positions_of
-from model.dataset.interactions import EXPOSURE, Interactions
+from model.dataset.interactions import Interactions
 from model.dataset.item_features import ItemFeatures, ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
+from model.dataset.packing import Tokens, Windows, pack
 
 Part = Literal["validation", "test", "submission"]
 
-DAY, HOUR, MINUTE = 86_400, 3_600, 60
-LONGEST_GAP_DAYS = 31
-HOURS, WEEKDAYS = 24, 7
 POPULARITY_CODES = 1001
 ACTION_CODES, NEXT_ACTION_CODES = 3, 2  # exposure asks for nothing: its next-action code is 0
-_MONDAY = 3  # 1970-01-01 was a Thursday
 
 
 @dataclass(frozen=True)
@@ -91,24 +89,6 @@ class Batch:
         return replace(self, **moved, user_codes=codes, items=items)
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Which events make the rows: the tokens of row r are the user and ``begins[r]:ends[r]``.
-
-    Attributes:
-        users: (B,) int64.
-        begins: (B,) int64 first event.
-        ends: (B,) int64, one past the last event that is an input.
-        next_actions: (B,) int64 action asked for after the last event; -1 takes that of the
-            event at ``ends``, which is then a target.
-    """
-
-    users: np.ndarray
-    begins: np.ndarray
-    ends: np.ndarray
-    next_actions: np.ndarray
-
-
 class SequenceDataset:
     """The rows of a data set, assembled a batch at a time."""
 
@@ -132,12 +112,12 @@ class SequenceDataset:
         self.max_length: int = network_params["max_length"]
         self._wanted: Mapping[str, Any] = network_params["features"]
         users = interactions.users
-        self._user_scalars = dict(users.scalars) if self._wanted["user_features"] else {}
-        self._user_arrays = (
-            {name: _padded_arrays(column) for name, column in users.arrays.items()}
-            if self._wanted["user_features"]
-            else {}
-        )
+        switched_on = self._wanted["user_features"]
+        self._user_scalars = {
+            name: np.asarray(column) for name, column in users.scalars.items() if switched_on
+        }
+        self._user_arrays = dict(users.arrays) if switched_on else {}
+        self._pack = _packer(interactions, statistics, self._wanted)
 
     def training_users(self) -> np.ndarray:
         """(N,) int64 users with at least one training event."""
@@ -200,119 +180,36 @@ class SequenceDataset:
             windows: which events.
             extra_items: item ids whose features the batch shall hold as well.
         """
-        interactions = self.interactions
-        counts = windows.ends - windows.begins
-        lengths = counts + 1
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.repeat(np.arange(len(lengths)), lengths)
-        is_item = np.ones(int(offsets[-1]), bool)
-        is_item[offsets[:-1]] = False
-        inputs = positions_of(windows.begins, counts)
-        targets = positions_of(windows.begins, lengths)  # the event after each token
-        known = np.ones(len(targets), bool)
-        known[offsets[1:] - 1] = windows.next_actions < 0
-        target_ids = np.zeros(len(targets), np.int64)
-        target_ids[known] = interactions.item_ids[targets[known]]
-        next_actions = np.zeros(len(targets), np.int64)
-        next_actions[known] = interactions.action_types[targets[known]]
-        next_actions[offsets[1:] - 1] = np.where(
-            windows.next_actions < 0, next_actions[offsets[1:] - 1], windows.next_actions
-        )
-        item_ids = np.zeros(len(targets), np.int64)
-        item_ids[is_item] = interactions.item_ids[inputs]
-        actions = np.zeros(len(targets), np.int64)
-        actions[is_item] = interactions.action_types[inputs] + 1
-        timestamps = self._timestamps(windows, inputs, is_item, offsets)
-        items, token_items, target_items = _distinct(item_ids, target_ids, extra_items)
+        tokens = self._pack(windows, np.zeros(0, np.int64) if extra_items is None else extra_items)
+        items = self.features.gather(torch.from_numpy(tokens.distinct))
         return Batch(
-            offsets=torch.from_numpy(offsets),
-            lengths=torch.from_numpy(lengths),
-            rows=torch.from_numpy(rows),
+            lengths=torch.from_numpy(np.diff(tokens.offsets)),
             user_codes=self._user_codes(windows.users),
-            items=self.features.gather(torch.from_numpy(items)),
-            token_items=torch.from_numpy(token_items),
-            actions=torch.from_numpy(actions),
-            next_actions=torch.from_numpy(next_actions),
-            timestamps=torch.from_numpy(timestamps),
-            gaps=torch.from_numpy(self._gaps(timestamps, is_item, offsets)),
-            calendar=torch.from_numpy(self._calendar(timestamps, is_item)),
-            popularity=torch.from_numpy(self._popularity(item_ids, timestamps, is_item)),
-            target_items=torch.from_numpy(target_items),
-            target_ids=torch.from_numpy(target_ids),
-            target_actions=torch.from_numpy(np.where(known, next_actions, EXPOSURE)),
+            items=items,
+            **{
+                field.name: torch.from_numpy(getattr(tokens, field.name))
+                for field in fields(Tokens)
+                if field.name != "distinct"
+            },
         )
-
-    def _timestamps(
-        self, windows: Windows, inputs: np.ndarray, is_item: np.ndarray, offsets: np.ndarray
-    ) -> np.ndarray:
-        times = np.zeros(len(is_item), np.int64)
-        times[is_item] = self.interactions.timestamps[inputs]
-        has_event = windows.ends > windows.begins
-        first = offsets[:-1][has_event]
-        times[first] = times[first + 1]
-        return times
-
-    def _gaps(self, timestamps: np.ndarray, is_item: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Days, hours, minutes since the event before, each + 1; (32, 1, 1) beyond 31 days."""
-        codes = np.zeros((len(timestamps), 3), np.int64)
-        if not self._wanted["relative_time"]:
-            return codes
-        gap = np.zeros(len(timestamps), np.int64)
-        gap[1:] = np.diff(timestamps)
-        later = is_item.copy()
-        first = offsets[:-1] + 1
-        later[first[first < offsets[1:]]] = False  # the first event has none before it
-        days, rest = np.divmod(gap, DAY)
-        codes[:, 0] = days + 1
-        codes[:, 1] = rest // HOUR + 1
-        codes[:, 2] = rest % HOUR // MINUTE + 1
-        codes[days > LONGEST_GAP_DAYS - 1] = (LONGEST_GAP_DAYS + 1, 1, 1)
-        codes[~later] = 0
-        return codes
-
-    def _calendar(self, timestamps: np.ndarray, is_item: np.ndarray) -> np.ndarray:
-        codes = np.zeros((len(timestamps), 3), np.int64)
-        if not self._wanted["absolute_time"]:
-            return codes
-        days, seconds = np.divmod(timestamps, DAY)
-        codes[:, 0] = seconds // HOUR + 1
-        codes[:, 1] = (days + _MONDAY) % WEEKDAYS + 1
-        codes[:, 2] = self.statistics.time_bucket(timestamps)
-        codes[~is_item] = 0
-        return codes
-
-    def _popularity(
-        self, item_ids: np.ndarray, timestamps: np.ndarray, is_item: np.ndarray
-    ) -> np.ndarray:
-        if not self._wanted["popularity"]:
-            return np.zeros(len(item_ids), np.int64)
-        codes = self.statistics.popularity_codes(item_ids, timestamps)
-        return np.where(is_item, codes, 0).astype(np.int64)
 
     def _user_codes(self, users: np.ndarray) -> dict[str, Tensor]:
-        columns = {**self._user_scalars, **self._user_arrays}
-        return {
-            name: torch.from_numpy(column[users + 1].astype(np.int64))
-            for name, column in columns.items()
-        }
+        codes = {name: column[users + 1] for name, column in self._user_scalars.items()}
+        for name, column in self._user_arrays.items():
+            codes[name] = column.gather(users + 1, max(1, column.longest))
+        return {name: torch.from_numpy(found.astype(np.int64)) for name, found in codes.items()}
+
+
+def _packer(
+    interactions: Interactions, statistics: ItemStatistics, wanted: Mapping[str, Any]
+) -> Callable[[Windows, np.ndarray], Tokens]:
+    """The compiled way where there is numba, numpy elsewhere; both make the same bytes."""
+    if find_spec("numba"):
+        from model.dataset.packing_kernels import Packer
+
+        return Packer(interactions, statistics, wanted)
+    return partial(pack, interactions, statistics, wanted)
 
 
 def _take(windows: Windows, chosen: np.ndarray) -> Windows:
     return Windows(**{f.name: getattr(windows, f.name)[chosen] for f in fields(Windows)})
-
-
-def _padded_arrays(column: Any) -> np.ndarray:
-    longest = int(np.diff(column.offsets).max(initial=0))
-    return column.padded(max(1, longest))
-
-
-def _distinct(
-    item_ids: np.ndarray, target_ids: np.ndarray, extra: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct ids, ascending, 0 first; and the place of each input and target in them."""
-    parts = [np.zeros(1, np.int64), item_ids, target_ids]
-    if extra is not None:
-        parts.append(extra.astype(np.int64))
-    distinct, places = np.unique(np.concatenate(parts), return_inverse=True)
-    tokens = len(item_ids)
-    return distinct, places[1 : tokens + 1], places[tokens + 1 : 2 * tokens + 1]

@@ -6,16 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.dataset.packing import HOURS, LONGEST_GAP_DAYS, WEEKDAYS
 from model.dataset.schema import FeatureSchema
-from model.dataset.sequences import (
-    ACTION_CODES,
-    HOURS,
-    LONGEST_GAP_DAYS,
-    NEXT_ACTION_CODES,
-    POPULARITY_CODES,
-    WEEKDAYS,
-    Batch,
-)
+from model.dataset.sequences import ACTION_CODES, NEXT_ACTION_CODES, POPULARITY_CODES, Batch
 from model.network.initialization import initialize
 from model.network.tables import embedding_table, feature_key, feature_tables
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.dataset.sequences import Windows
+from model.dataset.packing import Windows
 from tests.model.small_network import network_params
 
 PARAMS = network_params()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from model.dataset.packing import Windows
 from model.dataset.schema import FeatureSchema
-from model.dataset.sequences import Windows
 from model.network.onepiece import OnePiece, count_parameters
 from model.network.unit import unit
 from model.params import Params
