@@ -1,37 +1,16 @@
 """One truth behind two doors: what Dagster made DVC has, and the other way round."""
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import dagster as dg
 import pytest
 import yaml
 
-from orchestration.workspace import ROOT
 from tests.orchestration.command import onepiece, run
-from tests.orchestration.tiny_world import write_tiny_params
-
-DVC = Path(sys.executable).with_name("dvc")
+from tests.orchestration.tiny_repository import DVC, make_tiny_repository
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A clone of the working tree with a tiny world's parameters, in git."""
-    root = tmp_path_factory.mktemp("repository")
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() and name != "dvc.lock":  # of what was made here, not there
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    write_tiny_params(root / "params.yaml")
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "tiny"]):
-        identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-        assert run("git", *identity, *command, cwd=root).returncode == 0
-    return root
+    return make_tiny_repository(tmp_path_factory.mktemp("repository"))
 
 
 def _versions_in_dagster(root):
