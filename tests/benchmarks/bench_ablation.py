@@ -3,12 +3,16 @@
 ``python -m tests.benchmarks.bench_ablation --params params.yaml --data DIR [--only NAME ...]``
 trains ``encoder_checkpoint`` anew for every row, from the artefacts in DIR (made by ``onepiece
 materialize coverage_report``), and ranks the held-out test items of all users by embedding-only
-search. Prints a table; the ratio is to the full network, in the same run.
+search. Prints the competition's score, users weighed by ``evaluation_report.action_weights``: of
+all targets, of clicks, of conversions, and of items that training hardly met (those that it never
+met do not compete). With ``--seeds`` above 1 it is the mean over seeds, and ± the standard error of
+the difference from the full network, seed by seed.
 """
 
 import argparse
 import copy
 import dataclasses
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -16,12 +20,17 @@ from typing import Any
 
 import numpy as np
 
+from model.dataset.interactions import CLICK, CONVERSION
+from model.metrics import HIT_RATE_SHARE, NDCG_SHARE
 from model.params import Params
 from model.training.distributed import join_world
 from model.training.inputs import ENCODER, TrainingInputs
 from model.training.resume import StateFolder
 from model.training.task import build_trainer
+from model.training.trainer import Trainer
 
+RARE = 50  # training events
+SCORES = ("all", "clicks", "conversions", "rare")
 WITHOUT: dict[str, dict[str, Any]] = {
     "nothing": {},
     "next action": {"network.features.next_action": False},
@@ -63,17 +72,46 @@ def measure(params: Params, data: Path) -> dict[str, float]:
         trainer.run(StateFolder(Path(states), "ablation"), lambda: False)
     seconds = time.monotonic() - started
     trainer.network.load_state_dict(trainer.final_weights())
-    events = np.asarray(inputs.interactions.test_event)
-    trainer.validation.users = np.flatnonzero(events >= 0)
-    trainer.dataset.interactions = dataclasses.replace(inputs.interactions, validation_event=events)
-    found = trainer.validation.measure(trainer.network.eval(), world.device)
+    weights = params.evaluation_report.action_weights
     ginis = [
         value
         for row in trainer.recorder.rows
         for name, value in row.items()
         if name.startswith("gini") and value is not None
     ]
-    return {**found, "gini": max(ginis, default=float("nan")), "seconds": seconds}
+    return {
+        **scores(trainer, inputs, weights),
+        "gini": max(ginis, default=float("nan")),
+        "seconds": seconds,
+    }
+
+
+def scores(
+    trainer: Trainer, inputs: TrainingInputs, action_weights: tuple[float, float, float]
+) -> dict[str, float]:
+    """The score of each group of test users, nan where it is empty."""
+    interactions, validation = inputs.interactions, trainer.validation
+    events = np.asarray(interactions.test_event)
+    users = np.flatnonzero(events >= 0)
+    actions = interactions.action_types[events[users]]
+    counts = inputs.statistics.popularity[interactions.item_ids[events[users]]]
+    trainer.dataset.interactions = dataclasses.replace(interactions, validation_event=events)
+    trainer.network.eval()
+    gains: dict[str, float] = dict.fromkeys(SCORES, 0.0)
+    totals: dict[str, float] = dict.fromkeys(SCORES, 0.0)
+    for action, rare in itertools.product((CLICK, CONVERSION), (False, True)):
+        group = users[(actions == action) & ((counts < RARE) == rare)]
+        if not len(group):
+            continue
+        validation.users = group
+        found = validation.measure(trainer.network, trainer.world.device)
+        score = HIT_RATE_SHARE * found["hr@10"] + NDCG_SHARE * found["ndcg@10"]
+        weight = action_weights[action] * len(group)
+        own = ["all", "clicks" if action == CLICK else "conversions", *["rare"] * rare]
+        for name in own:
+            gains[name] += weight * score
+            totals[name] += weight
+    return {name: gains[name] / totals[name] if totals[name] else float("nan") for name in SCORES}
 
 
 def main() -> None:
@@ -82,20 +120,35 @@ def main() -> None:
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(WITHOUT), choices=list(WITHOUT))
+    parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
     params = Params.load(given.params)
-    print("| without | HR@10 | NDCG@10 | score | ratio | highest Gini | seconds |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    full: float | None = None
+    print(
+        "| without | score | ratio | clicks | conversions | rare items | highest Gini | seconds |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    full: list[dict[str, float]] = []
     for name in given.only:
-        found = measure(changed(params, WITHOUT[name]), given.data)
-        score = 0.31 * found["hr@10"] + 0.69 * found["ndcg@10"]
-        full = full or score
-        print(
-            f"| {name} | {found['hr@10']:.4f} | {found['ndcg@10']:.4f} | {score:.4f} "
-            f"| {score / full:.3f} | {found['gini']:.3f} | {found['seconds']:.0f} |",
-            flush=True,
-        )
+        runs = [
+            measure(changed(params, WITHOUT[name] | {"seed": params.seed + turn}), given.data)
+            for turn in range(given.seeds)
+        ]
+        full = full or runs
+        print(_row(name, runs, full), flush=True)
+
+
+def _row(name: str, runs: list[dict[str, float]], full: list[dict[str, float]]) -> str:
+    mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
+    spread = ""
+    if len(runs) > 1 and runs is not full:
+        lost = [run["all"] - whole["all"] for run, whole in zip(runs, full, strict=True)]
+        spread = f" ± {np.std(lost, ddof=1) / np.sqrt(len(lost)):.4f}"
+    ratio = mean["all"] / float(np.mean([run["all"] for run in full]))
+    return (
+        f"| {name} | {mean['all']:.4f}{spread} | {ratio:.3f} | {mean['clicks']:.4f} "
+        f"| {mean['conversions']:.4f} | {mean['rare']:.4f} | {mean['gini']:.3f} "
+        f"| {mean['seconds']:.0f} |"
+    )
 
 
 if __name__ == "__main__":
