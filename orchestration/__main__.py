@@ -68,17 +68,22 @@ def report(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA)
 
 @app.command()
 def tokenize(
-    modalities: Annotated[
-        list[str] | None, typer.Argument(help="Modalities; none means all of the file's.")
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Modalities, or collaborative; none means the file's modalities."),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of the file's codebook.method; several stand side by side."),
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Show coverage and collisions of single modalities' semantic IDs; trains nothing."""
-    from orchestration.tokenization import tokenize_modalities
+    """Show coverage, collisions and quality of single sources' semantic IDs."""
+    from orchestration.tokenization import tokenize_sources
     from orchestration.workspace import open_workspace
 
-    typer.echo(tokenize_modalities(open_workspace(params, data), modalities or []))
+    typer.echo(tokenize_sources(open_workspace(params, data), sources or [], method or []))
 
 
 @app.command()
@@ -222,6 +227,36 @@ def rollback(
     from orchestration.workspace import open_workspace
 
     typer.echo(roll_back(open_workspace(params, data), model))
+
+
+@app.command()
+def tune(
+    processes: Annotated[
+        int | None, typer.Option(help="Workers to start; else the file's num_processes.", min=1)
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Try other parameter values; several of this command work on one study."""
+    from orchestration.tuning import tune as finish_study
+    from orchestration.workspace import open_workspace
+
+    typer.echo(finish_study(open_workspace(params, data), processes))
+
+
+@app.command()
+def adopt(
+    into: Annotated[
+        Path | None, typer.Option(help="The file to change or to make; else --params.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Write the values of the best trial into a parameter file."""
+    from orchestration.tuning import adopt as write_winner
+    from orchestration.workspace import open_workspace
+
+    typer.echo(write_winner(open_workspace(params, data), into))
 
 
 @app.command()

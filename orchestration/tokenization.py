@@ -1,62 +1,116 @@
-"""`onepiece tokenize`: each modality's own semantic IDs, before there is any model."""
+"""`onepiece tokenize`: semantic IDs of single sources, and of several methods side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 from assets.workspace import Workspace
 from model.artifact import read_json
+from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.errors import InputError
-from model.tokenizer.build import report_modality
+from model.params import CodebookParams
+from model.tokenizer.build import report_source
+from model.tokenizer.item_vectors import ItemVectors
 from orchestration.materialization import materialize
 from orchestration.report import collision_table, columns, coverage_table
 
+COLLABORATIVE = "collaborative"
+_NEAR = ("sid1", "vicinity")
+METHODS: tuple[str, ...] = get_args(CodebookParams.model_fields["method"].annotation)
 
-def tokenize_modalities(workspace: Workspace, names: Sequence[str]) -> str:
-    """Bring the coverage report and what it is made from up to date, then quantise.
+
+def tokenize_sources(workspace: Workspace, names: Sequence[str], methods: Sequence[str]) -> str:
+    """Bring what the sources are made from up to date, then quantise each with each method.
 
     Args:
         workspace: parameters and data folder.
-        names: modalities; none means all of the parameter file.
+        names: modalities, or ``collaborative`` for the fused embeddings, which need a trained
+            encoder; none means all modalities of the parameter file.
+        methods: of ``codebook.method``; none means the parameter file's.
 
     Returns:
-        The paper's tables 1 and 2 for these modalities, and the loss of each level.
+        The paper's tables 1 and 2 for these sources, the loss of each level, and how much of the
+        neighbourhoods and of held-out co-occurrence the semantic IDs keep.
 
     Raises:
-        InputError: a name that the parameter file lacks, or bad input.
+        InputError: a source or method that there is not, or bad input.
         RunFailedError: the coverage is not what the parameter file demands.
     """
+    _require_known(workspace, names, methods)
     params = workspace.params
-    known = params.modality_embeddings.modalities
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"{name}: no such modality; modality_embeddings.modalities of "
-                f"{workspace.params_file} has {', '.join(known)}"
-            )
-    materialize(workspace, ["coverage_report"], only=False, tags={})
+    chosen = list(names or params.modality_embeddings.modalities)
+    needed = ["coverage_report"] + ["fused_embeddings"] * (COLLABORATIVE in chosen)
+    materialize(workspace, needed, only=False, tags={})
     coverage = read_json(workspace.folder("coverage_report") / "coverage.json")["modalities"]
     interactions = Interactions.load(workspace.folder("interactions"))
-    rows = [
-        report_modality(
-            ModalityEmbedding.load(workspace.folder("modality_embeddings", name)),
-            interactions,
-            params.codebook,
-            params.seed,
-        )
-        for name in names or known
-    ]
-    levels = [f"level {number}" for number in range(1, len(params.codebook.sizes) + 1)]
+    rows = []
+    for name in chosen:
+        vectors = _open_vectors(workspace, name)
+        for method in methods or [params.codebook.method]:
+            settings = params.codebook.model_copy(update={"method": method})
+            row = report_source(vectors, interactions, settings, params.seed)
+            rows.append(row | {"source": f"{name} {method}" if len(methods) > 1 else name})
+    return _as_text([(name, coverage[name]) for name in chosen if name in coverage], rows)
+
+
+def _require_known(workspace: Workspace, names: Sequence[str], methods: Sequence[str]) -> None:
+    modalities = workspace.params.modality_embeddings.modalities
+    for name in names:
+        if name not in (*modalities, COLLABORATIVE):
+            raise InputError(
+                f"{name}: no such modality; modality_embeddings.modalities of "
+                f"{workspace.params_file} has {', '.join(modalities)}, and {COLLABORATIVE} "
+                "stands for the fused embeddings"
+            )
+    for method in methods:
+        if method not in METHODS:
+            raise InputError(f"--method {method}: no such method; there are {', '.join(METHODS)}")
+
+
+def _open_vectors(workspace: Workspace, name: str) -> ItemVectors:
+    if name == COLLABORATIVE:
+        return ItemVectors.of_fused(FusedEmbeddings.load(workspace.folder("fused_embeddings")))
+    folder = workspace.folder("modality_embeddings", name)
+    return ItemVectors.of_modality(ModalityEmbedding.load(folder))
+
+
+def _as_text(
+    coverage: Sequence[tuple[str, Mapping[str, Any]]], rows: Sequence[Mapping[str, Any]]
+) -> str:
+    levels = [f"level {number}" for number in range(1, len(rows[0]["levels"]) + 1)]
     losses = [
         [row["source"], *(f"{level['inertia']:.4f}" for level in row["levels"])] for row in rows
     ]
-    return "\n\n".join(
-        [
-            "Coverage: items with a valid vector, of all items",
-            coverage_table([(row["source"], coverage[row["source"]]) for row in rows]),
-            "Mean squared distance to the centroid after each level",
-            columns(["source", *levels], losses),
-            "Collisions: items that share their semantic ID, before and after re-assignment",
-            collision_table(rows),
-        ]
-    )
+    tables = {
+        "Mean squared distance to the centroid after each level": columns(
+            ["source", *levels], losses
+        ),
+        "Collisions: items that share their semantic ID, before and after re-assignment": (
+            collision_table(rows)
+        ),
+        "Kept by the semantic IDs: of an item's nearest neighbours, and of held-out pairs of "
+        "items, those near in semantic ID (and by chance)": _quality_table(rows),
+    }
+    if coverage:
+        title = "Coverage: items with a valid vector, of all items"
+        tables = {title: coverage_table(coverage)} | tables
+    return "\n\n".join(f"{title}\n\n{table}" for title, table in tables.items())
+
+
+def _quality_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    header = ["source", "neighbours: SID1", "vicinity", "pairs: SID1", "vicinity"]
+    shown = []
+    for row in rows:
+        neighbors, pairs = row["quality"]["neighborhood"], row["quality"]["cooccurrence"]
+        cells = [_beside_chance(neighbors[near], "recall@10") for near in _NEAR]
+        if pairs is None:
+            cells += ["no pairs"] * len(_NEAR)
+        else:
+            cells += [_beside_chance(pairs[near], "share") for near in _NEAR]
+        shown.append([row["source"], *cells])
+    return columns(header, shown)
+
+
+def _beside_chance(figures: Mapping[str, float], name: str) -> str:
+    return f"{figures[name]:.3f} ({figures['chance']:.3f})"

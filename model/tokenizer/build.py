@@ -44,7 +44,7 @@ def build_codebook(
             codebook that does not fit.
     """
     report = [
-        report_modality(modality, interactions, params, seed)
+        report_source(ItemVectors.of_modality(modality), interactions, params, seed)
         for modality in (modality_embeddings if params.per_modality else [])
     ]
     vectors = ItemVectors.of_fused(fused_embeddings)
@@ -63,15 +63,15 @@ def build_codebook(
     return _codebook(tokens, codes, [*report, row], interactions, retired, frozen.revision + 1)
 
 
-def report_modality(
-    modality: ModalityEmbedding, interactions: Interactions, params: "CodebookParams", seed: int
+def report_source(
+    vectors: ItemVectors, interactions: Interactions, params: "CodebookParams", seed: int
 ) -> dict[str, Any]:
-    """The report's row of one modality's own tokenizer; nothing of a model is needed.
+    """The report's row of a tokenizer of these vectors alone.
 
     Raises:
         InputError: see :func:`model.tokenizer.tokenize.tokenize`.
     """
-    tokens = tokenize(ItemVectors.of_modality(modality), params, seed)
+    tokens = tokenize(vectors, params, seed)
     return _row(tokens, _codes_by_item(tokens, interactions), interactions, params, seed)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from model.dataset.tencent_parquet import FOLDERS
 from model.errors import InputError
-from orchestration.tokenization import tokenize_modalities
+from orchestration.tokenization import tokenize_sources
 from orchestration.workspace import open_workspace
 from tests.orchestration.tiny_world import write_tiny_params
 from tests.tiny import NUM_KNOWN_ITEMS, write_tiny_world
@@ -32,7 +32,7 @@ def workspace(tmp_path_factory):
 
 
 def test_tables_1_and_2_need_no_training(workspace):
-    text = tokenize_modalities(workspace, ["82"])
+    text = tokenize_sources(workspace, ["82"], [])
     assert re.search(rf"^ *82 +\d+ +{NUM_KNOWN_ITEMS} +\d\d\.\d+%$", text, re.M), text
     assert re.search(r"^ *82 +\d+ +\d+\.\d+% +0 +0\.000% +\d+$", text, re.M), text
     assert "81" not in text
@@ -41,4 +41,15 @@ def test_tables_1_and_2_need_no_training(workspace):
 
 def test_an_unknown_modality_is_refused_before_anything_is_made(workspace):
     with pytest.raises(InputError, match=r"83: no such modality.*has 81, 82"):
-        tokenize_modalities(workspace, ["83"])
+        tokenize_sources(workspace, ["83"], [])
+
+
+def test_methods_stand_side_by_side(workspace):
+    methods = ["residual_kmeans", "balanced_residual_kmeans", "rq_vae"]
+    text = tokenize_sources(workspace, ["81"], methods)
+    for method in methods:
+        lines = re.findall(rf"^ *81 {method} .*$", text, re.M)
+        assert len(lines) == 3, text  # losses, collisions, quality
+        assert "no pairs" in lines[-1]  # without sequences nothing is held out
+    with pytest.raises(InputError, match=r"--method rqvae: no such method; there are residual_km"):
+        tokenize_sources(workspace, ["81"], ["rqvae"])
