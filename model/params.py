@@ -226,6 +226,7 @@ class TrainingParams(Section):
     max_validation_users: Positive
     checkpoint_minutes: PositiveFloat
     precision: Literal["fp32", "bf16"]
+    shard_tables: bool  # rows of large tables dealt to the processes; whole copies otherwise
     initialize_from_encoder: bool  # start from encoder_checkpoint's weights
 
 

@@ -15,6 +15,7 @@ from model.dataset.schema import FeatureSchema
 from model.dataset.sequences import Batch
 from model.network.attention import AttentionPlan, plan_attention
 from model.network.context import ContextTower, UserTower
+from model.network.dealt_table import DealtTable
 from model.network.decoder import DecoderState, SidDecoder
 from model.network.feed_forward import EPSILON, total_balance_loss
 from model.network.history_skip import HistorySkip
@@ -140,6 +141,15 @@ class OnePiece(nn.Module):
                 blocks = stacks.get(place, 1) if parameter.dim() == 2 else 1
                 chosen[name] = (parameter, blocks)
         return chosen
+
+
+def count_table_parameters(network: nn.Module) -> int:
+    """Parameters of embedding tables; of dealt ones, those of all processes."""
+    tables = [module for module in network.modules() if isinstance(module, nn.Embedding)]
+    rows = [
+        table.num_rows if isinstance(table, DealtTable) else len(table.weight) for table in tables
+    ]
+    return sum(n * table.embedding_dim for n, table in zip(rows, tables, strict=True))
 
 
 def count_parameters(network: nn.Module) -> int:

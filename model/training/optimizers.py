@@ -4,12 +4,13 @@ Matrices between hidden states go to Muon, embedding tables with sparse gradient
 AdamW, everything else to torch's AdamW; 1-D parameters do not decay.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from model.training.distributed import total
 from model.training.muon import Muon
 from model.training.row_sparse_adamw import RowSparseAdamW
 from model.training.tensor_state import copy_state
@@ -74,25 +75,32 @@ class Optimizers:
             parameter.grad = None
 
     @torch.no_grad()
-    def clip(self, max_norm: float) -> Tensor:
+    def clip(self, max_norm: float, dealt: Container[str] = ()) -> Tensor:
         """Scale all gradients so that their common norm is at most ``max_norm``.
 
         Sparse gradients are summed by row first: their norm is that of the dense equivalent.
 
+        Args:
+            max_norm: see above.
+            dealt: names of tables of which every process has other rows.
+
         Returns:
             0-d, the norm before; not finite where a gradient is not.
         """
-        values = []
+        values, elsewhere = [], []
         for parameter in self._parameters():
             grad = parameter.grad
-            if grad is not None and grad.is_sparse:
-                parameter.grad = grad.coalesce()
-                values.append(parameter.grad._values())
-            elif grad is not None:
+            if grad is not None and not grad.is_sparse:
                 values.append(grad)
+        for name, table in self.embedding.tables.items():
+            if table.grad is not None and table.grad.is_sparse:
+                table.grad = table.grad.coalesce()
+                (elsewhere if name in dealt else values).append(table.grad._values())
         norm = nn.utils.get_total_norm(values)
+        if elsewhere:
+            norm = (norm.square() + total(nn.utils.get_total_norm(elsewhere).square())).sqrt()
         factor = (max_norm / (norm + TINY)).clamp(max=1.0)
-        for value in values:
+        for value in values + elsewhere:
             value.mul_(factor)
         return norm
 

@@ -15,7 +15,9 @@ from model.dataset.item_features import ItemFeatureStore
 from model.dataset.sequences import SequenceDataset
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint, section
-from model.network.onepiece import OnePiece, count_parameters
+from model.network.dealt_table import dealing
+from model.network.onepiece import OnePiece, count_parameters, count_table_parameters
+from model.training.dealt_state import DealtState, hand_of
 from model.training.distributed import World
 from model.training.history import write_events, write_history
 from model.training.inputs import TrainingInputs
@@ -68,9 +70,10 @@ def train(
         trainer.restore(known)
     if not trainer.run(states, interrupted):
         return False
+    weights = trainer.final_weights()
     if world.is_first:
         checkpoint = Checkpoint(
-            weights=trainer.final_weights(),
+            weights=weights,
             network_params=params.network.model_dump(mode="json"),
             schema=inputs.schema,
             metadata=_metadata(trainer),
@@ -89,9 +92,10 @@ def build_trainer(inputs: TrainingInputs, params: "Params", asset: str, world: W
     training = getattr(params, asset)
     network_params = params.network.model_dump(mode="json")
     torch.manual_seed(params.seed)
-    network = OnePiece(inputs.schema, section(network_params))
+    with dealing(hand_of(world) if training.shard_tables else None):
+        network = OnePiece(inputs.schema, section(network_params))
     if inputs.initial_weights is not None:
-        start_from(network, inputs.initial_weights, asset)
+        start_from(network, DealtState(network, world).own(inputs.initial_weights), asset)
     features = ItemFeatureStore(
         inputs.interactions, inputs.statistics, inputs.embeddings, world.device
     )
@@ -145,7 +149,7 @@ def _metadata(trainer: Trainer) -> dict[str, Any]:
     return {
         "history": trainer.recorder.rows,
         "num_parameters": counted,
-        "num_table_parameters": sum(p.numel() for p in trainer.network.parameters()) - counted,
+        "num_table_parameters": count_table_parameters(trainer.network),
         "steps": trainer.progress.step,
         "stopped_early": trainer.progress.stopped,
         "validation_ndcg@10": trainer.progress.best,

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from model.dataset.sequences import Batch, SequenceDataset
 from model.errors import InputError
 from model.network.checkpoint import weights_of
+from model.training.dealt_state import DealtState
 from model.training.distributed import World, average_sparse_gradients, gather_rows, total
 from model.training.ema import ExponentialMovingAverage
 from model.training.objective import Objective, Totals
@@ -82,6 +83,7 @@ class Trainer:
         self.seed, self.world = seed, world
         self.network = objective.network
         self.order = Order(dataset.training_users(), params.batch_size, params.epochs, seed)
+        self.dealt = DealtState(self.network, world)
         self.optimizers = build_optimizers(self.network, optimizer_params)
         decay = optimizer_params.ema_decay
         self.average = ExponentialMovingAverage(self.network, decay) if decay else None
@@ -128,13 +130,15 @@ class Trainer:
         return True
 
     def final_weights(self) -> dict[str, Tensor]:
-        """The best weights where early stopping watches, else the average, else the last."""
+        """The best weights where early stopping watches, else the average, else the last.
+
+        In a world of many, all must call it; the first has whole tables.
+        """
         if self.best_weights:
-            return self.best_weights
-        if self.average is not None:
-            with self.average.applied(self.network):
-                return weights_of(self.network)
-        return weights_of(self.network)
+            return self.dealt.whole(self.best_weights)
+        applied = self.average.applied(self.network) if self.average is not None else nullcontext()
+        with applied:
+            return self.dealt.whole(weights_of(self.network))
 
     def state(self) -> State:
         """Everything that decides what comes next; in a world of many, all must call it."""
@@ -144,7 +148,7 @@ class Trainer:
         if self.world.size > 1:
             generators = [gather_rows(one.to(self.world.device))[0].cpu() for one in generators]
         tensors = {
-            "objective": {k: v.detach().cpu() for k, v in self.objective.state_dict().items()},
+            "objective": self.objective.state_dict(),
             "optimizers": self.optimizers.state_dict(),
             "running": {"terms": self.recorder.sums}
             | {f"generator{place}": one for place, one in enumerate(generators)},
@@ -153,15 +157,17 @@ class Trainer:
             tensors["average"] = self.average.state_dict()
         if self.best_weights:
             tensors["best"] = self.best_weights
+        tensors = {name: self.dealt.whole(group) for name, group in tensors.items()}
         return State(tensors, asdict(self.progress) | {"history": self.recorder.rows})
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same task."""
-        self.objective.load_state_dict(state.tensors["objective"])
-        self.optimizers.load_state_dict(state.tensors["optimizers"])
+        own = {name: self.dealt.own(group) for name, group in state.tensors.items()}
+        self.objective.load_state_dict(own["objective"])
+        self.optimizers.load_state_dict(own["optimizers"])
         if self.average is not None:
-            self.average.load_state_dict(state.tensors["average"])
-        self.best_weights = state.tensors.get("best", {})
+            self.average.load_state_dict(own["average"])
+        self.best_weights = own.get("best", {})
         self.recorder.sums = state.tensors["running"]["terms"]
         self.recorder.rows = state.facts["history"]
         self._restore_generators(state.tensors["running"])
@@ -172,9 +178,9 @@ class Trainer:
         rank, device = self.world.rank, self.world.device
         if rank >= len(kept["generator0"]):
             return
-        torch.set_rng_state(kept["generator0"][rank])
+        torch.set_rng_state(kept["generator0"][rank].clone())  # it reads a view's memory from 0 on
         if device.type == "cuda" and "generator1" in kept:  # a state made on CPUs has none
-            torch.cuda.set_rng_state(kept["generator1"][rank], device)
+            torch.cuda.set_rng_state(kept["generator1"][rank].clone(), device)
 
     def _parallel(self) -> nn.Module:
         if self.world.size == 1:
@@ -200,8 +206,10 @@ class Trainer:
                     loss, parts = self.parallel(batch, totals)
                 (loss * self.world.size).backward()
             terms += parts
-        average_sparse_gradients(self.network.embedding_tables().values())
-        norm = self.optimizers.clip(self.optimizer_params.clip_norm)
+        tables = self.network.embedding_tables()
+        average_sparse_gradients(t for name, t in tables.items() if name not in self.dealt.tables)
+        self.dealt.average_gradients()
+        norm = self.optimizers.clip(self.optimizer_params.clip_norm, self.dealt.tables)
         factor = self._factor(step)
         terms = total(terms)
         self._require_finite(step, terms, norm)

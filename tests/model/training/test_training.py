@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
-from model.artifact import read_json
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint
-from model.training.distributed import World
+from model.training.distributed import World, join_world, leave_world
 from model.training.inputs import TrainingInputs
 from model.training.resume import State, StateFolder
 from model.training.task import build_trainer, train
-from tests.model.small_network import CPU, SIZES, pipeline_params
+from tests.model.small_network import CPU, SIZES, pipeline_params, small_data
 
 ALONE = World(0, 1, CPU)
 RECOMMENDER = "recommender_checkpoint"
@@ -218,21 +220,78 @@ def _write_params(folder, params):
     return ["--params", file, "--data", folder / "data"]
 
 
-def test_two_processes_get_the_losses_of_one(folder):
+def test_two_processes_get_the_losses_of_one(folder, data):
     """Static logQ, negatives of both ranks, sparse gradients gathered, one global batch."""
-    params = _without_noise(
-        _params(loss={"cross_rank_negatives": True, "sid_weights": []}, training={"epochs": 2})
-    )
+    params = _large_table(training={"epochs": 2})
     where = _write_params(folder, params)
-    found = []
-    for ranks in (1, 2):
-        out = folder / f"ranks-{ranks}"
-        process = _worker("encoder_checkpoint", *where, "--out", out, ranks=ranks)
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, output
-        found.append(read_json(out / "checkpoint.json")["metadata"]["history"])
-    for one, two in zip(*found, strict=True):
-        assert one["loss"] == pytest.approx(two["loss"], rel=2e-4)
+    process = _worker("encoder_checkpoint", *where, "--out", folder / "two", ranks=2)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    _assert_close(_alone(data, params, folder), Checkpoint.load(folder / "two"))
+
+
+def _large_table(**changes):
+    """One table large enough for sparse gradients, and nothing random."""
+    features = pipeline_params().network.features.model_dump() | {"hash_sizes": [20_011, 71]}
+    loss = {"cross_rank_negatives": True, "sid_weights": []}
+    return _without_noise(_params(loss=loss, network={"features": features}, **changes))
+
+
+def _alone(data, params, folder):
+    """The checkpoint that one process makes."""
+    _train_without_sids(data, params, ALONE, folder / "alone")
+    return Checkpoint.load(folder / "alone")
+
+
+def _train_without_sids(data, params, world, out, **options):
+    inputs = dataclasses.replace(_inputs(data), codes=None, sid_sizes=())
+    states = out.with_name(f"{out.name}-states")
+    where = {"state_folder": states, "out": out}
+    return train(inputs, params, "encoder_checkpoint", world, **where, **options)
+
+
+def _assert_close(one, two):
+    rows = zip(one.metadata["history"], two.metadata["history"], strict=True)
+    for mine, theirs in rows:
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=2e-4)
+    for name, weight in one.weights.items():
+        assert torch.allclose(weight, two.weights[name], atol=2e-3), name
+    assert one.metadata["num_table_parameters"] == two.metadata["num_table_parameters"]
+
+
+def test_processes_that_share_tables_get_the_losses_of_one_and_go_on_to_the_byte(data, tmp_path):
+    """Empty micro-batches, early stopping and the average of weights included."""
+    params = _large_table(
+        training={"shard_tables": True, "accumulation_steps": 2, "patience": 50},
+        optimizer={"ema_decay": 0.9},
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    spawn(_train_with_another, (port, params, tmp_path), 2)
+    alone = _alone(data, params, tmp_path)
+    unbroken, broken = (Checkpoint.load(tmp_path / name) for name in ("unbroken", "broken"))
+    for name, weight in unbroken.weights.items():
+        assert torch.equal(weight, broken.weights[name]), name
+    assert unbroken.metadata == broken.metadata
+    _assert_close(alone, unbroken)
+
+
+def _train_with_another(rank, port, params, folder):
+    """One of two processes: an unbroken training, then one that stops after three steps."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "RANK": rank}
+    os.environ |= {name: str(value) for name, value in place.items()}
+    torch.set_num_threads(1)
+    world = join_world()
+    (folder / str(rank)).mkdir()
+    data = small_data(folder / str(rank))
+    assert _train_without_sids(data, params, world, folder / "unbroken")
+    steps = iter(range(1, 1000))
+    broken = (data, params, world, folder / "broken")
+    assert not _train_without_sids(*broken, interrupted=lambda: next(steps) == 3)
+    distributed.barrier()
+    assert _train_without_sids(*broken)
+    leave_world()
 
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(folder):

@@ -1,0 +1,126 @@
+"""Embedding tables whose rows are dealt to the processes of a training.
+
+Row i > 0 belongs to process (i - 1) mod size and stands there in row (i - 1) div size + 1; row 0,
+padding, is everywhere. Neighbouring rows go to different processes, so that ids in order of
+popularity load all of them alike. A lookup sends each distinct id to its owner and gets its row;
+backward sends the row's gradient the same way, so that an owner has the whole gradient of its rows
+and no process ever holds a table.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The rows of one process.
+
+    Attributes:
+        rank: of the process.
+        size: processes.
+        group: through which lookups travel, beside what else is exchanged at the time; None for
+            the group of all.
+    """
+
+    rank: int
+    size: int
+    group: distributed.ProcessGroup | None
+
+    @property
+    def rows(self) -> slice:
+        """Of a whole table, without padding."""
+        return slice(1 + self.rank, None, self.size)
+
+    def take(self, whole: Tensor) -> Tensor:
+        """Padding and this process's rows of a whole table, or of what goes with its rows."""
+        return torch.cat([whole[:1], whole[self.rows]])
+
+
+_hand: ContextVar[Hand | None] = ContextVar("hand", default=None)
+
+
+@contextmanager
+def dealing(hand: Hand | None) -> Iterator[None]:
+    """Large tables that are made within the block keep only this process's rows."""
+    token = _hand.set(hand)
+    try:
+        yield
+    finally:
+        _hand.reset(token)
+
+
+def dealt(table: nn.Embedding) -> nn.Embedding:
+    """The table itself, or this process's rows of it within :func:`dealing`."""
+    hand = _hand.get()
+    return table if hand is None or not table.sparse else DealtTable(table, hand)
+
+
+class DealtTable(nn.Embedding):
+    """This process's rows of a table, and the way to all others.
+
+    Every process must look up equally often and in the same order, be it nothing.
+
+    Attributes:
+        hand: which rows.
+        num_rows: of the whole table.
+    """
+
+    def __init__(self, whole: nn.Embedding, hand: Hand) -> None:
+        own = hand.take(whole.weight.detach())
+        super().__init__(*own.shape, padding_idx=0, sparse=True, _weight=own)
+        self.hand, self.num_rows = hand, whole.num_embeddings
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Ids of any shape -> that shape and (dim,)."""
+        distinct, places = torch.unique(input, return_inverse=True)
+        asked = distinct[distinct > 0]
+        owners = (asked - 1) % self.hand.size
+        order = owners.argsort(stable=True)
+        sent = torch.bincount(owners, minlength=self.hand.size)
+        received = torch.empty_like(sent)
+        distributed.all_to_all_single(received, sent, group=self.hand.group)
+        splits = (received.tolist(), sent.tolist())
+        wanted = asked.new_empty(sum(splits[0]))
+        distributed.all_to_all_single(wanted, asked[order], *splits, group=self.hand.group)
+        own = F.embedding((wanted - 1) // self.hand.size + 1, self.weight, sparse=True)
+        rows = _SendBack.apply(own, splits, self.hand.group)
+        where = torch.zeros_like(distinct)
+        where[distinct > 0] = order.argsort() + 1
+        return F.embedding(where[places], torch.cat([rows.new_zeros(1, rows.shape[1]), rows]))
+
+
+class _SendBack(torch.autograd.Function):
+    """Rows to those who asked for them; their gradients back to where the rows belong."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, splits: Any, group: Any) -> Tensor:
+        ctx.splits, ctx.group = splits, group
+        sent, received = splits
+        found = rows.new_empty(sum(received), rows.shape[1])
+        distributed.all_to_all_single(found, rows, received, sent, group=group)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        sent, received = ctx.splits
+        returned = grad.new_empty(sum(sent), grad.shape[1])
+        distributed.all_to_all_single(returned, grad.contiguous(), sent, received, group=ctx.group)
+        return returned, None, None
+
+
+def dealt_tables(network: nn.Module) -> dict[str, DealtTable]:
+    """The dealt tables of a network by the name of their weight."""
+    return {
+        f"{name}.weight": module
+        for name, module in network.named_modules()
+        if isinstance(module, DealtTable)
+    }
