@@ -24,6 +24,7 @@ import dagster as dg
 
 from assets.lineage import Lineage, Recipe, content_files, differences
 from assets.report_metadata import measured, peak_memory_bytes, reset_peak_memory
+from assets.transient import may_pass
 from assets.workspace import Workspace
 from model.artifact import Artifact, publish_folder
 from model.errors import InputError
@@ -161,7 +162,7 @@ def artifact_asset(
             group_name=group,
             kinds=kinds,
             pool=pool,
-            tags=tags,
+            tags={"compute": "inference" if pool else "cpu", **(tags or {})},
             owners=[OWNER],
             backfill_policy=dg.BackfillPolicy.single_run(),
             check_specs=[
@@ -181,7 +182,9 @@ def artifact_asset(
                 yield from _materialize(recipient, context, workspace)
             except InputError as error:  # the same input would be refused again
                 raise dg.Failure(str(error), allow_retries=False) from error
-            except OSError as error:  # a file system that hiccups may be well in a moment
+            except Exception as error:
+                if not may_pass(error):
+                    raise
                 wait = FIRST_RETRY_SECONDS * 2**context.retry_number
                 logger.warning("%s: %s; trying again in %.0f s", recipient.name, error, wait)
                 raise dg.RetryRequested(MAX_RETRIES, seconds_to_wait=wait) from error
@@ -259,7 +262,8 @@ def _ensure(recipient: Recipient, workspace: Workspace, partition: str | None, r
         seconds = time.monotonic() - started
         folder = workspace.current_folder(recipient.name, partition)
         value = recipient.returns.load(folder)
-        facts = measured(folder, seconds=seconds, memory=peak_memory_bytes(), reused=reused)
+        memory = peak_memory_bytes()
+        facts = measured(folder, workspace.data, seconds=seconds, memory=memory, reused=reused)
         results = [_judge(check, value, workspace) for check in recipient.checks]
         refused = _refusal(recipient, results)
         workspace.note_refusal(recipient.name, partition, refused)

@@ -21,6 +21,7 @@ from assets.promotion import (
     decide,
 )
 from assets.report_metadata import table
+from assets.report_pictures import bars
 from assets.workspace import CHAMPION, CHAMPION_FILE, LATEST_FILE, Workspace
 from model.artifact import atomic_write, publish_folder, write_json
 from model.dataset.interactions import Interactions
@@ -51,6 +52,8 @@ def _describe(made: JudgedModel) -> dict[str, Any]:
     if decision.champion is not None:
         rows.append({"model": "champion", **decision.champion})
     return {
+        "dagster/row_count": len(rows),
+        "scores": bars([row["model"] for row in rows], [row["score"] for row in rows], "score"),
         "promoted": decision.promoted,
         "reason": decision.reason,
         "comparison": dg.MetadataValue.md(table(rows)),

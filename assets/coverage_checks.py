@@ -12,12 +12,13 @@ import dagster as dg
 
 from assets.artifact_asset import Check, Verdict
 from assets.expectations import Row, failing_rows
-from assets.report_metadata import table
+from assets.report_metadata import page_address, table
 from assets.workspace import Workspace
 from model.dataset.coverage import CoverageReport
 from model.params import CoverageThresholds
 
 _NAMED = 20  # items in the sentence
+_DATA_DOCS = ".data_docs"  # folder of Great Expectations' pages, in the data folder
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _check(demand: _Demand) -> Check:
         if not rows:
             reason = f"{demand.description} Nothing to judge: there is nothing to take a share of."
             return Verdict(passed=True, reason=reason, metadata={})
-        docs = workspace.home / "data_docs" / demand.check
+        docs = workspace.data / _DATA_DOCS / demand.check
         failing = failing_rows(rows, larger, smaller, docs)
         items = [
             {"modality": row["modality"], "item": item, "why": why}
@@ -149,7 +150,9 @@ def _check(demand: _Demand) -> Check:
                 "failing rows": dg.MetadataValue.md(table(failing)),
                 "items": dg.MetadataValue.md(table(items)),
                 "all rows": dg.MetadataValue.md(table(rows)),
-                "data docs": dg.MetadataValue.url((docs / "index.html").absolute().as_uri()),
+                "data docs": dg.MetadataValue.url(
+                    page_address(docs / "index.html", workspace.data)
+                ),
             },
         )
 

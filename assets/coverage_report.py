@@ -33,6 +33,7 @@ def _describe(made: CoverageReport) -> dict[str, Any]:
         for name, row in made.modalities.items()
     ]
     return {
+        "dagster/row_count": len(rows),
         "coverage": dg.MetadataValue.md(table(rows)),
         "combinations": dg.MetadataValue.md(table(made.combinations[:_MAX_ROWS])),
     }

@@ -4,9 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from assets.artifact_asset import artifact_asset
+from assets.artifact_asset import Check, Verdict, artifact_asset
 from assets.device import inference_device
 from assets.report_metadata import table
+from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -25,11 +26,32 @@ def _describe(made: EvaluationReport) -> dict[str, Any]:
         "metrics": dg.MetadataValue.md(table(rows)),
         "cascade HR@10": made.metrics["cascade"]["hr@10"],
         "cascade NDCG@10": made.metrics["cascade"]["ndcg@10"],
-        "users": made.metrics["users"],
+        "dagster/row_count": made.metrics["users"],
     }
 
 
-@artifact_asset(group="recommendations", kinds={"pytorch", "faiss"}, pool="gpu", describe=_describe)
+def _judge_worth(made: EvaluationReport, workspace: Workspace) -> Verdict:
+    model, simple = (made.metrics[path]["ndcg@10"] for path in ("cascade", "cooccurrence"))
+    reason = f"NDCG@10 is {model:.4f}, that of co-occurrence counts {simple:.4f}."
+    if model <= simple:
+        reason += " The model has learned nothing worth serving: train it for longer, or on more."
+    return Verdict(model > simple, reason, {"cascade": model, "cooccurrence": simple})
+
+
+@artifact_asset(
+    group="recommendations",
+    kinds={"pytorch", "faiss"},
+    pool="gpu",
+    describe=_describe,
+    checks=[
+        Check(
+            "better_than_counting",
+            "The cascade ranks better than co-occurrence counts, which need no training.",
+            _judge_worth,
+            blocking=False,
+        )
+    ],
+)
 def evaluation_report(
     params: Params,
     recommender_checkpoint: Checkpoint,

@@ -5,8 +5,10 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from assets.artifact_asset import artifact_asset
+from assets.artifact_asset import Check, Verdict, artifact_asset
 from assets.report_metadata import table
+from assets.report_pictures import histogram
+from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.dataset.raw_data import RawData
 from model.dataset.readers import read_interactions
@@ -26,10 +28,37 @@ def _describe(made: Interactions) -> dict[str, Any]:
         "users with a test target": int((made.test_event >= 0).sum()),
     }
     rows = [{"fact": name, "value": f"{value:,}"} for name, value in facts.items()]
-    return {"dagster/row_count": made.num_events, "facts": dg.MetadataValue.md(table(rows))}
+    return {
+        "dagster/row_count": made.num_events,
+        "facts": dg.MetadataValue.md(table(rows)),
+        "history lengths": histogram(lengths, "users by the length of their history"),
+    }
 
 
-@artifact_asset(group="dataset", kinds={"arrow", "numpy"}, describe=_describe)
+def _judge_targets(made: Interactions, workspace: Workspace) -> Verdict:
+    counts = {
+        "validation": int((made.validation_event >= 0).sum()),
+        "test": int((made.test_event >= 0).sum()),
+    }
+    reason = f"{counts['validation']:,} users validate and {counts['test']:,} test."
+    if not all(counts.values()):
+        reason += " Nothing can be measured: look at interactions.split and at the histories."
+    return Verdict(all(counts.values()), reason, counts)
+
+
+@artifact_asset(
+    group="dataset",
+    kinds={"arrow", "numpy"},
+    describe=_describe,
+    checks=[
+        Check(
+            "targets_are_held_out",
+            "Some users have a validation target and some a test target.",
+            _judge_targets,
+            blocking=False,
+        )
+    ],
+)
 def interactions(params: Params, raw_data: RawData) -> Interactions:
     """Events per user in order of time, item and user features, vocabularies and the split."""
     return read_interactions(raw_data, params.interactions, params.seed)

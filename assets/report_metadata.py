@@ -1,23 +1,30 @@
 """What every asset shows of itself in the user interface: size, rows, time, memory, pictures."""
 
 import base64
+import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 
 from assets.lineage import Lineage
 
+FILES_ADDRESS = "/files"  # where `onepiece ui` serves the data folder
 _MAX_PICTURES = 6
 _MAX_PICTURE_BYTES = 400_000
+_workers = SimpleNamespace(peak_bytes=0)  # of those that were waited for since the last reset
 
 
-def measured(folder: Path, *, seconds: float, memory: int, reused: bool) -> dict[str, Any]:
+def measured(
+    folder: Path, data: Path, *, seconds: float, memory: int, reused: bool
+) -> dict[str, Any]:
     """Metadata that every artefact has.
 
     Args:
         folder: where it lies.
+        data: the data folder, of which it is a part.
         seconds: that it took.
         memory: peak bytes of this process while it was made.
         reused: whether it was found unchanged.
@@ -41,12 +48,17 @@ def measured(folder: Path, *, seconds: float, memory: int, reused: bool) -> dict
         ),
     }
     for page in sorted(path for path in files if path.suffix == ".html"):
-        facts[f"{page.stem} page"] = dg.MetadataValue.url(page.absolute().as_uri())
+        facts[f"{page.stem} page"] = dg.MetadataValue.url(page_address(page, data))
     pictures = sorted(path for path in files if path.suffix == ".png")[:_MAX_PICTURES]
     for path in pictures:
         if path.stat().st_size <= _MAX_PICTURE_BYTES:
             facts[path.stem] = picture(path)
     return facts
+
+
+def page_address(page: Path, data: Path) -> str:
+    """Where `onepiece ui` serves a page of the data folder, whatever its port."""
+    return f"{FILES_ADDRESS}/{page.relative_to(data).as_posix()}"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -67,6 +79,7 @@ def picture(path: Path) -> dg.MarkdownMetadataValue:
 
 def reset_peak_memory() -> None:
     """Begin a new measurement, where the kernel lets us."""
+    _workers.peak_bytes = 0
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:  # not Linux, or not allowed: the peak is then that of the whole process
@@ -74,10 +87,19 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process held since the last reset; 0 where unknown."""
+    """The most memory that this process, or a worker of it, held since the last reset."""
+    return max(_own_peak_bytes(), _workers.peak_bytes)
+
+
+def note_worker(usage: resource.struct_rusage) -> None:
+    """Count what a process that we started and waited for has used."""
+    _workers.peak_bytes = max(_workers.peak_bytes, usage.ru_maxrss * 1024)
+
+
+def _own_peak_bytes() -> int:
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
+    except OSError:  # not Linux
         return 0
     peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(peaks[0]) * 1024 if peaks else 0

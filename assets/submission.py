@@ -4,12 +4,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from assets.artifact_asset import artifact_asset
+import dagster as dg
+import numpy as np
+
+from assets.artifact_asset import Check, Verdict, artifact_asset
 from assets.device import device_name, inference_device
 from assets.ledger import update_ledger
 from assets.lineage import Lineage
 from assets.manifest import version_name, write_manifest
 from assets.promotion import JudgedModel
+from assets.report_metadata import table
+from assets.report_pictures import histogram
 from assets.workspace import CHAMPION, LATEST_FILE, SUBMISSION, Workspace
 from model.artifact import atomic_write, publish_folder
 from model.dataset.interactions import Interactions
@@ -40,8 +45,32 @@ def _shards(workspace: Workspace) -> Path:
     return workspace.data / ".resume" / SUBMISSION
 
 
+_SHOWN_USERS = 5
+
+
 def _describe(made: Submission) -> dict[str, Any]:
-    return {"dagster/row_count": len(made.raw_item_ids), **made.summary}
+    items = made.recommendations.item_ids
+    first = made.raw_item_ids.slice(0, _SHOWN_USERS * items.shape[1]).to_pylist()
+    rows = [
+        {"user": user, "items": ", ".join(first[row * items.shape[1] :][: items.shape[1]])}
+        for row, user in enumerate(made.user_ids.slice(0, _SHOWN_USERS).to_pylist())
+    ]
+    times = np.bincount(items.ravel())
+    return {
+        "dagster/row_count": len(made.raw_item_ids),
+        "first users": dg.MetadataValue.md(table(rows)),
+        "spread": histogram(times[times > 0], "recommended items by the number of their users"),
+        **made.summary,
+    }
+
+
+def _judge_rows(made: Submission, workspace: Workspace) -> Verdict:
+    items = np.sort(made.recommendations.item_ids, axis=1)
+    bad = np.flatnonzero((items[:, 0] <= 0) | (np.diff(items, axis=1) == 0).any(axis=1))
+    users = made.user_ids.take(bad[:_SHOWN_USERS]).to_pylist()
+    reason = f"{len(bad):,} of {len(items):,} users lack ten different items."
+    reason += f" First users: {', '.join(map(str, users))}." if users else ""
+    return Verdict(not len(bad), reason, {"users": len(items), "bad": len(bad)})
 
 
 @artifact_asset(
@@ -49,6 +78,9 @@ def _describe(made: Submission) -> dict[str, Any]:
     kinds={"pytorch", "json"},
     pool="gpu",
     describe=_describe,
+    checks=[
+        Check("ten_different_items", "Every user gets ten different items.", _judge_rows),
+    ],
     publish=keep_by_id,
 )
 def submission(

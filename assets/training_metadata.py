@@ -17,6 +17,7 @@ def describe_training(made: Checkpoint) -> dict[str, Any]:
     """The last rows of the history and the validation metrics."""
     history = made.metadata.get("history", [])
     return {
+        "dagster/row_count": len(history),
         "parameters of the network": made.metadata.get("num_parameters", 0),
         "history": dg.MetadataValue.md(table(history[-_SHOWN_ROWS:])),
     }

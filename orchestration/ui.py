@@ -11,13 +11,19 @@ HOST = "127.0.0.1"
 
 
 def serve(workspace: Workspace, port: int) -> None:
-    """Become `dagster dev`: web server, daemon and code server, ended by one Ctrl-C."""
+    """Become `dagster dev`: web server, daemon and code server, ended by one Ctrl-C.
+
+    Args:
+        workspace: what the pages show and the runs work on.
+        port: of the web server.
+    """
     open_instance(workspace).dispose()
     environment = {
         **os.environ,
         PARAMS_VARIABLE: str(workspace.params_file),
         DATA_VARIABLE: str(workspace.data),
     }
-    command = [sys.executable, "-m", "dagster", "dev", "--host", HOST, "--port", str(port)]
-    where = ["--working-directory", str(workspace.root), "--module-name"]
-    os.execve(sys.executable, [*command, *where, "orchestration.definitions"], environment)
+    command = [sys.executable, "-m", "orchestration.development_server"]
+    where = ["--host", HOST, "--port", str(port), "--working-directory", str(workspace.root)]
+    what = ["--module-name", "orchestration.definitions"]
+    os.execve(sys.executable, [*command, *where, *what], environment)

@@ -53,7 +53,7 @@ def workspace(tmp_path):
     """As much of a workspace as a check looks at."""
     thresholds = {"default": STRICT, "lax": LAX}
     params = SimpleNamespace(coverage_report=SimpleNamespace(thresholds=thresholds))
-    return SimpleNamespace(params=params, home=tmp_path)
+    return SimpleNamespace(params=params, data=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_nothing_to_judge_is_no_failure(workspace):
 
 def test_the_data_docs_are_built_and_linked(workspace):
     verdict = CHECKS["vectors_are_valid"].judge(_report(**{"81": _row(nan=1)}), workspace)
-    index = workspace.home / "data_docs" / "vectors_are_valid" / "index.html"
+    index = workspace.data / ".data_docs" / "vectors_are_valid" / "index.html"
     assert index.is_file()
-    assert verdict.metadata["data docs"].value == index.as_uri()
+    assert verdict.metadata["data docs"].value == "/files/.data_docs/vectors_are_valid/index.html"
     pages = list((index.parent / "validations").rglob("*.html"))
     assert len(pages) == 1
     assert "Failed" in pages[0].read_text()

@@ -104,8 +104,9 @@ def test_code_dependencies_are_the_modules_that_an_asset_imports(name, workspace
 
 # What only carries artefacts around, or shows them, has no say in what is in them.
 MACHINERY = re.compile(
-    r"assets/(artifact_asset|device|hashing|ledger|lineage|lineage_page|lineage_text|manifest|report_metadata"
-    r"|stages|training_metadata|training_worker|workspace|__init__)\.py"
+    r"assets/(artifact_asset|device|hashing|ledger|lineage|lineage_page|lineage_text|manifest"
+    r"|report_metadata|report_pictures|stages|training_metadata|training_worker|transient|workspace"
+    r"|__init__)\.py"
     r"|model/(artifact|errors|params|progress|__init__)\.py"
     r"|model/\w+/__init__\.py"
 )

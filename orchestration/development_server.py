@@ -1,0 +1,22 @@
+"""`dagster dev` with the web server that also serves the artefacts."""
+
+from typing import Any
+
+from dagster._cli import dev
+
+_WEB_SERVER, _OURS = "dagster_webserver", "orchestration.web_server"
+_start = dev.open_ipc_subprocess  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _start_ours(parts: list[str], **options: Any) -> Any:
+    return _start([_OURS if part == _WEB_SERVER else part for part in parts], **options)
+
+
+def main() -> None:
+    """Dagster's own command: web server, daemon and code server until Ctrl-C."""
+    dev.open_ipc_subprocess = _start_ours  # pyright: ignore[reportPrivateImportUsage]
+    dev.dev_command()
+
+
+if __name__ == "__main__":
+    main()

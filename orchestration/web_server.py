@@ -1,0 +1,34 @@
+"""Dagster's web server with one more folder: the artefacts, so that its pages can link to theirs.
+
+A browser opens no ``file:`` address from a page of a server. What the artefacts hold as pages (a
+submission's lineage, the data docs of a check) is therefore served at the same address, read-only.
+"""
+
+import os
+
+from dagster_webserver import app, cli
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+from assets.report_metadata import FILES_ADDRESS
+from orchestration.workspace import DATA_VARIABLE
+
+
+class ArtifactWebserver(DagsterWebserver):
+    """Serves the data folder of ``ONEPIECE_DATA`` beside everything else."""
+
+    def build_routes(self) -> list[BaseRoute]:
+        """The artefacts first: what is not theirs is Dagster's."""
+        files = StaticFiles(directory=os.environ[DATA_VARIABLE], check_dir=False)
+        return [Mount(FILES_ADDRESS, files), *super().build_routes()]
+
+
+def main() -> None:
+    """Dagster's own command, with our server in place of its."""
+    app.DagsterWebserver = ArtifactWebserver  # pyright: ignore[reportPrivateImportUsage]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""What asset pages show: addresses that the page's own server has, pictures, memory of workers."""
+
+import base64
+import resource
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from assets.report_metadata import (
+    note_worker,
+    page_address,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
+from assets.report_pictures import bars, histogram
+
+NUMBERS = "{http://www.w3.org/2000/svg}"
+
+
+def _drawing(metadata):
+    content = metadata.value.partition("base64,")[2].removesuffix(")")
+    return ElementTree.fromstring(base64.b64decode(content))
+
+
+def test_a_page_has_the_same_address_on_every_port(tmp_path):
+    page = tmp_path / "submission" / "0123" / "lineage.html"
+    assert page_address(page, tmp_path) == "/files/submission/0123/lineage.html"
+
+
+def test_a_histogram_has_a_bar_per_bin_and_leaves_out_what_is_no_number():
+    drawing = _drawing(histogram(np.array([0.0, 1.0, 1.0, np.nan, np.inf]), "a < b"))
+    heights = [float(bar.attrib["height"]) for bar in drawing.iter(f"{NUMBERS}rect")]
+    assert len(heights) == 40
+    assert heights[-1] == 2 * heights[0] > 0
+    texts = [text.text for text in drawing.iter(f"{NUMBERS}text")]
+    assert texts == ["a < b", "0", "1"]
+
+
+def test_a_histogram_of_nothing_says_so():
+    assert "nothing" in histogram(np.array([]), "empty").value
+
+
+def test_bars_carry_their_labels_and_numbers():
+    drawing = _drawing(bars(["<one>", "two"], [1, 4], "of things"))
+    lengths = [float(bar.attrib["width"]) for bar in drawing.iter(f"{NUMBERS}rect")]
+    assert lengths[1] == pytest.approx(4 * lengths[0], rel=0.01)
+    texts = [text.text for text in drawing.iter(f"{NUMBERS}text")]
+    assert {"<one>", "two", "1", "4", "of things"} == set(texts)
+
+
+def test_the_memory_of_a_worker_counts_until_the_next_measurement():
+    reset_peak_memory()
+    usage = resource.struct_rusage([0, 0, 2**40, *[0] * 13])
+    note_worker(usage)
+    assert peak_memory_bytes() == 2**50
+    reset_peak_memory()
+    assert 0 <= peak_memory_bytes() < 2**50
