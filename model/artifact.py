@@ -86,8 +86,12 @@ def write_json(path: Path, value: Any) -> None:
     Path(path).write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, remedy: str = "materialise it again") -> Any:
     """Read JSON.
+
+    Args:
+        path: of the file.
+        remedy: what helps when it is damaged.
 
     Raises:
         InputError: missing or damaged, with the file's name.
@@ -97,7 +101,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: not found; materialise the asset that writes it") from None
     except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); materialise it again") from None
+        raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from None
 
 
 def open_array(path: Path) -> np.ndarray:

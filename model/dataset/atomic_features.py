@@ -15,6 +15,7 @@ from model.dataset.atomic_file import FLOAT, FLOAT_SEQ, TOKEN, TOKEN_SEQ, Atomic
 from model.dataset.feature_builder import FeatureTableBuilder
 from model.dataset.features import FeatureTable
 from model.dataset.parquet_files import list_lengths
+from model.errors import InputError
 
 logger = logging.getLogger("onepiece")
 
@@ -45,13 +46,24 @@ def build_features(
         vocabulary = _vocabulary(_tokens(table, name).flatten())
         sizes[name] = len(vocabulary)
         _add_tokens(builder, table, name, rows, vocabulary)
-        if extra is not None and extra_rows is not None and name in extra.types:
+        if extra is not None and extra_rows is not None and _has(extra, table, name):
             _add_tokens(builder, extra, name, extra_rows, vocabulary)
     for name in table.of_type(FLOAT):
         sizes[name] = _add_bins(builder, table, extra, name, rows, extra_rows)
     for name in table.of_type(FLOAT_SEQ):
         logger.info("%s: column %s (float_seq) is not used as a feature", table.path.name, name)
     return builder.build(sizes)
+
+
+def _has(extra: AtomicFile, table: AtomicFile, name: str) -> bool:
+    """Whether the other file has the column as well; it must be of the same type there."""
+    kind = extra.types.get(name)
+    if kind not in (None, table.types[name]):
+        raise InputError(
+            f"{extra.path} line 1: {name} must be of type {table.types[name]}, as in "
+            f"{table.path.name}, and is {kind}; write it alike"
+        )
+    return kind is not None
 
 
 def _rows(file: AtomicFile, key: str, raw_ids: pa.Array) -> np.ndarray:
@@ -108,7 +120,7 @@ def _add_bins(
         return 0
     inner = np.unique(np.quantile(finite, np.arange(1, NUM_BINS) / NUM_BINS))
     builder.add_scalars(name, rows, _bins(values, inner))
-    if extra is not None and extra_rows is not None and name in extra.types:
+    if extra is not None and extra_rows is not None and _has(extra, table, name):
         wanted = extra_rows > 0
         builder.add_scalars(name, extra_rows[wanted], _bins(extra.numbers(name), inner)[wanted])
     logger.info("%s: column %s is cut into %d bins", table.path.name, name, len(inner) + 1)

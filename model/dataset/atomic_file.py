@@ -4,7 +4,6 @@ Types: ``token`` (one category), ``token_seq`` (several, separated by spaces), `
 ``float_seq``.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,11 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from model.dataset.arrow import compute as pc
+from model.dataset.features import FEATURE_NAME
 from model.errors import InputError
 
 TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ = "token", "token_seq", "float", "float_seq"
 _TYPES = (TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ)
-_NAME = re.compile(r"[\w.\-]+")  # it becomes a part of a file name
 _ARROW = {TOKEN: pa.large_string(), TOKEN_SEQ: pa.large_string(), FLOAT_SEQ: pa.large_string()}
 
 
@@ -46,6 +45,11 @@ class AtomicFile:
 
     def strings(self, name: str) -> pa.Array:
         """A required token column; an empty cell is an error."""
+        if self.types[name] != TOKEN:
+            raise InputError(
+                f"{self.path} line 1: {name} must be of type token and is {self.types[name]}; "
+                f"write {name}:token"
+            )
         column = self.columns[name]
         empty = pc.equal(pc.fill_null(column, ""), "")
         if pc.any(empty).as_py():
@@ -76,24 +80,37 @@ def read_atomic_file(path: Path, required: tuple[str, ...]) -> AtomicFile:
                 f"{path}: column {name} is missing (there are {', '.join(types)}); add it to the "
                 "file"
             )
-    names = list(types)
     try:
-        table = pcsv.read_csv(
-            path,
-            read_options=pcsv.ReadOptions(column_names=names, skip_rows=1),
-            parse_options=pcsv.ParseOptions(delimiter="\t", quote_char=False),
-            convert_options=pcsv.ConvertOptions(
-                column_types={name: _ARROW.get(kind, pa.float64()) for name, kind in types.items()},
-                null_values=["", "nan", "NaN"],
-                strings_can_be_null=False,
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}; correct that row") from None
+        table = _read_table(path, types)
+    except pa.ArrowInvalid:
+        table = _read_table_in_order(path, types)
     if not table.num_rows:
         raise InputError(f"{path}: there are no rows below the header; get the file again")
-    columns = {name: _whole(table[name]) for name in names}
-    return AtomicFile(path=path, columns=columns, types=types)
+    return AtomicFile(path, {name: _whole(table[name]) for name in types}, types)
+
+
+def _read_table(path: Path, types: dict[str, str], *, use_threads: bool = True) -> pa.Table:
+    return pcsv.read_csv(
+        path,
+        read_options=pcsv.ReadOptions(
+            column_names=list(types), skip_rows=1, use_threads=use_threads
+        ),
+        parse_options=pcsv.ParseOptions(delimiter="\t", quote_char=False),
+        convert_options=pcsv.ConvertOptions(
+            column_types={name: _ARROW.get(kind, pa.float64()) for name, kind in types.items()},
+            null_values=["", "nan", "NaN"],
+            strings_can_be_null=False,
+        ),
+    )
+
+
+def _read_table_in_order(path: Path, types: dict[str, str]) -> pa.Table:
+    """Only a single thread counts rows; it reads a file that cannot be right, for the message."""
+    try:
+        return _read_table(path, types, use_threads=False)
+    except pa.ArrowInvalid as error:
+        reason = " ".join(str(error).replace("Row #", "line ").split())
+        raise InputError(f"{path}: {reason}; correct that row") from None
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -105,15 +122,24 @@ def _header(path: Path) -> dict[str, str]:
     """Type by column name, in order."""
     if not path.is_file():
         raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        cells = file.readline().rstrip("\r\n").split("\t")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            header, below = file.readline(), file.read(1)
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: not text in UTF-8; unpack it if it is compressed, or convert it"
+        ) from None
+    if not header:
+        raise InputError(f"{path}: the file is empty; get it again")
     types: dict[str, str] = {}
-    for cell in cells:
+    for cell in header.rstrip("\r\n").split("\t"):
         name, _, kind = cell.rpartition(":")
-        if kind not in _TYPES or not _NAME.fullmatch(name) or name in types:
+        if kind not in _TYPES or not FEATURE_NAME.fullmatch(name) or name in types:
             raise InputError(
                 f"{path} line 1: header {cell!r} must be a name of its own, a colon and one of "
                 f"{', '.join(_TYPES)}, as in user_id:token"
             )
         types[name] = kind
+    if not below:
+        raise InputError(f"{path}: there are no rows below the header; get the file again")
     return types

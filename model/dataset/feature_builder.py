@@ -14,6 +14,12 @@ class FeatureTableBuilder:
         self._scalars: dict[str, np.ndarray] = {}
         self._arrays: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
 
+    def is_list(self, name: str) -> bool | None:
+        """Whether a feature's cells are lists; None where nothing was added yet."""
+        if name in self._arrays:
+            return True
+        return False if name in self._scalars else None
+
     def add_scalars(self, name: str, rows: np.ndarray, codes: np.ndarray) -> None:
         """One code per row; ``rows`` (N,) are table rows, padding being row 0."""
         column = self._scalars.setdefault(name, np.zeros(self._num_rows, np.int32))

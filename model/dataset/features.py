@@ -3,6 +3,7 @@
 A code is 1..vocabulary size; 0 means missing or unknown. Row 0 is the padding row, all zeros.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from model.artifact import open_array, read_json, write_json
+
+FEATURE_NAME = re.compile(r"[\w.\-]{1,100}")  # it becomes a part of a file name
 
 _ROWS_AT_ONCE = 1_000_000
 

@@ -171,7 +171,7 @@ def check_times(timestamps: np.ndarray, where: Callable[[int], str]) -> None:
     refuse_first(
         (timestamps < 0) | (timestamps > MAX_SECONDS),
         lambda index: (
-            f"{where(index)}: timestamp {timestamps[index]} is not in unix seconds "
+            f"{where(index)}: timestamp {timestamps[index]:.0f} is not in unix seconds "
             f"({'before 1970' if timestamps[index] < 0 else 'milliseconds?'}); convert the column "
             "to seconds"
         ),

@@ -77,8 +77,8 @@ class Interactions:
         with atomic_folder(folder, needed_bytes=needed) as out:
             for name in _ARRAYS:
                 np.save(out / f"{name}.npy", getattr(self, name))
-            _write_strings(out / "raw_item_ids.arrow", self.raw_item_ids)
-            _write_strings(out / "raw_user_ids.arrow", self.raw_user_ids)
+            write_strings(out / "raw_item_ids.arrow", self.raw_item_ids)
+            write_strings(out / "raw_user_ids.arrow", self.raw_user_ids)
             for name, table in (("items", self.items), ("users", self.users)):
                 (out / name).mkdir()
                 table.write(out / name)
@@ -113,7 +113,7 @@ _ARRAYS = (
 )
 
 
-def _write_strings(path: Path, values: pa.Array) -> None:
+def write_strings(path: Path, values: pa.Array) -> None:
     table = pa.table({"raw_id": values.cast(pa.large_string())})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)

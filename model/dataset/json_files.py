@@ -11,6 +11,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from model.dataset.histories import refuse_first
+from model.dataset.parquet_files import integers
 from model.dataset.tencent_candidates import Candidates, in_retrieval_order
 from model.dataset.tencent_store import FeatureRows
 from model.errors import InputError
@@ -143,10 +145,10 @@ def _re_ids(source: JsonObject) -> np.ndarray:
 
 
 def feature_columns(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, pa.Array]:
-    """One column per feature: codes or lists of codes; strings, unseen in training, become 0.
+    """One column per feature: codes or lists of codes.
 
     Raises:
-        InputError: a value that is neither.
+        InputError: a value that is neither, or both in one column.
     """
     names = sorted(set().union(*rows)) if rows else []
     columns = {name: _column([row.get(name) for row in rows], name, path) for name in names}
@@ -154,17 +156,25 @@ def feature_columns(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, pa.
 
 
 def _column(values: list[Any], name: str, path: Path) -> pa.Array:
+    if len({type(value) is list for value in values if value is not None}) > 1:
+        raise InputError(
+            f"{path}: feature {name} is a list in some places and a single code in others; write "
+            "it in one form"
+        )
     try:
-        if any(isinstance(value, list) for value in values):
-            lists = [
-                value if value is None else [_code(code) for code in value] for value in values
-            ]
-            return pa.array(lists)
-        return pa.array([_code(value) for value in values])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(
             f"{path}: feature {name} must be a code or a list of codes ({error}); get it again"
         ) from None
+
+
+def _seen(features: dict[str, Any]) -> dict[str, Any]:
+    """The features of a candidate; strings are raw values unseen in training and become 0."""
+    return {
+        name: [_code(code) for code in value] if isinstance(value, list) else _code(value)
+        for name, value in features.items()
+    }
 
 
 def _code(value: Any) -> Any:
@@ -211,18 +221,28 @@ def read_json_candidates(path: Path) -> Candidates:
     for part in read_lines(path, _CANDIDATES_PER_PART):
         for index, line in enumerate(part.values):
             try:
-                raw_ids.append(str(line["creative_id"]))
+                raw_ids.append(line["creative_id"])
                 order.append(line["retrieval_id"])
-                features.append(line.get("features") or {})
+                features.append(_seen(line.get("features") or {}))
             except (TypeError, KeyError, AttributeError):
                 raise InputError(
                     f"{part.row(index)}: must be an object with creative_id, retrieval_id and "
                     "features; get the file again"
                 ) from None
-    retrieval_ids = whole_numbers(order, "retrieval_id", lambda row: f"{path} candidate {row}")
+
+    def where(row: int) -> str:
+        return f"{path} candidate {row + 1}"
+
+    refuse_first(
+        np.array([type(raw_id) not in (int, str) for raw_id in raw_ids]),
+        lambda row: (
+            f"{where(row)}: creative_id {raw_ids[row]!r} is neither a whole number nor a string; "
+            "get the file again"
+        ),
+    )
     return in_retrieval_order(
         path,
-        pa.array(raw_ids, pa.large_string()),
-        retrieval_ids.to_numpy(zero_copy_only=False),
+        pa.array(map(str, raw_ids), pa.large_string()),
+        integers(whole_numbers(order, "retrieval_id", where), where, "retrieval_id"),
         feature_columns(features, path),
     )

@@ -107,7 +107,7 @@ def read_modality_embedding(
             f"{raw.root}: modality {modality} covers no item, none of its {len(item_of_row):,} ids "
             "is known; vectors and items must come from the same release"
         )
-    width = _width(source, modality)
+    width = _width(source, modality, raw.root)
     with_rows = np.zeros(interactions.num_items + 1, bool)
     with_rows[item_of_row] = True
     with_rows[0] = False
@@ -153,12 +153,15 @@ def _match(source: VectorSource, raw_item_ids: pa.Array) -> np.ndarray:
     return found.to_numpy().astype(np.int32) + 1
 
 
-def _width(source: VectorSource, modality: str) -> int:
+def _width(source: VectorSource, modality: str, root: Path) -> int:
     """The commonest length in the first chunk that has any; the folder's name may be wrong."""
     for chunk in source.chunks():
         lengths = np.diff(chunk.offsets)[~chunk.null]
         if lengths.any():
-            width = int(np.bincount(lengths).argmax()) or int(lengths.max())
+            counts = np.bincount(lengths[lengths > 0])
+            width, named = int(counts.argmax()), source.named_width or 0
+            if named < len(counts) and counts[named] == counts[width]:
+                width = named
             if source.named_width not in (None, width):
                 logger.warning(
                     "modality %s is %d wide, not %d as its name says",
@@ -168,8 +171,8 @@ def _width(source: VectorSource, modality: str) -> int:
                 )
             return width
     raise InputError(
-        f"modality {modality} covers no item, every vector is null or empty; get its files again "
-        "or take it out of modality_embeddings.modalities"
+        f"{root}: modality {modality} covers no item, every vector is null or empty; get its files "
+        "again or take it out of modality_embeddings.modalities"
     )
 
 

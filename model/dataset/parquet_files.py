@@ -1,6 +1,7 @@
 """Folders of parquet files, read batch by batch, with one clear sentence when they are wrong."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from model.dataset.arrow import compute as pc
 from model.errors import InputError
 
+_LARGEST = pa.scalar(2**63 - 1, pa.uint64())
 _READ_BUFFER = 1 << 20  # bytes; without it Arrow holds a whole column of a row group
 
 
@@ -23,7 +25,9 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Any of Arrow's string types."""
+    """Any of Arrow's string types, also with a dictionary."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
     return (
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
@@ -53,13 +57,19 @@ def data_files(folder: Path) -> list[Path]:
     """The folder's files in natural order (``part-2`` before ``part-10``).
 
     Raises:
-        InputError: missing or empty folder.
+        InputError: missing or empty folder, or one that holds folders as well.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; it belongs to the data set, copy it there")
-    files = [path for path in folder.iterdir() if path.is_file() and path.name[0] not in "._"]
+    files = [path for path in folder.iterdir() if path.name[0] not in "._"]
     if not files:
         raise InputError(f"{folder}: the folder is empty; copy its files there")
+    for path in files:
+        if path.is_dir():
+            raise InputError(
+                f"{path}: a folder where only files belong; move its files up to {folder.name} or "
+                "remove it"
+            )
     return sorted(files, key=_natural)
 
 
@@ -126,6 +136,12 @@ def _require_columns(
     schema: pa.Schema,
     required: Mapping[str, tuple[str, Callable[[pa.DataType], bool]]],
 ) -> None:
+    repeated = next((name for name, times in Counter(schema.names).items() if times > 1), None)
+    if repeated is not None:
+        raise InputError(
+            f"{path}: column {repeated} stands there more than once; keep one and write the file "
+            "again"
+        )
     for name, (kind, fits) in required.items():
         if name not in schema.names:
             raise InputError(
@@ -144,11 +160,15 @@ def integers(column: pa.Array, where: Callable[[int], str], name: str) -> np.nda
     """A column without nulls as int64.
 
     Raises:
-        InputError: a null, named by ``where``.
+        InputError: a null or a number beyond 64 bits, named by ``where``.
     """
     if column.null_count:
         row = int(pc.index(pc.is_null(column), True).as_py())
         raise InputError(f"{where(row)}: {name} is null; every row needs one")
+    if pa.types.is_uint64(column.type):
+        row = int(pc.index(pc.greater(column, _LARGEST), True).as_py())
+        if row >= 0:
+            raise InputError(f"{where(row)}: {name} {column[row]} is beyond 64 bits; correct it")
     return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
 
 

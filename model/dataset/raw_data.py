@@ -1,6 +1,7 @@
 """The raw files of one delivery: where they lie, how large they are, what they hash to."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,13 +117,12 @@ def describe_raw_data(params: RawDataParams) -> RawData:
 
 
 def _hash_files(root: Path) -> tuple[RawFile, ...]:
-    paths = sorted(
-        path
-        for path in root.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
+    paths = sorted(_visible_files(root))
     if not paths:
         raise InputError(f"{root}: the folder is empty; put the raw files there")
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: a link to nothing, or no file; put the file there")
     sizes = [path.stat().st_size for path in paths]
     chunks = sum(-(-size // _CHUNK) for size in sizes)
     digests = [hashlib.md5(usedforsecurity=False) for _ in paths]
@@ -132,6 +132,13 @@ def _hash_files(root: Path) -> tuple[RawFile, ...]:
         RawFile(path.relative_to(root).as_posix(), size, digest.hexdigest())
         for path, size, digest in zip(paths, sizes, digests, strict=True)
     )
+
+
+def _visible_files(root: Path) -> Iterator[Path]:
+    """Also those behind links to folders, of which a cache of downloads is often made."""
+    for parent, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent) / name for name in names if not name.startswith("."))
 
 
 def _chunks(paths: list[Path]) -> Iterator[tuple[int, bytes]]:

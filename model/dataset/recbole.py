@@ -84,6 +84,9 @@ def _only(root: Path, suffix: str) -> Path:
 
 
 def _optional(root: Path, suffix: str, key: str) -> AtomicFile | None:
+    packed = next(root.glob(f"*.{suffix}.gz"), None)
+    if packed is not None:
+        raise InputError(f"{packed}: compressed files are not read; unpack it with gunzip")
     if not any(root.glob(f"*.{suffix}")):
         return None
     file = read_atomic_file(_only(root, suffix), (key,))
@@ -158,9 +161,9 @@ def _timestamps(inter: AtomicFile) -> np.ndarray:
         ~np.isfinite(values),
         lambda row: f"{inter.line(row)}: timestamp is empty or not a number; every event needs one",
     )
-    timestamps = np.floor(values).astype(np.int64)
-    check_times(timestamps, inter.line)
-    return timestamps
+    seconds = np.floor(values)
+    check_times(seconds, inter.line)
+    return seconds.astype(np.int64)
 
 
 def _actions(inter: AtomicFile) -> np.ndarray:
@@ -176,10 +179,11 @@ def _actions(inter: AtomicFile) -> np.ndarray:
         raise InputError(f"{inter.path} line 1: {name} must be of type token or float")
     try:
         values = column.cast(pa.float64())
-    except pa.ArrowInvalid as error:
+    except pa.ArrowInvalid:
+        row, cell = _first_non_number(column)
         raise InputError(
-            f"{inter.path}: {name} holds something else than numbers ({error}); "
-            "it must be 0 (exposure), 1 (click) or 2 (conversion)"
+            f"{inter.line(row)}: {name} {cell!r} is not a number; it must be 0 (exposure), 1 "
+            "(click) or 2 (conversion)"
         ) from None
     if values.null_count:
         logger.info("%d events without %s are taken for exposures", values.null_count, name)
@@ -193,6 +197,15 @@ def _actions(inter: AtomicFile) -> np.ndarray:
         ),
     )
     return codes.astype(np.int8)
+
+
+def _first_non_number(column: pa.Array) -> tuple[int, str]:
+    for row, cell in enumerate(column):
+        try:
+            cell.cast(pa.float64())
+        except pa.ArrowInvalid:
+            return row, cell.as_py()
+    raise ValueError("all cells are numbers")
 
 
 def _candidates(candidate_file: AtomicFile | None, raw_item_ids: pa.Array) -> np.ndarray:

@@ -58,7 +58,7 @@ def load_pickle(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             return _PlainUnpickler(file).load()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{path}: not found; it belongs to the data set, copy it there") from None
     except _RefusedError as error:
         raise InputError(

@@ -66,27 +66,28 @@ def read_candidates(folder: Path) -> Candidates:
     """Read all files of the folder; both published spellings of the columns are understood.
 
     Raises:
-        InputError: missing folder or column, wrong type, an id or a retrieval id given twice.
+        InputError: missing folder or column, no rows, wrong type, files with different features,
+            an id or a retrieval id given twice.
     """
     files = data_files(folder)
     id_column = _id_column(files[0])
     required = {id_column: ID, "retrieval_id": INTEGER}
     ids: list[pa.Array] = []
     order: list[np.ndarray] = []
-    features: dict[str, list[pa.Array]] = {}
+    features: list[dict[str, pa.Array]] = []
     for part in read_parts(files, required, rows_per_part=_ROWS_PER_PART):
         order.append(integers(part.rows["retrieval_id"], part.row, "retrieval_id"))
         _refuse_null(part, id_column)
         ids.append(part.rows[id_column].cast(pa.large_string()))
-        for field in part.rows.schema:
-            if pa.types.is_struct(field.type):
-                column = _feature(part, field.name)
-                features.setdefault(field.name, []).append(column)
+        features.append(_features(part))
+        _require_same(part.path, features[-1], features[0])
+    if not ids:
+        raise InputError(f"{folder}: its files hold no candidates; get them again")
     return in_retrieval_order(
         folder,
         pa.concat_arrays(ids),
         np.concatenate(order),
-        {name: pa.concat_arrays(pieces) for name, pieces in features.items()},
+        {name: pa.concat_arrays([piece[name] for piece in features]) for name in features[0]},
     )
 
 
@@ -133,6 +134,30 @@ def _refuse_duplicates(folder: Path, name: str, values: pa.Array) -> None:
         raise InputError(f"{folder}: {name} {first} stands there more than once; keep one row")
 
 
+def _features(part: Part) -> dict[str, pa.Array]:
+    """Codes by feature; a column without a single value has no type and is passed over."""
+    columns = {}
+    for field in part.rows.schema:
+        if pa.types.is_struct(field.type):
+            columns[field.name] = _feature(part, field.name)
+        elif field.name.isdecimal() and not pa.types.is_null(field.type):
+            raise InputError(
+                f"{part.path}: column {field.name} must be a struct and is {field.type}; "
+                f"{_COLD_FLAG_REMEDY}"
+            )
+    return columns
+
+
+def _require_same(path: Path, features: dict[str, pa.Array], first: dict[str, pa.Array]) -> None:
+    for name in sorted({*features, *first}):
+        here, there = features.get(name), first.get(name)
+        if here is None or there is None or here.type != there.type:
+            raise InputError(
+                f"{path}: column {name} is not the one of the first candidate file; all files must "
+                "have the same columns of the same types"
+            )
+
+
 def _feature(part: Part, name: str) -> pa.Array:
     """Codes of one struct column; what is flagged as unseen becomes 0 or null."""
     column = part.rows[name]
@@ -142,12 +167,10 @@ def _feature(part: Part, name: str) -> pa.Array:
         raise InputError(
             f"{part.path}: column {name} has the fields {', '.join(fields)}; {_COLD_FLAG_REMEDY}"
         )
-    unseen = pc.fill_null(pc.struct_field(column, flag).cast(pa.int64()), 0)
-    seen = pc.equal(unseen, 0)
-    values = pc.struct_field(column, "feature_value")
-    empty = pa.scalar(None, values.type)
-    values = pc.if_else(seen, values, empty)
     try:
+        unseen = pc.fill_null(pc.struct_field(column, flag).cast(pa.int64()), 0)
+        values = pc.struct_field(column, "feature_value")
+        values = pc.if_else(pc.equal(unseen, 0), values, pa.scalar(None, values.type))
         if not is_list(values.type):
             return values.cast(pa.int64())
         codes = values.flatten().cast(pa.int64())

@@ -9,9 +9,12 @@ import pyarrow as pa
 
 from model.dataset.arrow import compute as pc
 from model.dataset.feature_builder import FeatureTableBuilder
+from model.dataset.features import FEATURE_NAME
 from model.dataset.histories import refuse_first
 from model.dataset.parquet_files import is_list, list_lengths
 from model.errors import InputError
+
+_BEYOND = 2.0**63  # no integer column holds it
 
 
 class Rows(Protocol):
@@ -43,34 +46,63 @@ def add_feature(
         vocabulary_sizes: largest code by feature.
 
     Raises:
-        InputError: another type, or a code that the vocabulary does not have.
+        InputError: another type or another form than elsewhere, a name that cannot be one, or a
+            code that the vocabulary does not have.
     """
-    wanted = rows > 0
-    if is_list(column.type):
-        lengths, codes = list_lengths(column), _codes(column.flatten(), name, source)
+    if pa.types.is_null(column.type):  # no cell is filled, which leaves no form to go by
+        return
+    wanted, listed = rows > 0, is_list(column.type)
+    _check_form(builder, name, listed, source)
+    if listed:
+        lengths = list_lengths(column)
         owner = np.repeat(np.arange(len(rows)), lengths)
-        _check(codes, name, vocabulary_sizes, lambda index: source.row(owner[index]))
+
+        def where(index: int) -> str:
+            return source.row(owner[index])
+
+        codes = _codes(column.flatten(), name, source.path, where)
+        _check(codes, name, vocabulary_sizes, where)
         kept = wanted[owner]
         builder.add_arrays(name, rows[wanted], lengths[wanted], codes[kept])
         return
-    codes = _codes(column, name, source)
+    codes = _codes(column, name, source.path, source.row)
     _check(codes, name, vocabulary_sizes, source.row)
     builder.add_scalars(name, rows[wanted], codes[wanted])
 
 
-def _codes(column: pa.Array, name: str, source: Rows) -> np.ndarray:
+def _check_form(builder: FeatureTableBuilder, name: str, listed: bool, source: Rows) -> None:
+    if not FEATURE_NAME.fullmatch(name):
+        raise InputError(
+            f"{source.path}: feature {name!r} must be named by letters, digits, _, . and -; rename "
+            "it"
+        )
+    if builder.is_list(name) not in (None, listed):
+        here, there = ("lists", "single codes") if listed else ("single codes", "lists")
+        raise InputError(
+            f"{source.path}: feature {name} holds {here} here and {there} in an earlier file or "
+            "row; write it in one form"
+        )
+
+
+def _codes(column: pa.Array, name: str, path: Path, where: Callable[[int], str]) -> np.ndarray:
     whole = pa.types.is_integer(column.type) or pa.types.is_null(column.type)
     if not whole and not pa.types.is_floating(column.type):
         raise InputError(
-            f"{source.path}: column {name} must hold integers or lists of integers and is "
+            f"{path}: column {name} must hold integers or lists of integers and is "
             f"{column.type}; convert it and write the file again"
         )
     try:  # pandas writes integers with nulls as floats
         return pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        raise InputError(
-            f"{source.path}: column {name} holds fractions; features must be integer codes"
-        ) from None
+        values = pc.fill_null(column, 0).cast(pa.float64(), safe=False).to_numpy()
+        refuse_first(
+            ~((values == np.trunc(values)) & (np.abs(values) < _BEYOND)),
+            lambda index: (
+                f"{where(index)}: feature {name} is {values[index]:g}; it must be an integer code, "
+                "and null where it is missing"
+            ),
+        )
+        raise
 
 
 def _check(

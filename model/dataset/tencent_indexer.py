@@ -56,6 +56,8 @@ def read_indexer(root: Path) -> Indexer:
 
 
 def _by_re_id(path: Path, key: str, mapping: dict[Any, Any]) -> pa.LargeStringArray:
+    if not mapping:
+        raise InputError(f"{path}: '{key}' is empty; this must be the data set's own indexer")
     re_ids = _integers(path, key, mapping)
     if not np.array_equal(np.sort(re_ids), np.arange(1, len(re_ids) + 1)):
         raise InputError(
@@ -63,20 +65,26 @@ def _by_re_id(path: Path, key: str, mapping: dict[Any, Any]) -> pa.LargeStringAr
             "duplicates; the file is damaged, get it again"
         )
     try:
-        raw = pa.array(mapping.keys()).cast(pa.large_string())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        raw = pa.array(mapping.keys())
+        if raw.null_count or not (pa.types.is_integer(raw.type) or pa.types.is_string(raw.type)):
+            raise TypeError(raw.type)
+    except (pa.ArrowInvalid, TypeError, UnicodeError, OverflowError):
         raise InputError(
-            f"{path}: the raw ids of '{key}' are of several types; all must be strings or all "
-            "integers"
+            f"{path}: the raw ids of '{key}' are of several types or of none that an id can be; "
+            "all must be strings or all 64-bit integers"
         ) from None
-    return raw.take(pa.array(np.argsort(re_ids)))
+    return raw.cast(pa.large_string()).take(pa.array(np.argsort(re_ids)))
 
 
 def _integers(path: Path, key: str, mapping: dict[Any, Any]) -> np.ndarray:
+    whole = all(issubclass(kind, int | np.integer) for kind in {*map(type, mapping.values())})
     try:
-        return np.fromiter(mapping.values(), np.int64, len(mapping))
-    except (TypeError, ValueError):
-        raise InputError(f"{path}: '{key}' must map raw ids to integers; get it again") from None
+        found = np.fromiter(mapping.values(), np.int64, len(mapping))
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or found.max(initial=0) > np.iinfo(np.int32).max:
+        raise InputError(f"{path}: '{key}' must map to 32-bit integers; get it again")
+    return found
 
 
 def _largest(path: Path, name: str, mapping: Any) -> int:

@@ -99,7 +99,8 @@ def _check_offsets(root: Path, starts: np.ndarray) -> None:
     if not path.is_file():
         return
     offsets = load_pickle(path)
-    if not np.array_equal(np.asarray(offsets), starts):
+    found = offsets.tolist() if isinstance(offsets, np.ndarray) else offsets
+    if found != starts.tolist():
         raise InputError(
             f"{path}: the offsets are not where the lines of {SEQUENCES} begin ({len(starts)} "
             "lines); both files must come from the same release, or remove the offsets"
@@ -131,6 +132,7 @@ class _Records:
         actions = whole_numbers(action, "action_type", where).filter(pa.array(is_event))
         times = whole_numbers(time, "timestamp", where)
         events = np.flatnonzero(is_event)
+        _refuse_broken(flat, is_event, where)
         with_profile = np.flatnonzero([isinstance(value, dict) for value in profile])
         return cls(
             part=part,
@@ -173,6 +175,23 @@ def _flatten(part: JsonLines) -> tuple[list[list[Any]], np.ndarray]:
         ),
     )
     return flat, owner
+
+
+def _refuse_broken(
+    flat: list[list[Any]], is_event: np.ndarray, where: Callable[[int], str]
+) -> None:
+    """A record without an item is the profile: an object or null, and nothing of an event."""
+    refuse_first(
+        np.array([record[3] is not None or record[4] is not None for record in flat]) & ~is_event,
+        lambda index: f"{where(index)}: item_id is null; every event needs one",
+    )
+    refuse_first(
+        np.array([type(record[2]) not in (dict, type(None)) for record in flat]),
+        lambda index: (
+            f"{where(index)}: the user's features are {flat[index][2]!r}, which is no object; get "
+            "the file again"
+        ),
+    )
 
 
 def _one_user_per_line(

@@ -24,10 +24,17 @@ def read_target_actions(root: Path, raw_user_ids: pa.LargeStringArray) -> np.nda
     targets = np.full(len(raw_user_ids), UNKNOWN, np.int8)
     if not path.is_file():
         return targets
-    actions = read_json(path)
+    actions = read_json(path, remedy="get it again")
     if not isinstance(actions, dict):
         raise InputError(f"{path}: must be an object of raw user id to action type; get it again")
-    wrong = next((key for key, value in actions.items() if value not in (CLICK, CONVERSION)), None)
+    wrong = next(
+        (
+            key
+            for key, value in actions.items()
+            if type(value) is not int or value not in (CLICK, CONVERSION)
+        ),
+        None,
+    )
     if wrong is not None:
         raise InputError(
             f"{path}: user {wrong} has action type {actions[wrong]!r}; it must be 1 (click) or 2 "

@@ -5,7 +5,7 @@ Every source gives ids once (cheap) and vectors as chunks of rows (streamed), in
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ logger = logging.getLogger("onepiece")
 
 _BYTES_PER_CHUNK = 1 << 26
 _ROWS_PER_ID_CHUNK = 1 << 20
+_JSON_ID = re.compile(rb'"anonymous_cid"\s*:\s*(["\d])')
 
 
 def _holds_vectors(kind: pa.DataType) -> bool:
@@ -132,10 +133,28 @@ class PickledVectors:
 
     def chunks(self) -> Iterator[VectorChunk]:
         try:
-            vectors = pa.array(self._content.values(), pa.list_(pa.float32()), from_pandas=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise InputError(f"{self.path}: a vector is not a list of numbers ({error})") from None
+            vectors = _as_lists(self._content.values())
+        except _NO_LISTS:
+            key = next(key for key, vector in self._content.items() if not _is_list(vector))
+            raise InputError(
+                f"{self.path}: the vector of {key!r} is not a list of numbers; get it again"
+            ) from None
         yield _chunk(self.path, vectors)
+
+
+_NO_LISTS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError)
+
+
+def _as_lists(vectors: Iterable[Any]) -> pa.Array:
+    return pa.array(vectors, pa.list_(pa.float32()), from_pandas=False)
+
+
+def _is_list(vector: Any) -> bool:
+    try:
+        _as_lists([vector])
+    except _NO_LISTS:
+        return False
+    return True
 
 
 def _chunk(source: Path, vectors: pa.Array) -> VectorChunk:
@@ -169,14 +188,19 @@ def _lists(part: Part) -> pa.Array:
             f"{part.path}: after row {part.first}, column emb holds a string that is not a JSON "
             f"list of numbers ({error}); write it again"
         ) from None
+    if len(table) != len(column):
+        raise InputError(
+            f"{part.path}: after row {part.first}, column emb holds a string of more than one JSON "
+            "list; write it again"
+        )
     return table["emb"].combine_chunks()
 
 
 def _json_id_type(path: Path) -> pa.DataType:
     """Some writers quote the ids, some do not; one file is always one or the other."""
     with path.open("rb") as file:
-        quoted = re.search(rb'"anonymous_cid"\s*:\s*"', file.readline()) is not None
-    return pa.large_string() if quoted else pa.int64()
+        found = next(filter(None, map(_JSON_ID.search, file)), None)
+    return pa.int64() if found is None or found[1] != b'"' else pa.large_string()
 
 
 def _read_json(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -203,9 +227,14 @@ def find_vectors(layout: str, root: Path, modality: str) -> VectorSource:
     folder = root / ("creative_emb" if layout == "tencent_jsonl" else "mm_emb")
     pattern = re.compile(rf"emb_{re.escape(modality)}_(\d+)(_parquet)?(\.pkl)?")
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    for name in names:
-        if match := pattern.fullmatch(name):
-            return _open(folder / name, int(match[1]))
+    matches = [match for match in map(pattern.fullmatch, names) if match]
+    if len(matches) > 1:
+        raise InputError(
+            f"{folder}: modality {modality} is there more than once "
+            f"({', '.join(match[0] for match in matches)}); keep one"
+        )
+    if matches:
+        return _open(folder / matches[0][0], int(matches[0][1]))
     raise InputError(
         f"{folder}: no vectors of modality {modality} (found: {', '.join(names) or 'nothing'}); "
         "copy them there or take it out of modality_embeddings.modalities"

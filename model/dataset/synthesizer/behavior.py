@@ -4,15 +4,16 @@ All clusters lie on a circle, each on an arc as long as its share of events. A u
 point on it, and the next point comes from one of five movements:
 
     anywhere   a uniform point
-    taste      near one of the user's four tastes; weekdays and weekends prefer different ones
+    taste      near one of the user's four tastes, mostly the one of this time of the week
     habit      from the last point, by a map that depends on the user's temper (hidden, drifting)
     context    from the last point, by a map that depends on where the user was before
     echo       from the last click or conversion, by a map of its own
 
 Every map moves equal arcs to equal arcs, so the clusters keep their shares whatever a user does.
 Clicks and conversions are less often anywhere, lie closer to the taste, and conversions prefer
-the echo. Soon after the previous event users follow habit and context rather than taste. The style
-within a cluster is the user's own; the item within the cell is the one that is alive.
+the echo. Within hours of the event before, users follow habit and context rather than taste. The
+style within a cluster is the user's own; the item within the cell is one that is alive, and for
+clicks and conversions rather one that is advertised for them.
 """
 
 from dataclasses import dataclass
@@ -25,28 +26,28 @@ from model.dataset.synthesizer.seeds import stream
 from model.dataset.synthesizer.timeline import Timeline
 
 NUM_TASTES, NUM_TEMPERS, NUM_CONTEXTS = 4, 4, 16
-# Shares of anywhere, taste, habit, context and echo by action; the second table holds within a
-# session.
+# Shares of anywhere, taste, habit, context and echo by action; the second table holds where
+# the two events before lie close together.
 _MOVEMENTS = np.array(
     [
         [
-            [0.10, 0.45, 0.27, 0.11, 0.07],
-            [0.02, 0.43, 0.27, 0.13, 0.15],
-            [0.02, 0.27, 0.18, 0.10, 0.43],
+            [0.10, 0.56, 0.20, 0.07, 0.07],
+            [0.02, 0.55, 0.20, 0.08, 0.15],
+            [0.02, 0.33, 0.13, 0.07, 0.45],
         ],
         [
-            [0.10, 0.20, 0.42, 0.22, 0.06],
-            [0.02, 0.18, 0.43, 0.25, 0.12],
-            [0.02, 0.15, 0.30, 0.18, 0.35],
+            [0.10, 0.12, 0.48, 0.24, 0.06],
+            [0.02, 0.10, 0.49, 0.27, 0.12],
+            [0.02, 0.08, 0.30, 0.18, 0.42],
         ],
     ]
 )
-_TASTE_SHARES = np.array([[0.50, 0.25, 0.15, 0.10], [0.10, 0.15, 0.25, 0.50]])  # weekday, weekend
+_OWN_SLOT = 0.7  # of the events by taste: of the taste that belongs to the time of the week
 _TASTE_SPREAD = np.array([0.006, 0.002, 0.002])  # by action, in circles
 _STYLE_SPREAD = np.array([0.12, 0.04, 0.04])
 _MOVE_SPREAD = 0.0005
 _NEW_TASTE, _NEW_TEMPER = 0.012, 0.008  # per event
-_SESSION_SECONDS = 1800
+_TOGETHER_SECONDS = 3 * 3600
 _DAY = 86_400
 _REDRAWS = 4
 
@@ -114,12 +115,12 @@ def choose_items(
     items = np.full(times.shape, -1, np.int32)
     for column in range(times.shape[1]):
         if column >= 2:
-            together = times[:, column - 1] - times[:, column - 2] < _SESSION_SECONDS
+            together = times[:, column - 1] - times[:, column - 2] < _TOGETHER_SECONDS
         else:
             together = np.zeros(len(times), bool)
         action, time = actions[:, column], times[:, column]
-        weekend = (times[:, max(0, column - 1)] // _DAY + 3) % 7 >= 5  # the epoch was a Thursday
-        point = _move(users, habits, action, together, weekend.astype(np.int64), rng)
+        slot = time_slot(times[:, max(0, column - 1)])
+        point = _move(users, habits, action, together, slot, rng)
         items[:, column], point = finder.find(
             point, users.style, action, time, items[:, :column], rng
         )
@@ -132,7 +133,7 @@ def _move(
     habits: Habits,
     action: np.ndarray,
     together: np.ndarray,
-    weekend: np.ndarray,
+    slot: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(n,) next points."""
@@ -140,8 +141,8 @@ def _move(
     rows = np.arange(size)
     limits = np.cumsum(_MOVEMENTS, axis=2)[together.astype(np.int64), action]
     movement = (rng.random(size)[:, None] > limits[:, :-1]).sum(axis=1)
-    preferred = np.cumsum(_TASTE_SHARES, axis=1)[weekend]
-    taste = (rng.random(size)[:, None] > preferred[:, :-1]).sum(axis=1)
+    elsewhere = rng.random(size) > _OWN_SLOT
+    taste = np.where(elsewhere, rng.integers(NUM_TASTES, size=size), slot)
     spread = rng.laplace(size=size)
     context = (users.before_last * NUM_CONTEXTS).astype(np.int64)
     points = np.stack(
@@ -154,6 +155,13 @@ def _move(
         ]
     )
     return np.mod(points[movement, rows], 1.0)
+
+
+def time_slot(times: np.ndarray) -> np.ndarray:
+    """Morning, afternoon, evening and night, weekend, in UTC+8: 0..3."""
+    days, seconds = np.divmod(times + 8 * 3600, _DAY)
+    slot = np.clip(seconds // 3600 // 6 - 1, -1, 2) % 3
+    return np.where((days + 3) % 7 >= 5, 3, slot)  # the epoch was a Thursday
 
 
 def _mapped(maps: np.ndarray, which: np.ndarray, point: np.ndarray) -> np.ndarray:
@@ -203,20 +211,30 @@ class _ItemFinder:
                 point[rows] = np.mod(point[rows] + 0.01 * attempt * rng.laplace(size=len(rows)), 1)
             spread = _STYLE_SPREAD[action[rows]] * (1 + attempt)
             own = np.mod(style[rows] + spread * rng.standard_normal(len(rows)), 1.0)
-            items[rows] = self._draw(point[rows], own, time[rows], rng)
+            items[rows] = self._draw(point[rows], own, action[rows], time[rows], rng)
             rows = rows[(met[rows] == items[rows, None]).any(axis=1)]
             if not len(rows):
                 break
         return items, point
 
     def _draw(
-        self, point: np.ndarray, style: np.ndarray, time: np.ndarray, rng: np.random.Generator
+        self,
+        point: np.ndarray,
+        style: np.ndarray,
+        action: np.ndarray,
+        time: np.ndarray,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         lines = self.catalogue
         cluster = _owner(lines.cluster_line, point)
         cell = _owner(lines.cell_line, cluster + style)
         launch = np.interp(time - draw_ages(len(time), rng), self.times, self.shares)
-        return _owner(lines.item_line, cell + np.minimum(launch, 1.0 - 1e-6))
+        place = cell + np.minimum(launch, 1.0 - 1e-6)
+        items = np.empty(len(point), np.int64)
+        for kind, line in enumerate(lines.item_lines):
+            asked = action == kind
+            items[asked] = _owner(line, place[asked])
+        return items
 
 
 def _owner(line: np.ndarray, place: np.ndarray) -> np.ndarray:

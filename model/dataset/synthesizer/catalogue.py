@@ -20,11 +20,14 @@ from model.params import SyntheticWorldParams
 
 FIRST_RAW_ID = 20_000_000_000
 _UNIVERSE = 1.24  # raw ids / items
-_ITEMS_PER_CELL = 30
+_ITEMS_PER_CELL = 20
 _MAX_STYLES = 32
 _CLUSTERS_PER_COARSE = 10
 _DAY = 86_400.0
-_CANDIDATE_NOISE = 2.3
+_CANDIDATE_NOISE = 1.9
+# What an event falls on by its action: rows exposure, click, conversion; columns the objective that
+# an item is advertised for, clicks or conversions.
+_DRAW = np.array([[1.0, 1.0], [2.5, 0.4], [0.4, 2.5]])
 _RECENT_DAYS = 45
 
 
@@ -46,7 +49,8 @@ class Catalogue:
         num_styles: styles per cluster.
         cluster_line: (C,) where each cluster ends on the unit circle of all events.
         cell_line: (cells,) cluster + share of its events in cells up to this one.
-        item_line: (M,) cell + share of its events on items up to this one.
+        item_lines: (3, M) by action: cell + share of its events on items up to this one.
+        objective: (M,) int8, what an item is advertised for: 0 clicks, 1 conversions.
     """
 
     cluster: np.ndarray
@@ -62,7 +66,8 @@ class Catalogue:
     num_styles: int
     cluster_line: np.ndarray
     cell_line: np.ndarray
-    item_line: np.ndarray
+    item_lines: np.ndarray
+    objective: np.ndarray
 
     def __len__(self) -> int:
         return len(self.cluster)
@@ -97,10 +102,16 @@ def make_catalogue(params: SyntheticWorldParams, seed: int) -> Catalogue:
     cluster = (cell // styles).astype(np.int32)
     mass = np.bincount(cell, expected, clusters * styles)
     cluster_mass = mass.reshape(clusters, styles).sum(axis=1)
-    item_line = cell + _share_within(expected, cell, mass)
+    objective = rng.integers(len(_DRAW[0]), size=total)
+    item_lines = np.stack(
+        [
+            cell + _share_within(weight, cell, np.bincount(cell, weight, clusters * styles))
+            for weight in expected * _DRAW[:, objective]
+        ]
+    )
     re_id = np.zeros(total, np.int32)
     re_id[~cold] = 1 + rng.permutation(params.num_items)
-    launch = _launch_times(item_line - cell, expected, mass[cell])
+    launch = _launch_times(item_lines[0] - cell, expected, mass[cell])
     return Catalogue(
         cluster=cluster,
         style=(cell % styles).astype(np.int16),
@@ -116,7 +127,8 @@ def make_catalogue(params: SyntheticWorldParams, seed: int) -> Catalogue:
         cluster_line=np.cumsum(cluster_mass) / cluster_mass.sum(),
         cell_line=np.repeat(np.arange(clusters), styles)
         + _share_within(mass, np.repeat(np.arange(clusters), styles), cluster_mass),
-        item_line=item_line,
+        item_lines=item_lines,
+        objective=objective.astype(np.int8),
     )
 
 
@@ -169,11 +181,11 @@ def _draw_expected(
 
 
 def _draw_coarse(clusters: int, rng: np.random.Generator) -> np.ndarray:
-    """(C,) int32 ascending: which coarse cluster each cluster belongs to."""
+    """(C,) int32 ascending: which coarse cluster each cluster belongs to; some are large."""
     num_coarse = max(2, clusters // _CLUSTERS_PER_COARSE)
-    starts = np.zeros(clusters, np.int32)
-    starts[1 + rng.choice(clusters - 1, num_coarse - 1, replace=False)] = 1
-    return np.cumsum(starts, dtype=np.int32)
+    share = rng.lognormal(0.0, 0.5, num_coarse)
+    sizes = 1 + rng.multinomial(clusters - num_coarse, share / share.sum())
+    return np.repeat(np.arange(num_coarse, dtype=np.int32), sizes)
 
 
 def _draw_groups(total: int, rng: np.random.Generator) -> np.ndarray:

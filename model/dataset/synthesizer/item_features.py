@@ -55,9 +55,8 @@ class ItemFeatureMaker:
         styles = catalogue.num_styles
         self._tables = {
             "114": rng.integers(self.sizes["114"], size=clusters).repeat(styles),
-            "101": rng.integers(self.sizes["101"], size=clusters * styles),
-            "100": np.tile(rng.integers(self.sizes["100"], size=styles), clusters),
-            "115": rng.integers(self.sizes["115"], size=clusters * styles),
+            "101": rng.integers(self.sizes["101"], size=clusters).repeat(styles),
+            "115": rng.integers(self.sizes["115"], size=clusters).repeat(styles),
         }
         self._labels = {name: rng.permutation(size) for name, size in self.sizes.items()}
 
@@ -83,13 +82,16 @@ class ItemFeatureMaker:
         ``first`` must be a multiple of the chunk in which the whole catalogue is walked.
         """
         rng, size = stream(self.seed, "item codes", first), last - first
-        place = (np.arange(first, last) + 0.5) / len(self.catalogue)
+        place = self._places(first, last, rng)
         misfiled = rng.random(size) < _MISFILED
         filed = np.where(misfiled, rng.random(size), place)
         taxonomy_known = rng.random(size) < ITEM_FEATURES["117"][2]
         codes = {}
         for name, (_, _, coverage) in ITEM_FEATURES.items():
-            if name in self._tables:
+            if name == "100":
+                half = self.sizes[name] // 2
+                value = self.catalogue.objective[first:last] * half + rng.integers(half, size=size)
+            elif name in self._tables:
                 value = self._tables[name][self.catalogue.cell[first:last]]
             else:
                 value = np.searchsorted(self._cuts[name], filed if name in _TAXONOMY else place)
@@ -101,6 +103,13 @@ class ItemFeatureMaker:
             known = taxonomy_known if nested else rng.random(size) < coverage
             codes[name] = np.where(known, value + 1, 0)
         return codes
+
+    def _places(self, first: int, last: int, rng: np.random.Generator) -> np.ndarray:
+        """Places in 0..1, shuffled within each cluster: what only vectors tell apart."""
+        cluster = self.catalogue.cluster
+        begins = np.searchsorted(cluster, cluster[first:last])
+        ends = np.searchsorted(cluster, cluster[first:last], side="right")
+        return (begins + (ends - begins) * rng.random(last - first)) / len(cluster)
 
     def unseen(self, codes: dict[str, np.ndarray], cold: np.ndarray) -> dict[str, np.ndarray]:
         """(N,) bool per feature: values of cold candidates that training items do not have."""

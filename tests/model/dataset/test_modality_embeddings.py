@@ -179,9 +179,13 @@ def test_json_strings_are_vectors_too(scene):
     assert found.matrix.tolist() == [[1.0, 2.5, -3.0]]
 
 
-def test_a_string_that_is_no_list_is_refused(scene):
-    scene.write([(1, "[1.0, 2.0, 3.0]"), (2, "oops")], kind=pa.string())
-    with pytest.raises(InputError, match=r"part-0\.parquet.*not a JSON list"):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("oops", "not a JSON list"), ('[1]}\n{"emb": [1]', "more than one JSON list")],
+)
+def test_a_string_that_is_no_list_is_refused(scene, text, reason):
+    scene.write([(1, "[1.0, 2.0, 3.0]"), (2, text)], kind=pa.string())
+    with pytest.raises(InputError, match=rf"part-0\.parquet.*{reason}"):
         scene.read()
 
 
@@ -219,7 +223,8 @@ def test_json_lines_that_cannot_be(world, tmp_path, line, reason):
 )
 def test_pickles_that_cannot_be(world, tmp_path, vector):
     content = pickle.dumps({world.raw_items[0]: vector})
-    _refused_jsonl(world, tmp_path, "emb_90_3.pkl", content, "a vector is not a list of numbers")
+    reason = f"the vector of {world.raw_items[0]} is not a list of numbers; get it again"
+    _refused_jsonl(world, tmp_path, "emb_90_3.pkl", content, reason)
 
 
 def test_a_pickle_of_something_else(world, tmp_path):
@@ -257,16 +262,30 @@ def test_a_damaged_artefact_is_named(scene, name, kept):
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float32(), WIDTH)]
+    "kind",
+    [
+        pa.list_(pa.float64()),
+        pa.list_(pa.int8()),
+        pa.large_list(pa.float32()),
+        pa.list_(pa.float32(), WIDTH),
+        pa.list_(pa.float16()),
+        pa.list_(pa.float16(), WIDTH),
+    ],
 )
 def test_any_list_type_will_do(scene, kind):
-    found = scene.write([(3, [1.0, 2.0, 3.0]), (4, None)], kind=kind).read()
+    vector = np.array([1, 2, 3], kind.value_type.to_pandas_dtype())
+    found = scene.write([(3, vector), (4, None)], kind=kind).read()
     assert found.matrix.tolist() == [[1.0, 2.0, 3.0]]
     assert found.states[[3, 4]].tolist() == [VALID, NULL]
 
 
-def test_integer_ids_will_do(scene):
-    ids = [scene.world.raw_items[2]]
+@pytest.mark.parametrize(
+    "kind",
+    [pa.int64(), pa.uint64(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+)
+def test_any_type_of_ids_will_do(scene, kind):
+    ids = pa.array([scene.world.raw_items[2]])
+    ids = ids.cast(kind) if pa.types.is_integer(kind) else ids.cast(pa.string()).cast(kind)
     table = pa.table({"anonymous_cid": ids, "emb": [[1.0, 2.0, 3.0]]})
     pq.write_table(table, scene.vectors / "part-0.parquet")
     assert scene.read().item_ids.tolist() == [3]
@@ -279,16 +298,49 @@ def test_the_width_is_that_of_the_vectors_not_of_the_name(scene, caplog):
     assert "modality 90 is 2 wide, not 3" in caplog.text
 
 
+def test_between_two_widths_the_name_decides(scene):
+    found = scene.write([(1, [1.0, 2.0]), (2, [1.0, 2.0, 3.0])]).read()
+    assert found.width == WIDTH
+    assert found.states[[1, 2]].tolist() == [WRONG_WIDTH, VALID]
+
+
+def test_a_modality_that_is_there_twice_is_refused(scene):
+    scene.write([(1, [1.0, 2.0, 3.0])])
+    shutil.copytree(scene.vectors, scene.vectors.with_name("emb_90_4_parquet"))
+    with pytest.raises(InputError, match=r"modality 90 is there more than once.*keep one"):
+        scene.read()
+
+
+def test_json_lines_whose_first_id_comes_late(world, tmp_path):
+    root = tmp_path / "raw"
+    shutil.copytree(world.root("tencent_jsonl"), root)
+    folder = root / "creative_emb" / "emb_90_2"
+    folder.mkdir()
+    lines = ['{"anonymous_cid": null, "emb": [1, 2]}']
+    lines += [f'{{"anonymous_cid": "{raw}", "emb": [1, 2]}}' for raw in world.raw_items[:3]]
+    (folder / "part.json").write_text("\n" + "\r\n".join(lines))
+    params = world.raw_data_params("tencent_jsonl").model_copy(update={"source": str(root)})
+    found = read_modality_embedding(
+        describe_raw_data(params),
+        world.interactions("tencent_jsonl"),
+        "90",
+        ModalityEmbeddingsParams(modalities=["90"], text_width=8),
+        tmp_path / "out",
+    )
+    assert found.item_ids.tolist() == [1, 2, 3]
+    assert found.counts["unmatched"] == 1
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([(1, None), (2, None)], "every vector is null"),
+        ([(1, None), (2, None)], "raw: modality 90 covers no item, every vector is null"),
         ([(1, [0.0, 0.0, 0.0])], "none of its vectors is valid"),
         ([(1, [float("nan")] * 3), (2, [0.0] * 3)], "none of its vectors is valid"),
     ],
 )
 def test_a_modality_without_a_covered_item_is_refused(scene, rows, reason):
-    with pytest.raises(InputError, match=f"covers no item.*{reason}"):
+    with pytest.raises(InputError, match=reason):
         scene.write(rows).read()
     assert not (scene.folder / "out").exists()
 

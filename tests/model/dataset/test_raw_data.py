@@ -60,6 +60,18 @@ def test_an_empty_folder(tmp_path):
         describe_raw_data(params(tmp_path))
 
 
+def test_files_behind_links_are_files(source, tmp_path):
+    (source / "seq").rename(tmp_path / "elsewhere")
+    (source / "seq").symlink_to(tmp_path / "elsewhere")
+    assert [file.path for file in describe_raw_data(params(source)).files] == ["a", "seq/b"]
+
+
+def test_a_link_to_nothing_is_no_file_to_pass_over(source):
+    (source / "seq" / "c").symlink_to(source / "gone")
+    with pytest.raises(InputError, match="seq/c: a link to nothing"):
+        describe_raw_data(params(source))
+
+
 def test_a_changed_file_is_noticed(source):
     raw = describe_raw_data(params(source))
     raw.require_unchanged()

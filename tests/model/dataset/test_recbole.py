@@ -1,5 +1,6 @@
 """RecBole's atomic files, on data sets of a few lines (cells are separated by ``|`` here)."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -162,8 +163,8 @@ def refused(root, pattern):
         ([HEADER + "|user_id:token", "a|x|1|c"], r"header 'user_id:token' must be a name of its"),
         ([HEADER.replace("timestamp:float", "timestamp:token"), "a|x|1"], "must be of type float"),
         ([HEADER], r"small\.inter: there are no rows"),
-        ([HEADER, "a|x|1", "a|y"], r"small\.inter: .*Expected 3 columns, got 2"),
-        ([HEADER, "a|x|1", "a|y|soon"], r"small\.inter: .*soon.*; correct that row"),
+        ([HEADER, "a|x|1", "a|y"], r"small\.inter: .*line 3: Expected 3 columns, got 2"),
+        ([HEADER, "a|x|1", "a|y|soon"], r"small\.inter: .*line 3: .*soon.*; correct that row"),
         ([HEADER, "a|x|1", "a|y|"], r"line 3: timestamp is empty"),
         ([HEADER, "a|x|1", "a|y|inf"], r"line 3: timestamp is empty or not a number"),
         ([HEADER, "a|x|1", "a|y|1745000000000"], r"line 3: timestamp 1745000000000 is not in unix"),
@@ -171,7 +172,20 @@ def refused(root, pattern):
         ([HEADER, "a|x|1", "|y|1"], r"line 3: user_id is empty"),
         ([HEADER, "a|x|1", "a||1"], r"line 3: item_id is empty"),
         ([HEADER + "|action_type:token", "a|x|1|0", "a|y|2|3"], r"line 3: action_type 3 is not"),
-        ([HEADER + "|action_type:token", "a|x|1|0", "a|y|2|buy"], r"something else than numbers"),
+        ([HEADER + "|action_type:token", "a|x|1|0", "a|y|2|buy"], r"line 3: action_type 'buy' is"),
+        (
+            [HEADER + "|action_type:token", "a|x|1|0", "a|y|2| 1"],
+            r"line 3: action_type ' 1' is not",
+        ),
+        ([HEADER, "a|x|1", "a|y|1e30"], r"line 3: timestamp 1000000000000000019884624838656 is"),
+        (
+            [HEADER.replace("item_id:token", "item_id:token_seq"), "a|x|1"],
+            "item_id must be of type",
+        ),
+        (
+            [HEADER.replace("item_id:token", "item_id:float"), "a|1|1"],
+            "item_id must be of type tok",
+        ),
         ([HEADER + "|action_type:float", "a|x|1|0", "a|y|2|1.5"], r"line 3: action_type 1.5"),
         ([HEADER + "|label:float", "a|x|1|0", "a|y|2|2"], r"line 3: label 2 is not one of 0"),
         ([HEADER + "|label:token_seq", "a|x|1|0"], "label must be of type token or float"),
@@ -191,10 +205,79 @@ def test_interactions_that_cannot_be(write, lines, pattern):
         ({"user": ["user_id:token", "a", "a"]}, r"small\.user line 2: user_id a stands there more"),
         ({"candidate": ["item_id:token", "x", "x"]}, r"small\.candidate line 2: item_id x stands"),
         ({"candidate": ["item_id:token", ""]}, r"small\.candidate"),
+        ({"candidate": ["item_id:float", "1"]}, "candidate line 1: item_id must be of type token"),
+        (
+            {
+                "item": ["item_id:token|k:token", "x|1", "y|2"],
+                "candidate": ["item_id:token|k:float"],
+            },
+            r"small\.candidate: there are no rows",
+        ),
+        (
+            {
+                "item": ["item_id:token|k:token", "x|1", "y|2"],
+                "candidate": ["item_id:token|k:float", "z|1"],
+            },
+            r"candidate line 1: k must be of type token, as in small\.item, and is float",
+        ),
+        (
+            {
+                "item": ["item_id:token|k:float", "x|1", "y|2"],
+                "candidate": ["item_id:token|k:token_seq", "z|1"],
+            },
+            r"candidate line 1: k must be of type float, as in small\.item, and is token_seq",
+        ),
     ],
 )
 def test_tables_that_cannot_be(write, tables, pattern):
     refused(write(inter=[HEADER, "a|x|1", "a|y|2"], **tables), pattern)
+
+
+@pytest.mark.parametrize(
+    ("change", "pattern"),
+    [
+        (lambda content: b"", r"small\.inter: the file is empty"),
+        (lambda content: content.split(b"\n")[0], "there are no rows below the header"),
+        (gzip.compress, r"small\.inter: not text in UTF-8; unpack it if it is compressed"),
+        (lambda content: content.decode().encode("utf-16"), "not text in UTF-8"),
+        (lambda content: content + b"b\tx\t1\n" * 9_999 + b"\xff\tx\t1\n", "line 10003: .*UTF8"),
+        (lambda content: content + b"\0\0\0", "line 4: Expected 3 columns, got 1"),
+    ],
+)
+def test_bytes_that_are_no_table(write, change, pattern):
+    root = write(inter=[HEADER, "a|x|1", "a|y|2"])
+    file = root / "small.inter"
+    file.write_bytes(change(file.read_bytes()))
+    refused(root, pattern)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: content.replace(b"\n", b"\r\n"),
+        lambda content: content.replace(b"\n", b"\n\n"),
+        lambda content: content.rstrip(b"\n"),
+    ],
+    ids=["byte order mark", "carriage returns", "blank lines", "no last line break"],
+)
+def test_text_as_other_systems_write_it(write, change):
+    tables = {"inter": [HEADER, "a|x|1", "a|y|2"], "item": ["item_id:token|k:token", "x|1", "y|2"]}
+    expected = histories(read_recbole(write(**tables)))
+    root = write(**tables)
+    for suffix in tables:
+        file = root / f"small.{suffix}"
+        file.write_bytes(change(file.read_bytes()))
+    read = read_recbole(root)
+    assert histories(read) == expected
+    assert read.items.vocabulary_sizes == {"k": 2}
+
+
+@pytest.mark.parametrize("suffix", ["item", "user", "candidate"])
+def test_a_compressed_table_is_not_taken_for_a_missing_one(write, suffix):
+    root = write(inter=[HEADER, "a|x|1"])
+    (root / f"small.{suffix}.gz").write_bytes(gzip.compress(b""))
+    refused(root, rf"small\.{suffix}\.gz: compressed files are not read; unpack it")
 
 
 def test_a_folder_must_hold_one_data_set(write, tmp_path):

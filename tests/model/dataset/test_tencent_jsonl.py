@@ -85,6 +85,11 @@ def test_values_unseen_in_training_are_unknown(root, world):
     assert array.values[array.offsets[item] : array.offsets[item + 1]].tolist() == [2, 4]
 
 
+def test_a_user_of_whom_nothing_is_known(root):
+    write_sequences(root, GOOD, [[2, None, None, None, None, 5], event(2, 3, 1, 5)])
+    assert read_tencent_jsonl(root).users.scalars["103"].tolist() == [0, 2, 0]
+
+
 def test_without_a_prediction_set_every_known_item_is_a_candidate(root):
     (root / "predict_set.jsonl").unlink()
     read = read_tencent_jsonl(root)
@@ -95,8 +100,9 @@ def test_without_a_prediction_set_every_known_item_is_a_candidate(root):
 def test_offsets_are_checked_and_may_be_absent(root):
     (root / "seq_offsets.pkl").unlink()
     read_tencent_jsonl(root)
-    (root / "seq_offsets.pkl").write_bytes(pickle.dumps([0, 7]))
-    refused(root, r"seq_offsets\.pkl: the offsets are not where the lines of seq\.jsonl begin")
+    for wrong in ([0, 7], [[0], [1, 2]], "abc", {0: 1}, np.zeros((2, 2))):
+        (root / "seq_offsets.pkl").write_bytes(pickle.dumps(wrong))
+        refused(root, r"seq_offsets\.pkl: the offsets are not where the lines of seq\.jsonl begin")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +128,11 @@ def test_offsets_are_checked_and_may_be_absent(root):
         ([profile(2, {"103": 7}), event(2, 3, 0, 5)], r"line 2: feature 103 has code 7"),
         ([profile(2, {"103": {}}), event(2, 3, 0, 5)], r"feature 103 must be a code or a list"),
         ([event(1, 3, 0, 5)], r"seq\.jsonl: user_id 1 has more than one row"),
+        ([event(2, 3, 0, 5), event(2, None, 0, 5)], r"line 2: item_id is null; every event needs"),
+        ([profile(2, [1, 2]), event(2, 3, 0, 5)], r"line 2: the user's features are \[1, 2\]"),
+        ([profile(2, {"106": 1}), event(2, 3, 0, 5)], "106 is a list in some places and a single"),
+        ([profile(2, {"106": ["a"]}), event(2, 3, 0, 5)], "106 must be a code or a list of codes"),
+        ([profile(2, {"../103": 1}), event(2, 3, 0, 5)], r"feature '\.\./103' must be named by"),
     ],
 )
 def test_sequences_that_cannot_be(root, second, pattern):
@@ -159,7 +170,11 @@ def test_an_empty_file(root, name):
         ('{"one": {"100": 1}}', "a key is not a re-id"),
         ('{"61": {"100": 1}}', r"key '61': item_id 61 is not in indexer\.pkl"),
         ('{"1": {"100": 9}}', r"key '1': feature 100 has code 9"),
-        ('{"1": {"100": 1.5}}', r"column 100 holds fractions"),
+        ('{"1": {"100": 1.5}}', r"key '1': feature 100 is 1.5; it must be an integer code"),
+        ('{"1": {"100": 1e30}}', r"key '1': feature 100 is 1e\+30; it must be an integer"),
+        ('{"1": {"100": "red"}}', "column 100 must hold integers or lists"),
+        ('{"1": {"100": 1}, "2": {"100": [1]}}', "feature 100 holds lists here and single codes"),
+        ('{"1": {"a/b": 1}}', "feature 'a/b' must be named by letters"),
         ('{"1": {"100": {"a": 1}}}', "column 100 must hold integers or lists"),
     ],
 )
@@ -174,6 +189,11 @@ def test_item_features_that_cannot_be(root, text, pattern):
         ({"retrieval_id": 0, "features": {}}, r"predict_set\.jsonl line 1: must be an object"),
         ([1, 2], r"predict_set\.jsonl line 1: must be an object"),
         ({"creative_id": 5, "retrieval_id": "x"}, "retrieval_id 'x' is not a whole number"),
+        ({"creative_id": 5, "retrieval_id": None}, "candidate 1: retrieval_id is null"),
+        ({"creative_id": None, "retrieval_id": 1}, "candidate 1: creative_id None is neither"),
+        ({"creative_id": 5.0, "retrieval_id": 1}, "creative_id 5.0 is neither a whole number nor"),
+        ({"creative_id": 5, "retrieval_id": 1, "features": [1]}, "line 1: must be an object"),
+        ({"creative_id": 5, "retrieval_id": 1, "features": "x"}, "line 1: must be an object"),
     ],
 )
 def test_candidates_that_cannot_be(root, line, pattern):

@@ -120,11 +120,16 @@ def test_asked_actions_are_read_where_they_are_named(root, world):
     assert read_tencent_parquet(root).target_actions.tolist() == expected
 
 
-@pytest.mark.parametrize("value", ["3", '"click"', "null", "[1]"])
+@pytest.mark.parametrize("value", ["3", '"click"', "null", "[1]", "true", "1.0"])
 def test_an_asked_action_that_is_none_is_refused(root, value):
     (root / "user_action_type.json").write_text(f'{{"user_1": {value}}}')
     with pytest.raises(InputError, match=r"user_action_type\.json: user user_1 has action type"):
         read_tencent_parquet(root)
+
+
+def test_asked_actions_that_are_cut_off(root):
+    (root / "user_action_type.json").write_text('{"user_1": 1')
+    refused(root, r"user_action_type\.json: not valid JSON .*; get it again")
 
 
 def refused(root, pattern):
@@ -229,6 +234,72 @@ def test_an_empty_folder(root, name):
 
 
 @pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+def test_a_folder_among_the_files(root, name):
+    (root / name / "part-00009.parquet").mkdir()
+    refused(root, rf"{name}/part-00009\.parquet: a folder where only files belong")
+
+
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+def test_a_column_that_is_there_twice(root, name):
+    path = max((root / name).iterdir())
+    table = pq.read_table(path)
+    pq.write_table(table.append_column(table.column_names[-1], table[-1]), path)
+    refused(root, rf"{path.name}: column \w+ stands there more than once")
+
+
+@pytest.mark.parametrize("name", ["seq", "candidate"])
+def test_files_without_rows(root, name):
+    for path in (root / name).iterdir():
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    refused(root, rf"raw/{name}: its files hold no (rows|candidates); get them again")
+
+
+def test_users_without_features(root):
+    for path in (root / "user_feat").iterdir():
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    assert read_tencent_parquet(root).users.scalars == {}
+
+
+@pytest.mark.parametrize("kind", [pa.large_list(EVENT), pa.list_(EVENT, 3)])
+def test_sequences_of_any_list_type(root, kind):
+    rows = [(user, GOOD) for user in (3, 40)]
+    expected = sequences(*rows)
+    replace_sequences(root, expected.set_column(1, "seq", expected["seq"].cast(kind)))
+    assert read_tencent_parquet(root).action_types.tolist() == [0, 1, 0] * 2
+
+
+def test_sequences_beyond_64_bits(root):
+    kind = pa.struct([("item_id", pa.uint64()), EVENT.field(1), EVENT.field(2)])
+    replace_sequences(root, sequences((1, GOOD), (2, [(3, 0, 5), (2**63 + 5, 0, 5)]), kind=kind))
+    refused(root, r"row 1 \(user_id 2\): item_id 9223372036854775813 is beyond 64 bits")
+
+
+def test_a_feature_in_two_forms(root):
+    path = root / "user_feat" / "part-00001.parquet"
+    table = pq.read_table(path)
+    for name, values, form in (("103", [[1]], "lists"), ("106", [1], "single codes")):
+        changed = table.set_column(
+            table.column_names.index(name), name, pa.array(values * table.num_rows)
+        )
+        pq.write_table(changed, path)
+        refused(root, rf"part-00001\.parquet: feature {name} holds {form} here and")
+
+
+def test_a_file_whose_feature_is_null_throughout(root, world):
+    """Its column has no type of its own; the other files decide."""
+    path = root / "user_feat" / "part-00001.parquet"
+    table = pq.read_table(path)
+    for name in ("103", "106"):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.nulls(table.num_rows))
+    pq.write_table(table, path)
+    users = read_tencent_parquet(root).users
+    assert sorted(users.scalars) == ["103", "104"]
+    assert sorted(users.arrays) == ["106", "108"]
+    assert users.scalars["103"].tolist() == [0, *world.users["103"][:20], *[0] * 20]
+
+
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
 @pytest.mark.parametrize("kept", [0, 3, 200, -40])
 def test_a_truncated_file(root, name, kept):
     path = max((root / name).iterdir())
@@ -254,7 +325,13 @@ def test_a_damaged_page(root):
         ("item_feat", {"100": [1, 5]}, r"row 1: feature 100 has code 5, its vocabulary has 1 to 4"),
         ("item_feat", {"100": [-1, 1]}, r"row 0: feature 100 has code -1"),
         ("item_feat", {"100": ["a", "b"]}, r"column 100 must hold integers or lists"),
-        ("item_feat", {"100": [1.0, 1.5]}, r"column 100 holds fractions"),
+        ("item_feat", {"100": [1.0, 1.5]}, r"row 1: feature 100 is 1.5; it must be an integer"),
+        ("item_feat", {"100": [1.0, float("nan")]}, r"row 1: feature 100 is nan; it must be an"),
+        ("user_feat", {"103": pa.array([1, 2**63], pa.uint64())}, r"row 1: feature 103 is 9.2"),
+        ("user_feat", {"106": [[1.0], [1.0, 1.5]]}, r"row 1: feature 106 is 1.5; it must be an"),
+        ("user_feat", {"106": [["1"], ["2"]]}, r"column 106 must hold integers or lists"),
+        ("user_feat", {"a/b": [1, 2]}, r"part-0\.parquet: feature 'a/b' must be named by letters"),
+        ("user_feat", {"../x": [[1], [2]]}, r"feature '\.\./x' must be named by letters"),
         ("item_feat", {"130": [[1], [2, 6]]}, r"row 1: feature 130 has code 6"),
         ("user_feat", {"user_id": [7, 7]}, r"row 1: user_id 7 stands there more than once"),
         ("user_feat", {"103": [1, 7]}, r"row 1: feature 103 has code 7"),
@@ -314,6 +391,16 @@ def with_column(table, name, values):
             r"candidate item 2\d+: feature 100 has code 9, its vocabulary has 1 to 4",
         ),
         (
+            lambda t: with_column(
+                t, "100", pa.array([{"cold_start": "no", "feature_value": "1"}] * t.num_rows)
+            ),
+            "column 100 holds a value that is neither a code nor flagged by cold_start",
+        ),
+        (
+            lambda t: with_column(t, "100", pa.array([1] * t.num_rows)),
+            "100 must be a struct and is",
+        ),
+        (
             lambda t: with_column(t, "100", pa.array([{"value": "1"}] * t.num_rows)),
             r"column 100 has the fields value; the published fields are",
         ),
@@ -324,6 +411,37 @@ def test_candidates_that_cannot_be(root, world, edit, pattern):
     refused(root, pattern)
 
 
+def test_candidates_in_several_files(root, world):
+    expected = read_tencent_parquet(root)
+    table = parquet_candidates(world)
+    pq.write_table(table.slice(0, 10), root / "candidate" / "part-0.parquet")
+    second = root / "candidate" / "part-1.parquet"
+    pq.write_table(table.slice(10), second)
+    found = read_tencent_parquet(root)
+    assert found.raw_item_ids.equals(expected.raw_item_ids)
+    pq.write_table(table.slice(10).drop_columns("100"), second)
+    refused(root, r"part-1\.parquet: column 100 is not the one of the first candidate file")
+    pq.write_table(with_column(table, "100", table["130"]).slice(10), second)
+    refused(root, r"part-1\.parquet: column 100 is not the one of the first candidate file")
+
+
+@pytest.mark.parametrize("edit", [lambda row: 3 * row + 7, lambda row: row - 5])
+def test_retrieval_ids_may_have_gaps(root, world, edit):
+    expected = read_tencent_parquet(root)
+    order = parquet_candidates(world).sort_by("retrieval_id")["retrieval_id"].to_pylist()
+    ids = pa.array(map(edit, order), pa.int32())
+    change_candidates(root, world, lambda t: with_column(t, "retrieval_id", ids))
+    assert read_tencent_parquet(root).raw_item_ids.equals(expected.raw_item_ids)
+
+
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_raw_ids_of_any_string_type(root, world, kind):
+    expected = read_tencent_parquet(root)
+    ids = parquet_candidates(world).sort_by("retrieval_id")["item_id"].cast(pa.string()).cast(kind)
+    change_candidates(root, world, lambda t: with_column(t, "item_id", ids))
+    assert read_tencent_parquet(root).raw_item_ids.equals(expected.raw_item_ids)
+
+
 @pytest.mark.parametrize(
     ("change", "pattern"),
     [
@@ -332,7 +450,18 @@ def test_candidates_that_cannot_be(root, world, edit, pattern):
         (lambda content: content["i"].update({5: 1}), "the re-ids of 'i' are not 1 to 61"),
         (lambda content: content["u"].update(x=99), "the re-ids of 'u' are not 1 to 41"),
         (lambda content: content["i"].update({"5": 61}), "the raw ids of 'i' are of several types"),
-        (lambda content: content["u"].update(x="one"), "'u' must map raw ids to integers"),
+        (lambda content: content["u"].update(x="one"), "'u' must map to 32-bit integers"),
+        (lambda content: content["u"].update(x=10**30), "'u' must map to 32-bit integers"),
+        (lambda content: content["i"].update({5: 61.5}), "'i' must map to 32-bit integers"),
+        (lambda content: content["f"].update({"100": {1: 2**40}}), "'100' must map to 32-bit"),
+        (lambda content: content["f"].update({"100": {1: 10**30}}), "'100' must map to 32-bit"),
+        (
+            lambda content: content["i"].update({None: 61}),
+            "the raw ids of 'i' are of several types",
+        ),
+        (lambda content: content["i"].update({2**70: 61}), "the raw ids of 'i' are of several typ"),
+        (lambda content: content["u"].update({"\ud800": 41}), "the raw ids of 'u' are of several"),
+        (lambda content: content.update(i={}), "'i' is empty"),
     ],
 )
 def test_indexers_that_cannot_be(root, world, change, pattern):
@@ -344,4 +473,6 @@ def test_indexers_that_cannot_be(root, world, change, pattern):
 
 def test_a_missing_indexer(root):
     (root / "indexer.pkl").unlink()
+    refused(root, r"indexer\.pkl: not found")
+    (root / "indexer.pkl").mkdir()
     refused(root, r"indexer\.pkl: not found")
