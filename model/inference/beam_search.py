@@ -16,8 +16,9 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from model.inference import ragged
+from model.inference import beam_kernels, ragged
 from model.inference.trie import Trie
+from model.network.attention_cpu import torch_threads
 
 State = TypeVar("State", contravariant=True)
 
@@ -91,22 +92,79 @@ def _extend(
 ) -> Beams:
     """From the beams of one level to the ``width`` best children; ``level`` is 0-based."""
     parents = beams.nodes.clamp(min=0)
-    queries = decoder.expand(state, trie.prefixes[level - 1][parents]).float()
     starts = trie.child_offsets[level - 1][parents]
     counts = trie.child_offsets[level - 1][parents + 1] - starts
-    counts = torch.where(beams.nodes >= 0, counts, 0)
-    weight = decoder.output_weight(level + 1).float()
-    bias = decoder.output_bias(level + 1).float()
+    children = Children(
+        queries=decoder.expand(state, trie.prefixes[level - 1][parents]).float(),
+        log_probs=beams.log_probs,
+        starts=starts,
+        counts=torch.where(beams.nodes >= 0, counts, 0),
+        codes=trie.prefixes[level],
+        weight=decoder.output_weight(level + 1).detach().float(),
+        bias=decoder.output_bias(level + 1).detach().float(),
+    )
+    if children.queries.device.type == "cpu":
+        return best_children_compiled(children, width)
+    return best_children(children, width)
+
+
+@dataclass(frozen=True)
+class Children:
+    """What W beams of each of B users may be continued with.
+
+    Attributes:
+        queries: (B, W, D) float32.
+        log_probs: (B, W) float32 of the beams.
+        starts: (B, W) int64, first child's node.
+        counts: (B, W) int64 children, 0 for no beam.
+        codes: (N, l) int64 codes of all nodes of the children's level.
+        weight: (K + 1, D) float32 of the output layer, row c for code c.
+        bias: (K + 1,) float32.
+    """
+
+    queries: Tensor
+    log_probs: Tensor
+    starts: Tensor
+    counts: Tensor
+    codes: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+def best_children_compiled(children: Children, width: int) -> Beams:
+    """The ``width`` best children of each user on a CPU, one user at a time in the cache."""
+    nodes = torch.full((len(children.counts), width), -1)
+    log_probs = torch.full(nodes.shape, -torch.inf)
+    beams = (children.log_probs, children.starts, children.counts)
+    with torch_threads() as workers:
+        beam_kernels.best_children(
+            workers,
+            children.queries.detach().contiguous().numpy(),
+            tuple(x.contiguous().numpy() for x in beams),
+            children.codes.numpy(),
+            children.weight.contiguous().numpy(),
+            children.bias.contiguous().numpy(),
+            nodes.numpy(),
+            log_probs.numpy(),
+        )
+    return Beams(nodes, log_probs)
+
+
+def best_children(children: Children, width: int) -> Beams:
+    """The same in PyTorch's operations, on any device."""
+    counts = children.counts
     users = max(1, LOGITS_AT_ONCE * len(counts) // max(int(counts.sum()), 1))
     parts = []
     for begin in range(0, len(counts), users):
         rows = slice(begin, begin + users)
-        owners, nodes = ragged.expand(starts[rows].flatten(), counts[rows].flatten())
-        codes = trie.prefixes[level][nodes, level]
-        offsets = ragged.offsets_of(counts[rows].flatten())
-        logits = ragged.sampled_dot(queries[rows].flatten(0, 1), weight, offsets, codes)
-        scores = ragged.log_softmax(logits + bias[codes], owners, len(offsets) - 1)
-        scores = scores + beams.log_probs[rows].flatten()[owners]
+        count = counts[rows].flatten()
+        owners, nodes = ragged.expand(children.starts[rows].flatten(), count)
+        codes = children.codes[nodes, -1]
+        offsets = ragged.offsets_of(count)
+        queries = children.queries[rows].flatten(0, 1)
+        logits = ragged.sampled_dot(queries, children.weight, offsets, codes)
+        scores = ragged.log_softmax(logits + children.bias[codes], owners, len(count))
+        scores = scores + children.log_probs[rows].flatten()[owners]
         by_user = ragged.offsets_of(counts[rows].sum(dim=1))
         user = owners // counts.shape[1]
         dense_scores = ragged.pack(scores, user, by_user, -torch.inf)

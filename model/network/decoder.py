@@ -3,7 +3,7 @@
 Level 1 asks with the hidden state itself, level l with the hidden state fused with the embeddings
 of the codes before it (paper: section 3.4.2). In training the codes before it are those of the
 true next item (teacher forcing) and every token asks; in decoding the last token of each row asks,
-once per beam, and all beams share the row's keys and values.
+once per beam, and all beams share the row's keys and values, which are projected once.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from model.network.attention_plan import AttentionPlan, time_buckets
+from model.network.attention_plan import AttentionPlan
+from model.network.beam_attention import Memory, remember
 from model.network.feed_forward import EPSILON
-from model.network.hstu import MASKED, NUM_TIME_BUCKETS, CrossHSTULayer
+from model.network.hstu import NUM_TIME_BUCKETS, CrossHSTULayer
 from model.network.initialization import initialize
 from model.network.tables import embedding_table
 
@@ -23,31 +24,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What one cross-attending layer keeps of each row.
-
-    Attributes:
-        values: (B, L, heads, E), rows filled up with zeros.
-        keys: the same shape.
-        bias: (B, heads, 1, L) for a query at the row's last place; ``MASKED`` beyond its end.
-    """
-
-    values: Tensor
-    keys: Tensor
-    bias: Tensor
-
-
-@dataclass(frozen=True)
 class DecoderState:
     """What decoding needs of B users.
 
     Attributes:
         hidden: (B, dim) the encoder's output at the last token.
-        memories: per level, per layer.
+        memory: the whole rows.
     """
 
     hidden: Tensor
-    memories: tuple[tuple[Memory, ...], ...]
+    memory: Memory
 
 
 class Level(nn.Module):
@@ -101,26 +87,15 @@ class SidDecoder(nn.Module):
         return queries
 
     def start(self, hidden: Tensor, offsets: Tensor, timestamps: Tensor | None) -> DecoderState:
-        """Prepare decoding: project keys and values once per row.
+        """Prepare decoding.
 
         Args:
             hidden: (T, dim) the encoder's output.
             offsets: (B + 1,) int64.
             timestamps: (T,) int64, None where the network has no time bias.
         """
-        places, inside = _padded_places(offsets)
-        distance = (offsets[1:] - 1)[:, None] - places
-        gaps = None
-        if timestamps is not None:
-            gaps = timestamps[offsets[1:] - 1][:, None] - timestamps[places]
-        memories = tuple(
-            tuple(
-                _remember(layer, hidden, places, inside, distance, gaps)
-                for layer in self._level(number).layers
-            )
-            for number in range(1, len(self.levels) + 1)
-        )
-        return DecoderState(hidden[offsets[1:] - 1], memories)
+        memory = remember(hidden, offsets, timestamps, num_buckets=NUM_TIME_BUCKETS)
+        return DecoderState(hidden[offsets[1:] - 1], memory)
 
     def level1_logits(self, state: DecoderState) -> Tensor:
         """(B, K_1) logits of the codes 1..K_1."""
@@ -144,10 +119,14 @@ class SidDecoder(nn.Module):
 
     def _decode(self, state: DecoderState, number: int, query: Tensor) -> Tensor:
         level = self._level(number)
-        for layer, memory in zip(level.layers, state.memories[number - 1], strict=True):
-            assert isinstance(layer, CrossHSTULayer)
-            query = layer.attend_last(query, memory.values, memory.keys, memory.bias)
-        return level.norm(query)
+        parts = []
+        for rows, memory in state.memory.pieces():
+            part = query[rows]
+            for layer in level.layers:
+                assert isinstance(layer, CrossHSTULayer)
+                part = layer.attend_last(part, memory)
+            parts.append(part)
+        return level.norm(torch.cat(parts))
 
     def _level(self, number: int) -> Level:
         level = self.levels[number - 1]
@@ -158,30 +137,3 @@ class SidDecoder(nn.Module):
         """(..., l) codes -> (..., sid_dim), the sum over their levels."""
         parts = [self.codes[level](prefixes[..., level]) for level in range(prefixes.shape[-1])]
         return torch.stack(parts).sum(dim=0)
-
-
-def _padded_places(offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, L) int64 token of each place, the row's last one beyond its end; (B, L) bool inside."""
-    lengths = offsets[1:] - offsets[:-1]
-    column = torch.arange(int(lengths.max()), device=offsets.device)
-    places = offsets[:-1, None] + column
-    return torch.minimum(places, offsets[1:, None] - 1), column < lengths[:, None]
-
-
-def _remember(
-    layer: nn.Module,
-    hidden: Tensor,
-    places: Tensor,
-    inside: Tensor,
-    distance: Tensor,
-    gaps: Tensor | None,
-) -> Memory:
-    assert isinstance(layer, CrossHSTULayer)
-    values, keys = layer.values_keys(hidden)
-    bias = torch.zeros(*places.shape, layer.num_heads, device=hidden.device, dtype=hidden.dtype)
-    if layer.bias.position is not None:
-        bias = bias + layer.bias.position[distance.clamp(max=len(layer.bias.position) - 1)]
-    if layer.bias.time is not None and gaps is not None:
-        bias = bias + layer.bias.time[time_buckets(gaps, NUM_TIME_BUCKETS)]
-    bias = bias.masked_fill(~inside[..., None], MASKED)
-    return Memory(values[places], keys[places], bias.permute(0, 2, 1)[:, :, None])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.network.attention import AttentionPlan, hstu_attention
+from model.network.beam_attention import Memory, attend_last
 from model.network.feed_forward import EPSILON, FeedForward, build_feed_forward
 from model.network.gated_attention import gated_attention
 from model.network.initialization import initialize
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from model.params import NetworkParams
 
 NUM_TIME_BUCKETS = 64  # of the attention's time bias: buckets of log seconds, far beyond a decade
-MASKED = -1e9  # finite: SiLU of it is exactly 0
 
 
 class AttentionBias(nn.Module):
@@ -34,6 +34,16 @@ class AttentionBias(nn.Module):
             nn.Parameter(torch.zeros(positions, heads)) if params.position_bias else None
         )
         self.time = nn.Parameter(torch.zeros(NUM_TIME_BUCKETS, heads)) if params.time_bias else None
+
+    def from_the_end(self, memory: Memory) -> Tensor | None:
+        """(T, heads) bias of each token for a query at its row's end, None where there is none."""
+        total = None
+        if self.position is not None:
+            total = self.position[memory.distance.clamp(max=len(self.position) - 1)]
+        if self.time is not None and memory.buckets is not None:
+            times = self.time[memory.buckets]
+            total = times if total is None else total + times
+        return total
 
 
 class HSTULayer(nn.Module):
@@ -125,21 +135,18 @@ class CrossHSTULayer(nn.Module):
         heads = (len(memory), self.num_heads, -1)
         return v.reshape(heads), k.reshape(heads)
 
-    def attend_last(self, query: Tensor, values: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
-        """W queries at the last place of each row.
-
-        Args:
-            query: (B, W, dim).
-            values: (B, L, heads, E), padded anywhere.
-            keys: the same shape.
-            bias: (B, heads, 1, L) of the scores, ``MASKED`` where a place is padding.
-        """
-        u, q = F.silu(self.uq(self.input_norm(query))).chunk(2, dim=-1)
-        q = q.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, W, E)
-        scores = q @ keys.permute(0, 2, 3, 1) * _scale(query, self.num_heads) + bias
-        weights = F.silu(scores)
-        attended = (weights @ values.transpose(1, 2)).transpose(1, 2).flatten(2)
-        return query + self.output(self.attention_norm(attended) * u)
+    def attend_last(self, query: Tensor, memory: Memory) -> Tensor:
+        """W queries (B, W, dim) at the last place of each of B rows: (B, W, dim)."""
+        gated = attend_last(
+            self.uq(self.input_norm(query)),
+            memory,
+            self.vk,
+            self.bias.from_the_end(memory),
+            self.attention_norm,
+            num_heads=self.num_heads,
+            scale=_scale(query, self.num_heads),
+        )
+        return query + self.output(gated)
 
 
 def _scale(x: Tensor, num_heads: int) -> float:

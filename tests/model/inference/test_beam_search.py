@@ -13,6 +13,13 @@ from model.inference.trie import Trie, build_trie
 from tests.model.inference.fakes import TableDecoder
 
 
+@pytest.fixture(params=["compiled", "tensors"])
+def both_ways(request, monkeypatch):
+    """On a CPU and as on another device."""
+    if request.param == "tensors":
+        monkeypatch.setattr(module, "best_children_compiled", module.best_children)
+
+
 def random_sids(sizes: tuple[int, ...], share: float, seed: int = 1) -> np.ndarray:
     everything = np.array(list(itertools.product(*(range(1, size + 1) for size in sizes))))
     return everything[np.random.default_rng(seed).random(len(everything)) < share]
@@ -29,6 +36,7 @@ def random_sids(sizes: tuple[int, ...], share: float, seed: int = 1) -> np.ndarr
         ((12,), 0.5, 3, 4),  # one level: the first is the last
     ],
 )
+@pytest.mark.usefixtures("both_ways")
 def test_equals_the_enumeration_of_legal_ids(sizes, share, beam_width, num_sids):
     codes = random_sids(sizes, share)
     trie, decoder = build_trie(codes), TableDecoder(sizes)
@@ -64,6 +72,7 @@ def test_memory_bound_does_not_change_the_result(monkeypatch):
     def search() -> module.Beams:
         return beam_search(decoder, list(range(5)), trie, beam_width=4, num_sids=9)
 
+    monkeypatch.setattr(module, "best_children_compiled", module.best_children)
     whole = search()
     monkeypatch.setattr(module, "LOGITS_AT_ONCE", 1)  # one user at a time
     pieces = search()
@@ -88,3 +97,17 @@ def test_legal_ids_only_however_improbable():
     decoder.biases[0][3] = -50.0
     beams = beam_search(decoder, [0], trie, beam_width=2, num_sids=2)
     assert trie.sids(beams.nodes).tolist() == [[[3, 1], [0, 0]]]
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_equal_ids_are_all_kept():
+    """As many as fit, each once, when everything is as probable."""
+    codes = random_sids((4, 6), 0.8)
+    decoder = TableDecoder((4, 6))
+    for table in (*decoder.weights, *decoder.biases):
+        table.zero_()
+    decoder.biases[1][:] = 1.5
+    beams = beam_search(decoder, [0], build_trie(codes), beam_width=4, num_sids=len(codes) - 3)
+    assert (beams.nodes >= 0).all()
+    assert len(beams.nodes.unique()) == len(codes) - 3
+    assert (beams.log_probs.diff() <= 0).all()

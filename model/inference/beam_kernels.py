@@ -1,0 +1,94 @@
+"""The last step of a beam search on a CPU: legal children of the beams, scored and sorted.
+
+A task is a user. Only the legal children's rows of the output layer are read, where they stand;
+what a user's children score never leaves the cache.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from model.network.vector_math import exponential
+
+# Sums may take any order, or they would not be vectors; NaN stays NaN, so that it is seen.
+OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp", "reassoc"},
+}
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def best_children(workers, queries, beams, codes, weight, bias, best_nodes, best_log_probs):
+    """Write the best children of each user's beams, descending; what is not written stays.
+
+    Args:
+        workers: threads that share the users.
+        queries: (B, W, D) float32.
+        beams: log-probability (B, W) float32, first child (B, W) and number of children (B, W) of
+            each beam.
+        codes: (N, l) int64 codes of each node of the children's level.
+        weight: (K + 1, D) float32, row c for code c.
+        bias: (K + 1,) float32.
+        best_nodes: (B, M) int64, filled with -1.
+        best_log_probs: (B, M) float32, filled with -inf.
+    """
+    log_probs, starts, counts = beams  # prange takes no tuples
+    for worker in prange(workers):
+        for user in range(worker, len(queries), workers):
+            total = counts[user].sum()
+            scores, nodes = np.empty(total, np.float32), np.empty(total, np.int64)
+            at = 0
+            for beam in range(queries.shape[1]):
+                start, count = starts[user, beam], counts[user, beam]
+                own = scores[at : at + count]
+                _logits(queries[user, beam], codes[start : start + count], weight, bias, own)
+                _normalise(own, log_probs[user, beam])
+                nodes[at : at + count] = np.arange(start, start + count)
+                at += count
+            _write_best(scores, nodes, best_nodes[user], best_log_probs[user])
+
+
+@njit(**OPTIONS)
+def _logits(query, codes, weight, bias, logits):
+    for n in range(len(codes)):
+        code = codes[n, codes.shape[1] - 1]
+        row = weight[code]
+        total = np.float32(0)
+        for d in range(len(query)):
+            total += query[d] * row[d]
+        logits[n] = total + bias[code]
+
+
+@njit(**OPTIONS)
+def _normalise(logits, log_prob):
+    """Logits become log-probabilities among themselves, on top of their beam's own."""
+    if len(logits) == 0:
+        return
+    peak = logits.max()
+    total = np.float32(0)
+    for n in range(len(logits)):
+        total += exponential(logits[n] - peak)
+    shift = log_prob - peak - np.log(total)
+    for n in range(len(logits)):
+        logits[n] += shift
+
+
+@njit(**OPTIONS)
+def _write_best(scores, nodes, best_nodes, best_log_probs):
+    """The best scores in order; of equals the first, like a stable sort."""
+    width = min(len(best_nodes), len(scores))
+    threshold = np.float32(-np.inf)
+    if width < len(scores):
+        threshold = np.partition(scores, len(scores) - width)[len(scores) - width]
+    ties = width - (scores > threshold).sum()
+    kept, found = np.empty(width, np.int64), 0
+    for n in range(len(scores)):
+        is_tie = scores[n] == threshold and ties > 0
+        if scores[n] > threshold or is_tie:
+            ties -= is_tie
+            kept[found] = n
+            found += 1
+    kept = kept[:found]
+    order = kept[np.argsort(-scores[kept], kind="mergesort")]
+    best_nodes[:found] = nodes[order]
+    best_log_probs[:found] = scores[order]

@@ -1,0 +1,207 @@
+"""The attention of the beams on a CPU: from projection to gate, a row in one numba kernel.
+
+A task is a row. Its values and keys are projected into scratch that stays in the cache; head by
+head the queries then stand side by side in a panel, so that scores and outputs are two products of
+small tiles that read values and keys in place. Nothing is padded, or repeated per query.
+
+Importing this needs numba.
+"""
+
+import numpy as np
+from numba import njit, prange
+from torch import Tensor, nn
+
+from model.network.attention_cpu import torch_threads
+from model.network.beam_attention import Memory
+from model.network.tile_product import LANES, PANEL, ROWS, tile_product
+from model.network.vector_math import sigmoid
+
+# NaN and infinity stay what they are, so that damaged weights are seen.
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+SUMS = {**OPTIONS, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}  # in any order: as vectors
+
+
+def attend(
+    gates_queries: Tensor,
+    memory: Memory,
+    values_keys: nn.Linear,
+    score_bias: Tensor | None,
+    norm: nn.Module,
+    *,
+    num_heads: int,
+    scale: float,
+) -> Tensor:
+    """As :func:`model.network.beam_attention.attend_last`."""
+    given, hidden = gates_queries.detach().contiguous(), memory.hidden.detach()
+    if score_bias is None:
+        score_bias = hidden.new_zeros(len(hidden), num_heads)
+    out = given.new_empty(*given.shape[:2], given.shape[2] // 2)
+    affine, eps = [given.new_empty(0)] * 2, 0.0
+    if isinstance(norm, nn.LayerNorm):
+        affine, eps = [norm.weight.detach(), norm.bias.detach()], norm.eps
+    number = out.numpy().dtype.type
+    with torch_threads() as workers:
+        _attend(
+            workers, memory.offsets.numpy(), hidden.flatten().numpy(),
+            (_panels(values_keys.weight.detach()).numpy(), values_keys.bias.detach().numpy()),
+            given.view(-1, given.shape[2]).numpy(), score_bias.detach().T.contiguous().numpy(),
+            (*(x.numpy() for x in affine), number(eps)), number(scale),
+            out.view(-1, out.shape[2]).numpy(),
+        )  # fmt: skip
+    return out
+
+
+def _panels(weight: Tensor) -> Tensor:
+    """(N, dim) -> (N / PANEL, dim, PANEL), N rounded up: the right factor of a tile."""
+    padded = nn.functional.pad(weight, (0, 0, 0, -len(weight) % PANEL))
+    return padded.view(-1, PANEL, weight.shape[1]).transpose(1, 2).contiguous()
+
+
+@njit(parallel=True, cache=True, **OPTIONS)
+def _attend(
+    workers, offsets, hidden, projection, gates_queries, score_bias, normalisation, scale, out
+):
+    """Write ``out`` (B W, D).
+
+    Args:
+        workers: threads that share the rows.
+        offsets: (B + 1,).
+        hidden: (T dim,).
+        projection: panels (2 D / PANEL, dim, PANEL) and bias (2 D,) of values, then keys.
+        gates_queries: (B W, 2 D).
+        score_bias: (H, T).
+        normalisation: weight (D,), bias (D,) and epsilon; empty and 0 for none.
+        scale: of the scores.
+        out: see above.
+    """
+    panels, bias = projection  # prange takes no tuples
+    norm_weight, norm_bias, eps = normalisation
+    for worker in prange(workers):
+        inputs = (hidden, panels, bias, gates_queries, score_bias)
+        norm = (norm_weight, norm_bias, eps)
+        _attend_rows(worker, workers, offsets, inputs, norm, scale, out)
+
+
+@njit(**OPTIONS)
+def _attend_rows(worker, workers, offsets, inputs, norm, scale, out):
+    hidden, panels, bias, gates_queries, score_bias = inputs
+    num_rows, num_heads, width = len(offsets) - 1, len(score_bias), out.shape[1]
+    size, per_row = width // num_heads, len(out) // num_rows
+    room = np.diff(offsets).max() + ROWS  # for the tile that reaches over the last token
+    # One vector more than a line needs: lines a power of two apart would share a few places of
+    # the cache, and a tile may reach over the last head.
+    values_keys = np.empty((room, len(panels) * PANEL + LANES), out.dtype)
+    mixed = np.empty((PANEL, width + PANEL + LANES), out.dtype)
+    tail = np.zeros(ROWS * panels.shape[1], out.dtype)
+    panel, scores = np.zeros(size * PANEL, out.dtype), np.empty(room * PANEL, out.dtype)
+    for row in range(worker, num_rows, workers):
+        begin, count = offsets[row], offsets[row + 1] - offsets[row]
+        _project(hidden, begin, count, panels, tail, values_keys)
+        _activate(values_keys, bias, count)
+        for first in range(0, per_row, PANEL):
+            at, beams = row * per_row + first, min(PANEL, per_row - first)
+            for head in range(num_heads):
+                column = head * size
+                _fill_panel(gates_queries, at, beams, width + column, size, scale, panel)
+                _scores(values_keys, count, width + column, size, panel, beams, scores)
+                _weigh(scores, score_bias[head, begin : begin + count], beams)
+                _mix(scores, count, beams, values_keys, column, size, mixed)
+            for beam in range(beams):
+                _norm_and_gate(
+                    mixed[beam, :width], norm, gates_queries[at + beam, :width], out[at + beam]
+                )
+
+
+@njit(**OPTIONS)
+def _project(hidden, begin, count, panels, tail, values_keys):
+    """The bare product of one row's tokens; a panel of the weights stays in the first cache."""
+    width, steps = values_keys.shape[1], panels.shape[1]
+    right, flat = panels.reshape(-1), values_keys.reshape(-1)
+    whole = count // ROWS * ROWS
+    rest = hidden[(begin + whole) * steps : (begin + count) * steps]
+    tail[: len(rest)] = rest
+    for p in range(len(panels)):
+        for t in range(0, whole, ROWS):
+            tile_product(
+                hidden, (begin + t) * steps, steps, 1, right, p * steps * PANEL, PANEL,
+                flat, t * width + p * PANEL, width, steps, PANEL, False,
+            )  # fmt: skip
+        if len(rest) > 0:
+            tile_product(
+                tail, 0, steps, 1, right, p * steps * PANEL, PANEL,
+                flat, whole * width + p * PANEL, width, steps, PANEL, False,
+            )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _activate(values_keys, bias, count):
+    """Bias and SiLU, in place."""
+    for t in range(count):
+        numbers = values_keys[t]
+        for d in range(len(bias)):
+            x = numbers[d] + bias[d]
+            numbers[d] = x * sigmoid(x)
+
+
+@njit(**OPTIONS)
+def _fill_panel(queries, at, beams, column, size, scale, panel):
+    """SiLU of one head's queries, scaled: dimension by dimension, PANEL beams apart."""
+    for beam in range(beams):
+        for e in range(size):
+            x = queries[at + beam, column + e]
+            panel[e * PANEL + beam] = x * sigmoid(x) * scale
+
+
+@njit(**OPTIONS)
+def _scores(values_keys, count, column, size, panel, beams, scores):
+    """Scores of a token stand side by side, PANEL apart from the next token's."""
+    flat, width = values_keys.reshape(-1), values_keys.shape[1]
+    for t in range(0, count, ROWS):
+        tile_product(
+            flat, t * width + column, width, 1, panel, 0, PANEL,
+            scores, t * PANEL, PANEL, size, beams, False,
+        )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _weigh(scores, bias, beams):
+    """Scores become weights."""
+    used = LANES if beams <= LANES else PANEL
+    for t in range(len(bias)):
+        numbers = scores[t * PANEL : t * PANEL + used]
+        for w in range(used):
+            x = numbers[w] + bias[t]
+            numbers[w] = x * sigmoid(x)
+
+
+@njit(**OPTIONS)
+def _mix(scores, count, beams, values_keys, column, size, mixed):
+    """Values added up by their weights, one line per beam.
+
+    What is written beyond ``size`` is the next head's to overwrite, or nobody's to read.
+    """
+    flat, total = values_keys.reshape(-1), mixed.reshape(-1)
+    width, line = values_keys.shape[1], mixed.shape[1]
+    for w in range(0, beams, ROWS):
+        for e in range(0, size, PANEL):
+            tile_product(
+                scores, w, 1, PANEL, flat, column + e, width,
+                total, w * line + column + e, line, count, size - e, False,
+            )  # fmt: skip
+
+
+@njit(**SUMS)
+def _norm_and_gate(row, norm, gates, out):
+    weight, bias, eps = norm
+    if len(weight) > 0:
+        length, total, squares = row.dtype.type(len(row)), row[0] * 0, row[0] * 0
+        for d in range(len(row)):
+            total += row[d]
+        mean = total / length
+        for d in range(len(row)):
+            squares += (row[d] - mean) * (row[d] - mean)
+        inverse = row.dtype.type(1) / np.sqrt(squares / length + eps)
+        for d in range(len(row)):
+            row[d] = (row[d] - mean) * inverse * weight[d] + bias[d]
+    for d in range(len(row)):
+        out[d] = row[d] * gates[d] * sigmoid(gates[d])
