@@ -1,27 +1,34 @@
 """`onepiece rebuild`: the same bytes again, from the code revision and data that a manifest names.
 
 The code is checked out beside the repository, the parameters are written from the manifest, and
-everything is made anew in a separate data folder.
+everything is made anew in a separate data folder. Raw files that have changed since, and a
+champion of an earlier run, are found by their hashes.
 """
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from assets.device import device_name
 from assets.lineage import Lineage
 from assets.manifest import read_manifest
-from assets.workspace import SUBMISSION, Workspace
-from model.artifact import atomic_write
+from assets.stages import load_stages
+from assets.workspace import CHAMPION, CHAMPION_FILE, LATEST_FILE, SOURCE, SUBMISSION, Workspace
+from model.artifact import atomic_folder, atomic_write
 from model.errors import InputError
+from orchestration.dvc_storage import DvcStorage
 from orchestration.failures import RunFailedError
+from orchestration.rebuild_plan import RAW_DATA, RebuildPlan, Revision, plan_rebuild
 from orchestration.submissions import find_submission
+from orchestration.verification import problem_on_disk
 
 logger = logging.getLogger("onepiece")
 
@@ -35,46 +42,100 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
         target: a folder for the checked-out code and the new artefacts.
 
     Returns:
-        A sentence on what was compared.
+        A sentence on what was compared, and one on each thing that was not made again.
 
     Raises:
-        InputError: it cannot be rebuilt: no revision, uncommitted changes, or lost raw files.
+        InputError: it cannot be rebuilt: no revision, code that was never committed, or lost data.
         RunFailedError: what was made differs, or could not be made.
     """
     folder = find_submission(workspace, wanted)
-    manifest = read_manifest(folder)
-    _require_rebuildable(manifest)
+    manifest, lineage = read_manifest(folder), Lineage.read(folder)
+    revision = manifest["git"]["revision"]
+    if revision is None:
+        raise InputError(f"{manifest['id']}: made outside git, so its code is not known")
     target.mkdir(parents=True, exist_ok=True)
     params_file, data = target / "params.yaml", target / "data"
-    atomic_write(params_file, yaml.safe_dump(manifest["params"], sort_keys=False))
-    with _checkout(workspace.root, manifest["git"]["revision"], target / "code") as code:
-        _materialize(code, params_file, data)
-    made = Workspace(
-        root=workspace.root, params_file=params_file, params=workspace.params, data=data
-    ).current_folder(SUBMISSION)
-    return _compare(folder, made)
+    with _checkout(workspace.root, revision, target / "code") as code:
+        stages, params = load_stages(code.resolve()), manifest["params"]
+        made_by = Revision(code.resolve(), stages, params, manifest["seed"])
+        storage = DvcStorage(workspace.root)
+        source = _find_raw_files(workspace, manifest, storage, target / "raw")
+        plan = plan_rebuild(manifest, lineage.recipe.parents, made_by, raw_lost=source is None)
+        _put_in_place(workspace, manifest, storage, plan, data)
+        raw = {**params["raw_data"], "source": source or params["raw_data"]["source"]}
+        values = {**params, "raw_data": raw}
+        atomic_write(params_file, yaml.safe_dump(values, sort_keys=False))
+        _materialize(code, plan.targets, params_file, data)
+    made = data / SUBMISSION / (data / SUBMISSION / LATEST_FILE).read_text().strip()
+    return "; ".join([_compare(folder, made, manifest["device"]), *plan.why])
 
 
-def _require_rebuildable(manifest: Mapping[str, Any]) -> None:
-    git = manifest["git"]
-    if git["revision"] is None:
-        raise InputError(f"{manifest['id']}: made outside git, so its code is not known")
-    if git["dirty"]:
+def _find_raw_files(
+    workspace: Workspace, manifest: Mapping[str, Any], storage: DvcStorage, restored: Path
+) -> str | None:
+    """The folder of the raw files as they were: where they lay, or restored; None if lost."""
+    source = manifest["params"]["raw_data"]["source"]
+    recorded = manifest["artifacts"][RAW_DATA]["parents"].get(SOURCE)
+    if recorded is None:  # synthetic: written anew
+        return source
+    if Path(source).exists() and workspace.hashes.hash_path(Path(source)) == recorded:
+        return source
+    files = {entry["path"]: entry["md5"] for entry in manifest["raw_files"]["files"]}
+    lost = storage.restore(files, restored, beside=Path(source))
+    if lost:
+        logger.info("%s: not as it was, and %s is not in DVC's cache", source, lost[0])
+        return None
+    logger.info("%s: not as it was; restored by hash in %s", source, restored)
+    return str(restored)
+
+
+def _put_in_place(
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    storage: DvcStorage,
+    plan: RebuildPlan,
+    data: Path,
+) -> None:
+    """Copy what is taken from the data folder, or restore it from DVC's cache, by hash.
+
+    Raises:
+        InputError: nobody has it any more.
+    """
+    for key, entry in manifest["artifacts"].items():
+        if key.split("/")[0] not in plan.taken or "#" in key:
+            continue
+        if problem_on_disk(workspace, key, entry["hash"]) is None:
+            with atomic_folder(data / key) as out:
+                shutil.copytree(workspace.data / key, out, dirs_exist_ok=True)
+        else:
+            _restore(manifest, storage, key, data / key)
+        if key.startswith(f"{CHAMPION}/"):
+            for pointer in (CHAMPION_FILE, LATEST_FILE):
+                atomic_write(data / CHAMPION / pointer, f"{key.removeprefix(f'{CHAMPION}/')}\n")
+
+
+def _restore(manifest: Mapping[str, Any], storage: DvcStorage, key: str, folder: Path) -> None:
+    digest = manifest["artifacts"][key]["hash"]
+    storage.fetch([digest])
+    files = storage.listing(digest)
+    if files is None or storage.restore(files, folder, beside=folder):
         raise InputError(
-            f"{manifest['id']}: made with uncommitted changes, so its code is not known; commit "
-            "before making submissions that must be rebuilt"
+            f"{manifest['id']}: {key} ({digest}) is neither in the data folder nor in DVC's cache "
+            "or remote, and cannot be made again; put back the raw files, or `dvc fetch` it"
         )
 
 
 @contextmanager
 def _checkout(root: Path, revision: str, folder: Path) -> Iterator[Path]:
-    """A working tree of one revision, removed afterwards."""
+    """A working tree of one revision, removed afterwards; a killed rebuild's is replaced."""
     logger.info("checking out %s", revision[:12])
-    _git(root, "worktree", "add", "--detach", "--force", str(folder), revision)
+    if folder.exists():
+        _git(root, "worktree", "remove", "--force", str(folder.absolute()))
+    _git(root, "worktree", "add", "--detach", "--force", str(folder.absolute()), revision)
     try:
         yield folder
     finally:
-        _git(root, "worktree", "remove", "--force", str(folder))
+        _git(root, "worktree", "remove", "--force", str(folder.absolute()))
 
 
 def _git(root: Path, *arguments: str) -> None:
@@ -85,22 +146,24 @@ def _git(root: Path, *arguments: str) -> None:
         raise InputError(f"git {arguments[0]}: {done.stderr.strip()}")
 
 
-def _materialize(code: Path, params_file: Path, data: Path) -> None:
+def _materialize(code: Path, targets: Sequence[str], params_file: Path, data: Path) -> None:
     """Run the pipeline with that code, here: relative paths of raw files are ours."""
-    command = [sys.executable, "-m", "orchestration", "materialize", SUBMISSION]
+    command = [sys.executable, "-m", "orchestration", "materialize", "--only", *targets]
     where = ["--params", str(params_file), "--data", str(data)]
-    environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(code.absolute()), "PYTHONSAFEPATH": "1"}
     done = subprocess.run([*command, *where], env=environment, check=False)
     if done.returncode != 0:
         raise RunFailedError(f"the rebuild ended with exit code {done.returncode}; see above")
 
 
-def _compare(original: Path, made: Path) -> str:
+def _compare(original: Path, made: Path, device: str) -> str:
     first, second = Lineage.read(original), Lineage.read(made)
     if first.content != second.content:
         differing = [name for name in first.files if first.files[name] != second.files.get(name)]
+        here = device_name()
+        reason = "" if here == device else f" (it was made on {device}, this is {here})"
         raise RunFailedError(
-            f"{original.name}: rebuilt, but {', '.join(differing)} differ; see {made}"
+            f"{original.name}: rebuilt, but {', '.join(differing)} differ{reason}; see {made}"
         )
     same = "the same id" if made.name == original.name else f"the id {made.name}"
     return f"{original.name}: rebuilt to the same bytes, under {same}, in {made}"

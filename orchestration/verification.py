@@ -1,6 +1,5 @@
 """`onepiece verify`: does what lies on disk still hash to what the manifest says?"""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from assets.manifest import ANCESTORS_FILE, read_manifest, version_name
 from assets.workspace import CHAMPION, SOURCE, Workspace
 from model.artifact import read_json
 from model.errors import InputError
+from orchestration.dvc_storage import DvcStorage
 from orchestration.submissions import find_submission, newest_id
 
 
@@ -79,19 +79,20 @@ def _find(
 ) -> tuple[str | None, str]:
     """A problem, or None; and where the artefact was found if not in its place."""
     path, _, replaced = name.partition("#")
-    found = _problem_on_disk(workspace, path, expected)
+    found = problem_on_disk(workspace, path, expected)
     if found is None:
         return None, ""
     challenger = _of_the_last_challenger(workspace).get(path)
-    lost = challenger is not None and _problem_on_disk(workspace, path, challenger) is None
+    lost = challenger is not None and problem_on_disk(workspace, path, challenger) is None
     if newest and lost:
         return None, "a challenger that lost lies in its place; the champion keeps its own copy"
-    if (replaced or not newest) and _in_cache(workspace, expected):
+    if (replaced or not newest) and DvcStorage(workspace.root).holds(expected):
         return None, "replaced since; intact in DVC's cache"
     return found, ""
 
 
-def _problem_on_disk(workspace: Workspace, path: str, expected: str) -> str | None:
+def problem_on_disk(workspace: Workspace, path: str, expected: str) -> str | None:
+    """What is wrong with an artefact of the data folder that should have a hash, reading it all."""
     folder = workspace.data / path
     if not folder.is_dir():
         return "it is missing"
@@ -125,14 +126,3 @@ def _missing_parents(parents: dict[str, str], artifacts: dict[str, Any]) -> list
         elif expected not in recorded:
             problems.append(f"it was made from another {name} ({expected})")
     return problems
-
-
-def _in_cache(workspace: Workspace, folder_hash: str) -> bool:
-    """Whether DVC's cache holds a folder whole, every file of it unchanged."""
-    cache = workspace.root / ".dvc" / "cache" / "files" / "md5"
-    listing = cache / folder_hash[:2] / folder_hash[2:]
-    if not listing.exists() or hash_file(listing) != folder_hash.removesuffix(".dir"):
-        return False
-    digests = [entry["md5"] for entry in json.loads(listing.read_text())]
-    files = {digest: cache / digest[:2] / digest[2:] for digest in digests}
-    return all(file.exists() and hash_file(file) == digest for digest, file in files.items())
