@@ -183,7 +183,7 @@ def _draw_expected(
 def _draw_coarse(clusters: int, rng: np.random.Generator) -> np.ndarray:
     """(C,) int32 ascending: which coarse cluster each cluster belongs to; some are large."""
     num_coarse = max(2, clusters // _CLUSTERS_PER_COARSE)
-    share = rng.lognormal(0.0, 0.5, num_coarse)
+    share = rng.lognormal(0.0, 0.3, num_coarse)
     sizes = 1 + rng.multinomial(clusters - num_coarse, share / share.sum())
     return np.repeat(np.arange(num_coarse, dtype=np.int32), sizes)
 
