@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assets.lineage_text import SHORT, parents_of, upstream_first, without_children
+from assets.lineage_text import SHORT, metric_rows, parents_of, upstream_first, without_children
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 178, 40, 46, 14
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _STEP = 178, 40, 14, 22, 96
+_MAX_RAW_FILES = 200
 _MAX_PICTURE_BYTES = 2_000_000
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; color: #1c2430;
@@ -19,7 +20,8 @@ table { border-collapse: collapse; } td, th { padding: .25rem .8rem; text-align:
        border-bottom: 1px solid #dde2ea; } td.number { text-align: right;
        font-variant-numeric: tabular-nums; }
 code { font-size: .85em; color: #475569; } figure { display: inline-block; margin: .5rem; }
-figure img { max-width: 34rem; border: 1px solid #dde2ea; } .graph { overflow-x: auto; }
+figure img { max-width: 34rem; border: 1px solid #dde2ea; }
+.graph svg { max-width: 100%; height: auto; }
 pre { background: #f6f8fa; padding: 1rem; overflow: auto; max-height: 30rem; }
 """
 
@@ -37,7 +39,7 @@ def as_page(manifest: Mapping[str, Any], data: Path) -> str:
         "device": f"{manifest['device']}, {manifest['platform']}",
         "git revision": (git["revision"] or "outside git") + (" + changes" if git["dirty"] else ""),
         "Dagster run": manifest["dagster_run"],
-        "seed": manifest["seed"],
+        "seed": str(manifest["seed"]),
         "content": manifest["content"],
         "Python": manifest["python"],
     }
@@ -52,6 +54,8 @@ def as_page(manifest: Mapping[str, Any], data: Path) -> str:
         _metrics(manifest["metrics"]),
         "<h2>Artefacts</h2>",
         _artifacts(manifest["artifacts"]),
+        "<h2>Raw files</h2>",
+        _raw_files(manifest["raw_files"]),
         "<h2>Plots</h2>",
         _plots(manifest["artifacts"], data),
         "<h2>Parameters</h2>",
@@ -64,14 +68,19 @@ def as_page(manifest: Mapping[str, Any], data: Path) -> str:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
-    paths = {name: row for name, row in metrics.items() if isinstance(row, Mapping)}
-    names = [
-        name
-        for name in next(iter(paths.values()), {})
-        if all(isinstance(row.get(name), int | float) for row in paths.values())
-    ]
-    rows = [[path, *(row[name] for name in names)] for path, row in paths.items()]
-    return _table(["path", *names], rows)
+    """A column per path, so that the page need not be wide."""
+    names, rows = metric_rows(metrics)
+    columns = list(zip(names, *rows, strict=True))
+    return _table(["metric", *columns[0][1:]], [list(column) for column in columns[1:]])
+
+
+def _raw_files(raw: Mapping[str, Any]) -> str:
+    files = raw["files"]
+    shown = [[file["path"], file["md5"]] for file in files[:_MAX_RAW_FILES]]
+    more = len(files) - len(shown)
+    rest = f"<p>And {more:,} more; the manifest names them all.</p>" if more else ""
+    heading = f"<p>{len(files):,} files in the format {html.escape(raw['format'])}.</p>"
+    return heading + _table(["file", "md5"], shown) + rest
 
 
 def _artifacts(artifacts: Mapping[str, Any]) -> str:
@@ -110,14 +119,18 @@ def _table(header: list[str], rows: list[list[Any]]) -> str:
 
 
 def graph_svg(manifest: Mapping[str, Any]) -> str:
-    """An SVG with a column per depth and an arrow per parent."""
+    """An SVG: stairs with a step per depth, and an arrow per parent."""
     artifacts = dict(manifest["artifacts"])
     tips = {name: artifacts[name]["hash"] for name in without_children(artifacts)}
     artifacts["submission"] = {"hash": manifest["id"], "parents": tips}
     places = _places(artifacts)
     shapes = []
     for name in artifacts:
-        shapes += [_arrow(places[parent], places[name]) for parent in parents_of(artifacts, name)]
+        parents = parents_of(artifacts, name)
+        shapes += [
+            _arrow(places[parent], places[name], (place + 1) / (len(parents) + 1))
+            for place, parent in enumerate(sorted(parents, key=lambda parent: places[parent]))
+        ]
     for name, (x, y) in places.items():
         shapes.append(
             f"<rect x='{x}' y='{y}' width='{_WIDTH}' height='{_HEIGHT}' rx='6' fill='#eef4ff' "
@@ -128,7 +141,7 @@ def graph_svg(manifest: Mapping[str, Any]) -> str:
     width = max(x for x, _ in places.values()) + _WIDTH + 4
     height = max(y for _, y in places.values()) + _HEIGHT + 4
     return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' "
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' "
         f"font-family='system-ui, sans-serif'>{''.join(shapes)}</svg>"
     )
 
@@ -141,17 +154,21 @@ def _places(artifacts: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     filled: dict[int, int] = {}
     places = {}
     for name, depth in depths.items():
-        row = filled.get(depth, 0)
-        filled[depth] = row + 1
-        places[name] = (2 + depth * (_WIDTH + _GAP_X), 2 + row * (_HEIGHT + _GAP_Y))
+        column = filled.get(depth, 0)
+        filled[depth] = column + 1
+        x = depth * _STEP + column * (_WIDTH + _GAP_X)
+        places[name] = (2 + x, 2 + depth * (_HEIGHT + _GAP_Y))
     return places
 
 
-def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
+def _arrow(start: tuple[int, int], end: tuple[int, int], port: float) -> str:
+    """Out of the right side of one box, round a corner, into the top of another.
+
+    Args:
+        start: upper left corner of the parent.
+        end: of the child.
+        port: where the arrow enters the child, as a share of its width.
+    """
     x1, y1 = start[0] + _WIDTH, start[1] + _HEIGHT // 2
-    x2, y2 = end[0], end[1] + _HEIGHT // 2
-    bend = max(20, (x2 - x1) // 2)
-    return (
-        f"<path d='M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2},{y2}' fill='none' "
-        "stroke='#b3bfd1'/>"
-    )
+    x2, y2 = end[0] + int(port * _WIDTH), end[1]
+    return f"<path d='M{x1},{y1} Q{x2},{y1} {x2},{y2}' fill='none' stroke='#b3bfd1'/>"

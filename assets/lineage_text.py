@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 SHORT = 8
+_REFERENCE = "cascade"  # the path that makes submissions
+_AT_TEN, _SCORE = "@10", "score"  # what the text shows; the page has them all
 
 
 def as_text(manifest: Mapping[str, Any]) -> str:
@@ -24,12 +26,31 @@ def as_text(manifest: Mapping[str, Any]) -> str:
         parents = ", ".join(entry["parents"]) or "nothing else"
         lines.append(f"    {entry['hash'][:SHORT]}  {name}  <- {parents}")
     lines.append("  metrics")
-    for path, values in manifest["metrics"].items():
-        if isinstance(values, Mapping):
-            numbers = ((key, value) for key, value in values.items() if isinstance(value, float))
-            shown = "  ".join(f"{key} {value:.4f}" for key, value in numbers)
-            lines.append(f"    {path:12} {shown}")
+    names, rows = metric_rows(manifest["metrics"])
+    for path, *values in rows:
+        shown = "  ".join(
+            f"{name} {value:.4f}"
+            for name, value in zip(names[1:], values, strict=True)
+            if name.endswith(_AT_TEN) or name == _SCORE
+        )
+        lines.append(f"    {path:12} {shown}")
     return "\n".join(lines)
+
+
+def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """The metrics of every path that was measured as the cascade was.
+
+    Returns:
+        Column names, ``path`` first, and a row per path.
+    """
+    measured = metrics.get(_REFERENCE, {})
+    names = [name for name, value in measured.items() if isinstance(value, float)]
+    rows = [
+        [path, *(values[name] for name in names)]
+        for path, values in metrics.items()
+        if isinstance(values, Mapping) and names and all(name in values for name in names)
+    ]
+    return ["path", *names], rows
 
 
 def as_mermaid(manifest: Mapping[str, Any]) -> str:

@@ -62,8 +62,10 @@ def write_manifest(
         "dagster_run": run_id,
         "metrics": metrics,
     }
+    page = as_page(manifest, workspace.data).encode()
+    (folder / PAGE_FILE).write_bytes(page)
+    manifest["page"] = hash_bytes(page)
     write_json(folder / MANIFEST_FILE, {**manifest, "hash": manifest_hash(manifest)})
-    (folder / PAGE_FILE).write_text(as_page(manifest, workspace.data))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

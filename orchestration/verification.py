@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.hashing import HashCache, hash_file, hash_listing
-from assets.lineage import LINEAGE_FILE, Lineage, content_files, differences
+from assets.lineage import LINEAGE_FILE, PAGE_FILE, Lineage, content_files, differences
 from assets.lineage_text import SHORT
 from assets.manifest import ANCESTORS_FILE, read_manifest, version_name
 from assets.workspace import CHAMPION, SOURCE, Workspace
@@ -70,6 +70,9 @@ def _verify_submission(workspace: Workspace, folder: Path) -> Finding:
         problems.append(f"its content belongs to the id {version_name(lineage)}")
     if manifest["lineage"] != lineage.hash:
         problems.append("its lineage file is not the one that the manifest was written for")
+    page = folder / PAGE_FILE
+    if not page.is_file() or hash_file(page) != manifest["page"]:
+        problems.append(f"{PAGE_FILE} is not the page that was written with the manifest")
     problems += _missing_parents(lineage.recipe.parents, manifest["artifacts"])
     return Finding(path, "; ".join(problems) or None)
 

@@ -41,6 +41,20 @@ def test_the_page_needs_nothing_from_elsewhere_and_shows_plots(tmp_path):
     HTMLParser().feed(page)
 
 
+def test_the_page_shows_metrics_of_all_paths_and_the_raw_files():
+    paths = {"cascade": {"hr@10": 0.25, "users": 3}, "sid": {"hr@10": 0.125}, "search": {"kind": 1}}
+    page = as_page(small_manifest(metrics={**paths, "users": 3}), Path("/nowhere"))
+    assert "<th>cascade</th><th>sid</th></tr>" in page
+    assert (
+        "<td>hr@10</td><td class='number'>0.2500</td><td class='number'>0.1250</td></tr></table>"
+    ) in page
+    assert "<td>a.inter</td>" in page
+
+
+def test_a_page_without_metrics_is_a_page():
+    assert "<th>metric</th>" in as_page(small_manifest(metrics={}), Path("/nowhere"))
+
+
 def test_the_page_shows_input_as_text():
     page = as_page(small_manifest(device="<script>x</script>"), Path("/nowhere"))
     assert "<script>x" not in page

@@ -82,6 +82,13 @@ def test_an_edited_manifest_is_found(copied):
     assert "edited" in _problems(copied)[f"submission/{folder.name}"]
 
 
+def test_an_edited_page_is_found(copied):
+    folder = copied.workspace.current_folder(SUBMISSION)
+    page = folder / "lineage.html"
+    page.write_text(page.read_text().replace("0.", "1.", 1))
+    assert "lineage.html is not the page" in _problems(copied)[f"submission/{folder.name}"]
+
+
 def test_a_missing_parent_is_found(copied):
     shutil.rmtree(copied.data / "fused_embeddings")
     assert _problems(copied) == {"fused_embeddings": "it is missing"}
