@@ -81,6 +81,7 @@ class Recipient:
         deps: assets that must stand before it, which it opens itself or not at all.
         describe: metadata of the finished artefact.
         checks: what must hold of it.
+        pool: what only one may use at a time while it is made.
         publish: puts a finished folder in its place, told the run's id; None replaces what
             stands there.
     """
@@ -89,6 +90,7 @@ class Recipient:
     deps: Sequence[str]
     describe: Callable[[Any], Mapping[str, Any]]
     checks: Sequence[Check]
+    pool: str | None
     publish: Callable[[Workspace, Path, str], None] | None
 
     @property
@@ -153,7 +155,7 @@ def artifact_asset(
     """
 
     def decorate(function: Callable[..., Artifact]) -> dg.AssetsDefinition:
-        recipient = Recipient(function, deps, describe, checks, publish)
+        recipient = Recipient(function, deps, describe, checks, pool, publish)
 
         @dg.asset(
             name=recipient.name,
@@ -257,8 +259,9 @@ def _ensure(recipient: Recipient, workspace: Workspace, partition: str | None, r
         if reused:
             logger.info("%s: unchanged, reused", target)
         else:
-            logger.info("%s: making it", target)
-            _make(recipient, workspace, recipe, run_id)
+            with workspace.device(recipient.pool):
+                logger.info("%s: making it", target)
+                _make(recipient, workspace, recipe, run_id)
         seconds = time.monotonic() - started
         folder = workspace.current_folder(recipient.name, partition)
         value = recipient.returns.load(folder)

@@ -204,20 +204,29 @@ class Workspace:
         """Hold an artefact for writing and what it is made from for reading.
 
         Whoever wants to make it as well, or to replace what it is made from, waits. Locks are
-        taken from downstream to upstream, so that no two processes can wait for each other.
+        taken from downstream to upstream, so that no two processes can wait for each other; the
+        recorder's come first, because inside ``dvc repro`` they are held before we begin.
 
         Raises:
             InputError: another process has held one of them for a day.
         """
         stage = self.stages[asset]
         with ExitStack() as held:
+            held.enter_context(self.recorder.exclusive(stage.target(partition)))
             held.enter_context(self._locked(stage.target(partition), fcntl.LOCK_EX))
             for name in reversed(stage.inputs):
                 for key in self.partitions(self.stages[name]):
                     target = self.stages[name].target(key)
                     held.enter_context(self._locked(target, fcntl.LOCK_SH))
-            held.enter_context(self.recorder.exclusive(stage.target(partition)))
             yield
+
+    def device(self, pool: str | None) -> AbstractContextManager[None]:
+        """Hold the machine's device, from whichever door one comes; nothing where none is needed.
+
+        Dagster's own pool orders the runs that it starts. This lock is taken last of all, so that
+        nobody who has it waits for anything else.
+        """
+        return nullcontext() if pool is None else self._locked(pool, fcntl.LOCK_EX)
 
     def _locked(self, target: str, mode: int) -> AbstractContextManager[None]:
         return _locked(self.data / ".locks" / target, mode)

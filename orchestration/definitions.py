@@ -5,6 +5,7 @@ import dagster as dg
 from assets.workspace import Workspace
 from orchestration.automation import build_jobs, build_schedule, build_sensor, build_synchronization
 from orchestration.graph import load_assets
+from orchestration.instance import in_run_worker
 from orchestration.workspace import workspace_from_environment
 
 
@@ -16,7 +17,7 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
         jobs=jobs,
         schedules=[build_schedule(workspace, jobs[0])],
         sensors=[build_sensor(workspace, jobs[0]), build_synchronization(workspace)],
-        resources={"workspace": workspace},
+        resources={"workspace": in_run_worker(workspace)},
         executor=dg.in_process_executor,  # training has processes of its own; one import is enough
     )
 

@@ -14,11 +14,19 @@ from model.artifact import atomic_write
 logger = logging.getLogger("onepiece")
 
 PROCESS_TAG = "onepiece/process"
-_QUIET = {
+_UNDER_WAY = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_OF_THIS_PROCESS = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
-    }
+    },
+    # Slots of a pool are for the runs that Dagster starts. Inside `dvc repro` DVC's locks are held
+    # already: to wait for a slot then could be to wait for somebody who waits for us.
+    "concurrency": {"pools": {"granularity": "run"}},
 }
 
 
@@ -37,29 +45,46 @@ def prepare_home(workspace: Workspace) -> Path:
 def open_instance(workspace: Workspace) -> dg.DagsterInstance:
     """The instance for runs of this process: output stays in the terminal, log lines are kept."""
     home = prepare_home(workspace)
-    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_QUIET))
+    instance = dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(str(home), overrides=_OF_THIS_PROCESS)
+    )
     close_dead_runs(instance)
     return instance
 
 
-def process_tag() -> str:
-    """This process, so that another can see whether it still lives."""
-    return f"{os.getpid()} {_started(os.getpid())}"
+def process_tag(run_id: str) -> str:
+    """The process of a run, so that another can see whether it still lives.
+
+    It names the run: one that is executed again in the user interface inherits its tags.
+    """
+    return f"{run_id} {os.getpid()} {_started(os.getpid())}"
+
+
+def in_run_worker(workspace: Workspace) -> dg.ResourceDefinition:
+    """The workspace for runs that Dagster starts in a process of theirs, which is noted."""
+
+    def note(context: dg.InitResourceContext) -> Workspace:
+        if context.run is not None and context.instance is not None:
+            tag = process_tag(context.run.run_id)
+            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: tag})
+        return workspace
+
+    return dg.ResourceDefinition(note)
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs whose process was killed as failed and give back what they held."""
-    open_runs = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(open_runs):
-        tag = run.tags.get(PROCESS_TAG)
-        if tag is None:
-            continue
-        pid, started = tag.split()
-        if _started(int(pid)) == started:
+    """Mark runs whose process was killed as failed and give back what ended runs still hold."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
+        run_id, pid, started = run.tags.get(PROCESS_TAG, "- 0 -").split()
+        if run_id != run.run_id or _started(int(pid)) == started:
             continue
         logger.warning("run %s: its process %s was killed; closing it", run.run_id[:8], pid)
         instance.report_run_failed(run, "Its process was killed.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    storage = instance.event_log_storage
+    for run_id in storage.get_concurrency_run_ids():
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            storage.free_concurrency_slots_for_run(run_id)
 
 
 def _started(pid: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.utils import make_new_run_id
 
 from assets.artifact_asset import is_current
 from assets.stages import Stage
@@ -130,11 +131,13 @@ def run(workspace: Workspace, targets: Sequence[Target], tags: Mapping[str, str]
     definitions = dg.Definitions(assets=assets, resources={"workspace": workspace})
     keys = [target.partition for target in targets if target.partition is not None]
     ranged = {RANGE_START: keys[0], RANGE_END: keys[-1]} if keys else {}
+    run_id = make_new_run_id()
     with open_instance(workspace) as instance:
         outcome = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(name) for name in names],
-            tags={PROCESS_TAG: process_tag(), **ranged, **tags},
+            run_id=run_id,
+            tags={PROCESS_TAG: process_tag(run_id), **ranged, **tags},
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )

@@ -1,51 +1,79 @@
 """A run that is killed: nothing half-written is taken for whole, and the same command finishes."""
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
 
-import pytest
-
 from assets.lineage import Lineage
+from orchestration.verification import verify
 from orchestration.workspace import ROOT
 from tests.orchestration.command import ENVIRONMENT
+from tests.orchestration.conftest import World
+from tests.orchestration.interrupted import BEGUN, PUBLISHED, TRAINING, WHOLE, materialize
+
+TRAINED = ("encoder_checkpoint", "recommender_checkpoint")
 
 
-def _kill_while_making(world, target):
-    """Start everything and send SIGKILL as soon as ``target`` is being made."""
-    where = ["--params", str(world.params_file), "--data", str(world.data)]
+def _targets(world):
+    stages = world.workspace.stages.values()
+    return [stage.target(key) for stage in stages for key in world.workspace.partitions(stage)]
+
+
+def _deaths(targets):
+    """Each target is killed at two of the three moments; a training in its middle as well."""
+    for number, target in enumerate(targets):
+        if target in TRAINED:
+            yield target, TRAINING
+            yield target, PUBLISHED
+        else:
+            yield target, (BEGUN, WHOLE)[number % 2]
+            yield target, (WHOLE, PUBLISHED)[number % 2]
+
+
+def _lineages(world):
+    files = world.data.glob("*/**/lineage.json")
+    return {
+        file.parent.relative_to(world.data).as_posix(): Lineage.read(file.parent)
+        for file in files
+        if not file.is_relative_to(world.data / "champion")
+    }
+
+
+def test_killed_in_every_stage_in_turn_a_world_is_the_same_in_the_end(finished, tmp_path):
+    shutil.copy(finished.params_file, tmp_path / "params.yaml")
+    world = World(tmp_path / "params.yaml", tmp_path / "data")
+    log = tmp_path / "log"
+    for death in _deaths(_targets(world)):
+        code = materialize(world.params_file, world.data, log, death)
+        assert code == -signal.SIGKILL, (death, log.read_text()[-2000:])
+    assert materialize(world.params_file, world.data, log, None) == 0, log.read_text()[-2000:]
+
+    lines = log.read_text()
+    for name in TRAINED:
+        assert f"{name}: going on from step" in lines
+    assert lines.count("was killed; closing it") == len(list(_deaths(_targets(world))))
+    assert _lineages(world) == _lineages(finished)
+    assert [found for found in verify(world.workspace, None) if found.problem] == []
+    assert [path for path in world.data.rglob("*") if ".partial-" in path.name] == []
+    assert materialize(world.params_file, world.data, log, None) == 0
+    assert log.read_text().endswith("everything: up to date\n")
+
+
+def test_a_user_who_gives_a_killed_command_again_is_told_of_it(copied):
+    shutil.rmtree(copied.data / "submission")
+    where = ["--params", str(copied.params_file), "--data", str(copied.data)]
     process = subprocess.Popen(
         [sys.executable, "-m", "orchestration", "materialize", *where],
         cwd=ROOT,
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
     assert process.stderr is not None
-    for line in process.stderr:
-        if f"{target}: making it" in line:
-            os.killpg(process.pid, signal.SIGKILL)
-            break
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("target", ["interactions", "recommender_checkpoint", "submission"])
-def test_the_same_command_finishes_after_a_kill(copied, finished, target):
-    shutil.rmtree(copied.data / target)
-    _kill_while_making(copied, target)
-    assert not (copied.data / target / "lineage.json").exists()
+    assert any("submission: making it" in line for line in process.stderr)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     done = copied.onepiece("materialize")
     assert done.returncode == 0, done.stderr
-    assert "its process" in done.stderr  # the killed run was closed
-    assert copied.onepiece("verify").returncode == 0
-    if target != "submission":  # made again from the same recipe: the same bytes
-        before = Lineage.read(finished.data / target)
-        assert Lineage.read(copied.data / target) == before
-    leftovers = [path.name for path in copied.data.rglob("*.partial-*")]
-    assert leftovers == []
-    again = copied.onepiece("materialize")
-    assert "up to date" in again.stderr
+    assert "was killed; closing it" in done.stderr

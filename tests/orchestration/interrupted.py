@@ -1,0 +1,94 @@
+"""Materialisations in processes that kill themselves at a chosen moment.
+
+They are forked from a server that has imported everything once: a kill then costs little more than
+what it destroys.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+
+BEGUN, TRAINING = "as it begins", "in the middle of the training"
+WHOLE, PUBLISHED = "before it takes its place", "before it is recorded"
+TRAINING_SECONDS = 6.0
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["orchestration.definitions", "dagster._core.storage.sql"])
+
+
+def materialize(params_file: Path, data: Path, log: Path, death: tuple[str, str] | None) -> int:
+    """Bring everything up to date in a process of its own.
+
+    Args:
+        params_file: of the world.
+        data: its data folder.
+        log: gets the lines that a user would see.
+        death: the target and the moment at which the process kills itself; None lets it live.
+
+    Returns:
+        Its exit code; minus the signal's number when it was killed.
+    """
+    process = _SERVER.Process(target=_materialize, args=(params_file, data, log, death))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _materialize(params_file: Path, data: Path, log: Path, death: tuple[str, str] | None) -> None:
+    from orchestration import materialization
+    from orchestration.workspace import open_workspace
+
+    logger = logging.getLogger("onepiece")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.FileHandler(log))
+    if death is not None:
+        _arrange(*death, logger)
+    materialization.materialize(open_workspace(params_file, data), [], only=False, tags={})
+
+
+def _arrange(target: str, moment: str, logger: logging.Logger) -> None:
+    if moment in (BEGUN, TRAINING):
+        wait = TRAINING_SECONDS if moment == TRAINING else 0.0
+        logger.addHandler(_KillOnLine(f"{target}: making it", wait))
+    elif moment == WHOLE:
+        _kill_in_place_of("assets.lineage", "Lineage", "write", target)
+    else:
+        _kill_in_place_of("assets.workspace", "Workspace", "note_refusal", target)
+
+
+class _KillOnLine(logging.Handler):
+    def __init__(self, line: str, wait: float) -> None:
+        super().__init__()
+        self._line, self._wait = line, wait
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == self._line:
+            threading.Timer(self._wait, _die).start() if self._wait else _die()
+
+
+def _kill_in_place_of(module: str, owner: str, method: str, target: str) -> None:
+    """Die where the method would be called for the target; let it be for all others."""
+    kind = getattr(__import__(module, fromlist=[owner]), owner)
+    original = getattr(kind, method)
+
+    def die_or_go_on(self: object, *arguments: object) -> object:
+        named = arguments if method == "note_refusal" else _named(self)
+        asset, partition = named[0], named[1]
+        if target == (asset if partition is None else f"{asset}@{partition}"):
+            _die()
+        return original(self, *arguments)
+
+    setattr(kind, method, die_or_go_on)
+
+
+def _named(lineage: object) -> tuple[str, str | None]:
+    recipe = lineage.recipe
+    return recipe.asset, recipe.partition
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
