@@ -114,6 +114,7 @@ _ARRAYS = (
 
 
 def write_strings(path: Path, values: pa.Array) -> None:
+    """Write raw ids as an Arrow file, to be memory-mapped."""
     table = pa.table({"raw_id": values.cast(pa.large_string())})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)

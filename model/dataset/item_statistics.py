@@ -5,7 +5,6 @@ knows a held-out event. Calendar dates are UTC.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -71,12 +70,6 @@ class ItemStatistics:
     def popularity(self) -> np.ndarray:
         """(I + 1,) int64 training events of any action."""
         return self.counts.sum(axis=1)
-
-    @cached_property
-    def bucket_offsets(self) -> np.ndarray:
-        """(B + 1,) int64, where the items of buckets 0..B begin in ``pop_keys``."""
-        firsts = np.arange(self.num_time_buckets + 1) * len(self.log_q)
-        return np.searchsorted(self.pop_keys, firsts).astype(np.int64)
 
     def time_bucket(self, timestamps: np.ndarray) -> np.ndarray:
         """Number of the bucket, 1..B: 0 before the first, B after the last."""

@@ -27,6 +27,7 @@ from model.dataset.packing import (
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 FREE = -1  # of a slot in the hash table
+UNKNOWN = -1  # of where a bucket begins
 TOGETHER = 64  # tokens whose popularity is searched at once
 MIXER = 2_654_435_761  # Knuth's: spreads neighbouring ids over the table
 PER_TOKEN = {
@@ -58,11 +59,9 @@ class Packer:
             interactions.item_ids, interactions.action_types, interactions.timestamps
         )
         self._statistics = _opened(
-            statistics.bucket_boundaries,
-            statistics.bucket_offsets,
-            statistics.pop_keys,
-            statistics.pop_codes,
+            statistics.bucket_boundaries, statistics.pop_keys, statistics.pop_codes
         )
+        self._bucket_starts = np.full(statistics.num_time_buckets + 1, UNKNOWN, np.int64)
         self._num_rows = len(statistics.log_q)
         self._wanted = tuple(
             bool(wanted[name]) for name in ("relative_time", "absolute_time", "popularity")
@@ -79,6 +78,7 @@ class Packer:
         found = _fill(
             self._events,
             self._statistics,
+            self._bucket_starts,
             self._num_rows,
             self._wanted,
             (windows.begins, windows.ends, windows.next_actions, offsets),
@@ -103,7 +103,7 @@ def _opened(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @njit(cache=True, **OPTIONS)
-def _fill(events, statistics, num_rows, wanted, windows, extra_items, tokens, table):
+def _fill(events, statistics, bucket_starts, num_rows, wanted, windows, extra_items, tokens, table):
     """Write all tokens; places stand in the order of first sight. Returns the distinct items."""
     begins, ends, asked, offsets = windows
     distinct = 1  # 0 stands first
@@ -116,7 +116,8 @@ def _fill(events, statistics, num_rows, wanted, windows, extra_items, tokens, ta
         _, distinct = _place(item, table, distinct)
     token_items, popularity = tokens[1], tokens[10]
     if wanted[2]:
-        _fill_popularity(token_items, table[1], statistics, num_rows, popularity)
+        ids = table[1]
+        _fill_popularity(token_items, ids, statistics, bucket_starts, num_rows, popularity)
     else:
         popularity[:] = 0
     return distinct
@@ -195,12 +196,12 @@ def _bucket(when, boundaries, before):
 
 
 @njit(**OPTIONS)
-def _fill_popularity(token_items, ids, statistics, num_rows, popularity):
+def _fill_popularity(token_items, ids, statistics, bucket_starts, num_rows, popularity):
     """Turn time buckets into the item's popularity in the bucket before, many tokens at a time.
 
     All halve their part in step: their reads from memory overlap, and none waits for a branch.
     """
-    _, offsets, keys, codes = statistics
+    _, keys, codes = statistics
     if not len(keys):
         popularity[:] = 0
         return
@@ -212,8 +213,9 @@ def _fill_popularity(token_items, ids, statistics, num_rows, popularity):
         for c in range(count):
             bucket = max(popularity[first + c] - 1, 0)  # nothing was ever seen in bucket 0
             wanted[c] = bucket * num_rows + ids[token_items[first + c]]
-            at[c] = min(offsets[bucket], len(keys) - 1)
-            left[c] = offsets[bucket + 1] - offsets[bucket]
+            start = _bucket_start(bucket, bucket_starts, keys, num_rows)
+            at[c] = min(start, len(keys) - 1)
+            left[c] = _bucket_start(bucket + 1, bucket_starts, keys, num_rows) - start
             longest = max(longest, left[c])
         while longest > 1:
             for c in range(count):
@@ -224,6 +226,21 @@ def _fill_popularity(token_items, ids, statistics, num_rows, popularity):
         for c in range(count):
             found = left[c] > 0 and keys[at[c]] == wanted[c]
             popularity[first + c] = codes[at[c]] if found else 0
+
+
+@njit(**OPTIONS)
+def _bucket_start(bucket, known, keys, num_rows):
+    """Where a bucket's items begin: searched when it is first asked for, opening costs nothing."""
+    if known[bucket] == UNKNOWN:
+        low, high = 0, len(keys)
+        while low < high:
+            middle = (low + high) // 2
+            if keys[middle] < bucket * num_rows:
+                low = middle + 1
+            else:
+                high = middle
+        known[bucket] = low
+    return known[bucket]
 
 
 @njit(**OPTIONS)
