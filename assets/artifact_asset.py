@@ -160,7 +160,10 @@ def artifact_asset(
         @dg.asset(
             name=recipient.name,
             description=inspect.cleandoc(function.__doc__ or ""),
-            deps=recipient.upstream,
+            deps=[
+                dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
+                for name in recipient.upstream
+            ],
             group_name=group,
             kinds=kinds,
             pool=pool,
@@ -335,5 +338,5 @@ def _load(workspace: Workspace, name: str, annotation: Any) -> Any:
     if not workspace.stages[name].partitioned:
         return annotation.load(workspace.input_folder(name))
     kind = get_args(annotation)[1]
-    keys = workspace.params.modality_embeddings.modalities
+    keys = workspace.stages[name].partitions(workspace.values)
     return {key: kind.load(workspace.input_folder(name, key)) for key in keys}

@@ -28,14 +28,24 @@ class Stage:
         inputs: names of the assets that it reads.
         code: files and folders of the repository whose content decides what comes out.
         sections: dotted keys of the parameter file that it reads.
-        partitioned: one stage per modality.
+        foreach: dotted key of the parameter file that lists the asset's partitions; None where
+            it has none.
     """
 
     name: str
     inputs: tuple[str, ...]
     code: tuple[str, ...]
     sections: tuple[str, ...]
-    partitioned: bool
+    foreach: str | None
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether there is one stage per entry of a list."""
+        return self.foreach is not None
+
+    def partitions(self, values: Mapping[str, Any]) -> list[str]:
+        """The partitions that the parameters name; none where the stage has none."""
+        return [] if self.foreach is None else list(_value_at(values, self.foreach))
 
     def target(self, partition: str | None) -> str:
         """The name by which DVC calls the stage, and a partition of it."""
@@ -84,7 +94,7 @@ def _read(name: str, entry: Mapping[str, Any]) -> Stage:
         inputs=tuple(inputs),
         code=tuple(dep for dep in deps if dep.startswith(_CODE)),
         sections=tuple(body.get("params", ())),
-        partitioned="foreach" in entry,
+        foreach=entry["foreach"].removeprefix("${").removesuffix("}") if "do" in entry else None,
     )
 
 

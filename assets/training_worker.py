@@ -31,9 +31,17 @@ def run_training(workspace: Workspace, asset: str, folder: Path) -> None:
         InputError: the worker refused its input; with its sentence.
         RuntimeError: the worker failed otherwise.
     """
-    module = ["model.training", asset]
-    where = ["--params", str(workspace.params_file), "--data", str(workspace.data)]
-    stream(["-m", *_launcher(), *module, *where, "--out", str(folder)], cwd=workspace.root)
+    _run_worker(workspace, ["model.training", asset], folder)
+
+
+def run_scaling_point(workspace: Workspace, point: str, folder: Path) -> None:
+    """Train and measure a point of the scaling study likewise.
+
+    Raises:
+        InputError: the worker refused its input; with its sentence.
+        RuntimeError: the worker failed otherwise.
+    """
+    _run_worker(workspace, ["model.scaling", point], folder)
 
 
 def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = logger.info) -> None:
@@ -68,6 +76,11 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = log
         raise InputError(refusal)
     if code != 0:
         raise RuntimeError(f"the training worker ended with exit code {code}: {last}")
+
+
+def _run_worker(workspace: Workspace, module: list[str], folder: Path) -> None:
+    where = ["--params", str(workspace.params_file), "--data", str(workspace.data)]
+    stream(["-m", *_launcher(), *module, *where, "--out", str(folder)], cwd=workspace.root)
 
 
 def _launcher() -> list[str]:

@@ -128,12 +128,21 @@ class Workspace:
 
     def partitions(self, stage: Stage) -> list[str | None]:
         """The partitions of an asset; a single None where it has none."""
-        return list(self.params.modality_embeddings.modalities) if stage.partitioned else [None]
+        return [*stage.partitions(self.values)] if stage.partitioned else [None]
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
         """All stages, upstream first."""
         return load_stages(self.root)
+
+    @cached_property
+    def main_line(self) -> list[str]:
+        """A submission and all that it is made from, upstream first; the rest must be asked for."""
+        found = {SUBMISSION}
+        for stage in reversed(self.stages.values()):
+            if stage.name in found:
+                found.update(stage.inputs)
+        return [name for name in self.stages if name in found]
 
     @cached_property
     def values(self) -> dict[str, Any]:

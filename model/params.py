@@ -4,6 +4,7 @@ Every key must be present and every unknown key is refused, so that the file alo
 Sections are named after the asset that reads them, or after what they describe when several do.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -271,6 +272,36 @@ class EvaluationReportParams(Section):
     action_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
 
 
+# Protocol, layers, width, experts, percentage of training users, seed; no leading zeros.
+POINT_NAME = (
+    r"(joint|infonce_only|sid_only)_l([1-9]\d*)_d([1-9]\d*)_e(0|[1-9]\d*)"
+    r"_f([1-9]\d?|100)_s(0|[1-9]\d*)"
+)
+
+
+class ScalingStudyParams(Section):
+    """The scaling-law study: off the main line, made only when it is asked for."""
+
+    protocols: list[Literal["joint", "infonce_only", "sid_only"]]  # one study of each
+    points: list[str]  # one training each, such as joint_l4_d64_e8_f100_s0
+    bootstrap_samples: Positive
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0)]  # of all intervals
+
+    @model_validator(mode="after")
+    def _points_are_points(self) -> Self:
+        for name in self.points:
+            if re.fullmatch(POINT_NAME, name) is None:
+                raise ValueError(
+                    f"points names {name!r}; a point is called protocol_l<layers>_d<width>"
+                    "_e<experts>_f<percent of users, 1 to 100>_s<seed>, without leading zeros"
+                )
+        if len(set(self.points)) < len(self.points):
+            raise ValueError("points names one point twice")
+        if {name.split("_l")[0] for name in self.points} != set(self.protocols):
+            raise ValueError("protocols must name the protocols of points, and no others")
+        return self
+
+
 class AutomationParams(Section):
     """When the pipeline runs by itself; decides nothing about what it makes."""
 
@@ -304,6 +335,7 @@ class Params(Section):
     recommender_checkpoint: TrainingParams
     cascade: CascadeParams
     evaluation_report: EvaluationReportParams
+    scaling_study: ScalingStudyParams
     automation: AutomationParams
 
     @model_validator(mode="after")

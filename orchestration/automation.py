@@ -25,7 +25,7 @@ def build_jobs(workspace: Workspace) -> list[Any]:
     return [
         dg.define_asset_job(
             "full_retrain",
-            selection=list(workspace.stages),
+            selection=workspace.main_line,
             description="From the raw files to a submission; what is unchanged is reused.",
             tags=everything,
         ),

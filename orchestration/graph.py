@@ -16,13 +16,15 @@ def load_assets(
     Importing only what is asked for keeps torch and faiss out of stages that do not need them.
     What stands upstream of them is named without being imported.
     """
-    partitions = dg.StaticPartitionsDefinition(workspace.params.modality_embeddings.modalities)
 
     def bind(spec: dg.AssetSpec) -> dg.AssetSpec:
         stage = workspace.stages[spec.key.to_user_string()]
         version = stage.version(workspace.root, workspace.values)
         bound = spec.replace_attributes(code_version=version)
-        return bound.replace_attributes(partitions_def=partitions) if stage.partitioned else bound
+        if not stage.partitioned:
+            return bound
+        keys = dg.StaticPartitionsDefinition(stage.partitions(workspace.values))
+        return bound.replace_attributes(partitions_def=keys)
 
     found = [getattr(importlib.import_module(f"assets.{name}"), name) for name in names]
     upstream = {name for asset in names for name in workspace.stages[asset].inputs}

@@ -41,7 +41,8 @@ def materialize(
 
     Args:
         workspace: parameters and data folder.
-        names: assets or partitions (``modality_embeddings@81``); none means all.
+        names: assets or partitions (``modality_embeddings@81``); none means all that a submission
+            is made from.
         only: leave alone what stands upstream of them.
         tags: of the run.
 
@@ -52,14 +53,15 @@ def materialize(
         InputError: a name is unknown, or an asset refused its input.
         RunFailedError: something else went wrong.
     """
-    targets = parse_targets(workspace, names)
+    targets = parse_targets(workspace, names or workspace.main_line)
     if not only:
         targets = with_upstream(workspace, targets)
     wanted = targets if only or workspace.force else outdated(workspace, targets)
     if not wanted:
         logger.info("%s: up to date", ", ".join(names) or "everything")
         return False
-    run(workspace, wanted, tags)
+    for targets in _runs(workspace, wanted):
+        run(workspace, targets, tags)
     return True
 
 
@@ -67,16 +69,21 @@ def parse_targets(workspace: Workspace, names: Sequence[str]) -> list[Target]:
     """Names as the user gave them, upstream first.
 
     Raises:
-        InputError: no such asset or partition.
+        InputError: no such asset or partition, or an asset whose list of partitions is empty.
     """
     wanted: set[Target] = set()
-    for name in names or workspace.stages:
+    for name in names:
         asset, _, partition = name.partition("@")
         stage = workspace.stages.get(asset)
         if stage is None:
             known = ", ".join(workspace.stages)
             raise InputError(f"{asset}: no such asset; there are {known}")
         keys = workspace.partitions(stage)
+        if not keys:
+            raise InputError(
+                f"{asset}: {stage.foreach} of {workspace.params_file} is empty; name there what is "
+                "to be made, params/ has examples"
+            )
         if partition and partition not in keys:
             raise InputError(
                 f"{name}: no such partition; {workspace.params_file} has "
@@ -187,12 +194,21 @@ def _current(workspace: Workspace, target: Target) -> bool:
     return is_current(workspace, recipe)
 
 
+def _runs(workspace: Workspace, targets: Sequence[Target]) -> list[list[Target]]:
+    """What goes into one run: the main line as a whole, then each target beside it alone.
+
+    Partitions of a study are long trainings: each is recorded, and can fail, by itself.
+    """
+    together = [target for target in targets if target.asset in workspace.main_line]
+    alone = [[target] for target in targets if target.asset not in workspace.main_line]
+    return [together, *alone] if together else alone
+
+
 def _in_order(workspace: Workspace, targets: Iterable[Target]) -> list[Target]:
     assets = list(workspace.stages)
-    modalities = workspace.params.modality_embeddings.modalities
 
     def place(target: Target) -> tuple[int, int]:
-        key = target.partition
-        return assets.index(target.asset), -1 if key is None else modalities.index(key)
+        keys = workspace.partitions(workspace.stages[target.asset])
+        return assets.index(target.asset), keys.index(target.partition)
 
     return sorted(targets, key=place)

@@ -25,7 +25,7 @@ def report_existing(instance: dg.DagsterInstance, workspace: Workspace) -> list[
         What was told.
     """
     told = []
-    for target in parse_targets(workspace, []):
+    for target in parse_targets(workspace, _present(workspace)):
         try:
             event = _event(instance, workspace, target)
         except InputError:  # not there, or damaged: nothing to tell
@@ -34,6 +34,11 @@ def report_existing(instance: dg.DagsterInstance, workspace: Workspace) -> list[
             instance.report_runless_asset_event(event)
             told.append(target)
     return told
+
+
+def _present(workspace: Workspace) -> list[str]:
+    """All assets but those whose list of partitions is empty."""
+    return [name for name, stage in workspace.stages.items() if workspace.partitions(stage)]
 
 
 def _event(

@@ -64,7 +64,7 @@ def evaluate(
         raise InputError(
             "no user has a test target; check interactions.split.strategy against the data"
         )
-    weights = _user_weights(interactions, users, params.evaluation_report)
+    weights = user_weights(interactions, users, params.evaluation_report)
     lists = rank_paths(recommender, users, tuning.beam_weight, params.evaluation_report.cutoffs)
     counts = statistics.counts.sum(axis=1)
     report = summarise(
@@ -92,7 +92,7 @@ def sample_users(events: np.ndarray, max_users: int, seed: int) -> np.ndarray:
     return users
 
 
-def _user_weights(
+def user_weights(
     interactions: Interactions, users: np.ndarray, params: EvaluationReportParams
 ) -> np.ndarray:
     """(U,) weight of each user by the action of the target.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from model.params import LossParams
 
 ROWS_PER_EPOCH = 20  # beside those of validations
+FINAL_STEPS = 100  # the paper judges a training by the mean of its last hundred batches
+FINAL_SHARE = 0.2  # at most; a short training's last hundred would reach into its descent
 
 
 class Recorder:
@@ -24,6 +26,7 @@ class Recorder:
         columns: keys of every row.
         rows: so far.
         sums: (terms + 2,) float64 since the last row; then the gradients' norms and the steps.
+        newest: (up to FINAL_STEPS, terms) float64 of the newest steps.
     """
 
     def __init__(self, loss: "LossParams", experts: Sequence[SparseMoE], order: Order) -> None:
@@ -32,6 +35,7 @@ class Recorder:
         self.columns = history_columns(len(levels), len(experts))
         self.rows: History = []
         self.sums = torch.zeros(len(self.term_names) + 2, dtype=torch.float64)
+        self.newest = torch.zeros(0, len(self.term_names), dtype=torch.float64)
         self._weights = [loss.infonce_weight, *loss.sid_weights, 1.0]
         self._experts, self._order = experts, order
 
@@ -45,7 +49,9 @@ class Recorder:
         Returns:
             The terms by name.
         """
-        self.sums[:-2] += terms.double().cpu()
+        values = terms.double().cpu()
+        self.newest = torch.cat([self.newest[1 - FINAL_STEPS :], values[None]])
+        self.sums[:-2] += values
         self.sums[-2] += float(norm)
         self.sums[-1] += 1
         return dict(zip(self.term_names, terms.tolist(), strict=True))
@@ -76,6 +82,18 @@ class Recorder:
         }
         self.append(step, values)
         self.sums.zero_()
+
+    def final_losses(self) -> dict[str, dict[str, float]]:
+        """``mean`` and ``std`` of each term over the newest steps, and their number ``steps``."""
+        count = min(FINAL_STEPS, max(1, int(FINAL_SHARE * self._order.num_steps)))
+        newest = self.newest[-count:]
+        means, spreads = newest.mean(dim=0), newest.std(dim=0, correction=0)
+        return {
+            name: {"mean": _short(mean), "std": _short(spread), "steps": len(newest)}
+            for name, mean, spread in zip(
+                self.term_names, means.tolist(), spreads.tolist(), strict=True
+            )
+        }
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row, or to the row that this step has already; six digits are kept."""

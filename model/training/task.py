@@ -151,6 +151,7 @@ def _metadata(trainer: Trainer) -> dict[str, Any]:
         "num_parameters": counted,
         "num_table_parameters": count_table_parameters(trainer.network),
         "steps": trainer.progress.step,
+        "final_losses": trainer.recorder.final_losses(),
         "stopped_early": trainer.progress.stopped,
         "validation_ndcg@10": trainer.progress.best,
     }

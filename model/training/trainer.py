@@ -44,12 +44,14 @@ class Progress:
         best: validation NDCG@10 of the best weights so far, -1 before the first.
         waited: validations since then.
         stopped: whether early stopping ended the training.
+        seconds: that the steps took, without validations.
     """
 
     step: int = 0
     best: float = -1.0
     waited: int = 0
     stopped: bool = False
+    seconds: float = 0.0
 
 
 class Trainer:
@@ -111,7 +113,9 @@ class Trainer:
         )
         saved = time.monotonic()
         while self.progress.step < self.order.num_steps and not self.progress.stopped:
+            begun = time.monotonic()
             tokens, terms = self._step(self.progress.step)
+            self.progress.seconds += time.monotonic() - begun
             step = self.progress.step = self.progress.step + 1
             if self.recorder.is_due(step):
                 self.recorder.record(step, self._factor(step - 1))
@@ -150,7 +154,7 @@ class Trainer:
         tensors = {
             "objective": self.objective.state_dict(),
             "optimizers": self.optimizers.state_dict(),
-            "running": {"terms": self.recorder.sums}
+            "running": {"terms": self.recorder.sums, "newest": self.recorder.newest}
             | {f"generator{place}": one for place, one in enumerate(generators)},
         }
         if self.average is not None:
@@ -169,9 +173,11 @@ class Trainer:
             self.average.load_state_dict(own["average"])
         self.best_weights = own.get("best", {})
         self.recorder.sums = state.tensors["running"]["terms"]
+        self.recorder.newest = state.tensors["running"].get("newest", self.recorder.newest)
         self.recorder.rows = state.facts["history"]
         self._restore_generators(state.tensors["running"])
-        self.progress = Progress(**{one.name: state.facts[one.name] for one in fields(Progress)})
+        known = {one.name for one in fields(Progress)} & state.facts.keys()
+        self.progress = Progress(**{name: state.facts[name] for name in known})
 
     def _restore_generators(self, kept: dict[str, Tensor]) -> None:
         """Those of this process; one that was not there before keeps its own."""
@@ -194,7 +200,7 @@ class Trainer:
     def _step(self, step: int) -> tuple[int, dict[str, float]]:
         """One update of the weights: tokens of this process and the terms to show."""
         self.objective.train()
-        batches = self._batches(step)
+        batches = self.batches(step)
         measured = total(torch.stack([self.objective.measure(one) for one in batches]).sum(dim=0))
         totals = Totals(*[max(value, 1e-12) for value in measured.tolist()])
         self.optimizers.zero_grad()
@@ -220,7 +226,8 @@ class Trainer:
             self.average.update(self.network)
         return sum(len(batch.rows) for batch in batches), self.recorder.add(terms, norm)
 
-    def _batches(self, step: int) -> list[Batch]:
+    def batches(self, step: int) -> list[Batch]:
+        """The micro-batches of a step that this process works on."""
         pieces = self.params.accumulation_steps
         shares = self.order.share(step, self.world.rank, self.world.size, pieces)
         generator = np.random.default_rng((self.seed, step, self.world.rank))

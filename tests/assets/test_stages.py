@@ -34,7 +34,8 @@ def test_stages_come_upstream_first_with_their_inputs_code_and_parameters(root):
     assert list(stages) == ["first", "many", "last"]
     assert stages["first"].inputs == ()
     assert stages["first"].code == ("assets/first.py",)
-    assert stages["many"].partitioned
+    assert stages["many"].partitions({"names": ["81", "82"]}) == ["81", "82"]
+    assert not stages["first"].partitioned
     assert stages["many"].target("81") == "many@81"
     assert stages["last"].inputs == ("many",)
     assert stages["last"].parameters({"seed": 5, "other": 6}) == {"seed": 5}

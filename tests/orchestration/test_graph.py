@@ -43,9 +43,9 @@ def test_the_same_edges(assets, workspace):
 
 
 def test_the_same_partitions(assets, workspace):
-    keys = workspace.params.modality_embeddings.modalities
     for name, node in assets.items():
         partitions = node.partitions_def.get_partition_keys() if node.partitions_def else None
+        keys = workspace.stages[name].partitions(workspace.values)
         assert partitions == (keys if "foreach" in DOCUMENT[name] else None), name
     assert DOCUMENT["modality_embeddings"]["foreach"] == "${modality_embeddings.modalities}"
 
@@ -90,7 +90,8 @@ def test_code_dependencies_are_the_modules_that_an_asset_imports(name, workspace
     """Neither a module that decides the result is forgotten, nor one listed that does not."""
     roots = {f"assets.{name}"}
     if "assets.training_worker" in imports.find_modules_directly_imported_by(f"assets.{name}"):
-        roots.add("model.training.__main__")  # imported by the worker process
+        module = "scaling" if name == "scaling_points" else "training"
+        roots.add(f"model.{module}.__main__")  # imported by the worker process
     used = set(roots)
     for root in roots:
         used |= imports.find_upstream_modules(root)

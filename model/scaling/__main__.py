@@ -1,0 +1,43 @@
+"""One point of the study in processes of its own.
+
+``python -m model.scaling joint_l4_d64_e8_f100_s0 --params F --data DIR --out FOLDER``, or the same
+under ``torchrun --nproc-per-node N -m``. A state that an earlier run left in DIR/.resume is taken
+up; SIGTERM keeps one.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from model.params import Params
+from model.scaling.grid import Point
+from model.scaling.training import make_point
+from model.training.distributed import World
+from model.training.worker import Interruption, run_worker
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the point; the exit code is that of :func:`run_worker`."""
+    parser = argparse.ArgumentParser(prog="python -m model.scaling", description=__doc__)
+    parser.add_argument("point", help="its name")
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the point")
+    given = parser.parse_args(arguments)
+
+    def work(world: World, interrupted: Interruption) -> bool:
+        return make_point(
+            Point.parse(given.point),
+            Params.load(given.params),
+            given.data,
+            world,
+            state_folder=given.data / ".resume" / given.point,
+            out=given.out,
+            interrupted=interrupted,
+        )
+
+    return run_worker(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""How good a point is: losses on validation targets, and metrics on the full catalogue."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from model import metrics
+from model.dataset.item_features import ItemFeatureStore
+from model.dataset.sequences import Batch, SequenceDataset, Windows
+from model.errors import InputError
+from model.inference.catalogue import build_catalogue
+from model.inference.evaluation import evaluate, sample_users, user_weights
+from model.inference.filters import allowed_items, seen_items
+from model.inference.recommender import ACTIONS
+from model.inference.search import ExactSearch
+from model.network.checkpoint import Checkpoint
+from model.network.unit import unit
+from model.params import Params
+from model.scaling.grid import INFONCE_ONLY, Point
+from model.scaling.point import METRICS, PATHS
+from model.tokenizer.codebook import Codebook
+from model.training.inputs import TrainingInputs
+from model.training.objective import Totals
+from model.training.trainer import Trainer
+
+DEPTH = 10
+
+
+@torch.inference_mode()
+def validation_losses(trainer: Trainer, users: np.ndarray, names: list[str]) -> dict[str, float]:
+    """The trained losses on the validation targets, in the form that training has.
+
+    The users stand in batches as large as those of training and always the same, so that every
+    point meets the same negatives; the targets are the held-out events alone.
+
+    Args:
+        trainer: of a finished training.
+        users: (N,) int64 that have a validation target.
+        names: of the losses.
+    """
+    size = trainer.params.batch_size
+    trainer.objective.eval()
+    sums = torch.zeros(len(trainer.recorder.term_names), dtype=torch.float64)
+    weights = torch.zeros_like(sums)
+    for first in range(0, len(users), size):
+        batch, draws = _validation_batch(trainer, users[first : first + size])
+        weight, sid_weight, rows, _ = trainer.objective.measure(batch).tolist()
+        totals = Totals(max(weight, 1e-12), max(sid_weight, 1e-12), rows, draws)
+        _, terms = trainer.objective(batch, totals)
+        counted = torch.tensor([weight, *[sid_weight] * (len(sums) - 2), rows])
+        sums += terms.double().cpu() * counted
+        weights += counted
+    means = (sums / weights.clamp(min=1e-12)).tolist()
+    found = dict(zip(trainer.recorder.term_names, means, strict=True))
+    return {name: found[name] for name in names} if len(users) else {}
+
+
+def _validation_batch(trainer: Trainer, users: np.ndarray) -> tuple[Batch, float]:
+    """Histories up to the validation event, which is the only target; and the tokens' number."""
+    dataset = trainer.dataset
+    ends = np.asarray(dataset.interactions.validation_event[users])
+    begins = np.maximum(np.asarray(dataset.interactions.offsets[users]), ends - dataset.max_length)
+    windows = Windows(users, begins, ends, np.full(len(users), -1, np.int64))
+    batch = dataset.assemble(windows)
+    targets = torch.zeros_like(batch.target_ids)
+    targets[batch.last] = batch.target_ids[batch.last]
+    masked = replace(batch, target_ids=targets)
+    return masked.to(trainer.world.device), float((batch.target_ids > 0).sum())
+
+
+def catalogue_metrics(
+    point: Point,
+    checkpoint: Checkpoint,
+    codebook: Codebook,
+    inputs: TrainingInputs,
+    params: Params,
+    device: torch.device,
+) -> dict[str, dict[str, float]]:
+    """HR@10, NDCG@10 and score of every path that the point trains.
+
+    Args:
+        point: which one.
+        checkpoint: its weights.
+        codebook: semantic IDs of all items.
+        inputs: the artefacts that it was trained from.
+        params: of the point.
+        device: to compute on.
+    """
+    if point.protocol == INFONCE_ONLY:
+        return {"embedding": _embedding_metrics(checkpoint, inputs, params, device)}
+    report = evaluate(
+        checkpoint,
+        codebook,
+        inputs.interactions,
+        inputs.statistics,
+        inputs.embeddings,
+        params,
+        device,
+    )
+    return {path: {name: report.metrics[path][name] for name in METRICS} for path in PATHS}
+
+
+def _embedding_metrics(
+    checkpoint: Checkpoint, inputs: TrainingInputs, params: Params, device: torch.device
+) -> dict[str, float]:
+    """Exact search with the masks of the evaluation, for a model without a decoder."""
+    ranks, weights = _embedding_ranks(checkpoint, inputs, params, device)
+    return {
+        "hr@10": metrics.hit_rate(ranks, DEPTH, weights),
+        "ndcg@10": metrics.ndcg(ranks, DEPTH, weights),
+        "score": metrics.competition_score(ranks, weights),
+    }
+
+
+def _embedding_ranks(
+    checkpoint: Checkpoint, inputs: TrainingInputs, params: Params, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """(U,) ranks of the test targets, 0 beyond ten, and (U,) weights of the users."""
+    interactions, section = inputs.interactions, params.evaluation_report
+    users = sample_users(interactions.test_event, section.max_users, params.seed)
+    if len(users) == 0:
+        raise InputError(
+            "no user has a test target; check interactions.split.strategy against the data"
+        )
+    network = checkpoint.build().to(device)
+    features = ItemFeatureStore(interactions, inputs.statistics, inputs.embeddings, device)
+    dataset = SequenceDataset(interactions, inputs.statistics, features, checkpoint.network_params)
+    counts = inputs.statistics.counts.sum(axis=1)
+    items = allowed_items(interactions, counts, filter_cold=params.cascade.filter_cold)
+    catalogue = build_catalogue(
+        network,
+        features,
+        interactions,
+        inputs.statistics,
+        items,
+        np.zeros((interactions.num_items + 1, 1), np.int32),
+        group_feature=None,
+        device=device,
+    )
+    search = ExactSearch(catalogue.vectors, -params.cascade.logq_weight * catalogue.log_q)
+    ranks = np.zeros(len(users), np.int64)
+    for chosen, batch in dataset.evaluation_batches(
+        "test",
+        users,
+        params.cascade.batch_size,
+        default_action=ACTIONS[params.cascade.default_action],
+    ):
+        with torch.inference_mode():
+            moved = batch.to(device)
+            queries = unit(network.encode(moved).hidden[moved.last])
+        seen = seen_items(
+            interactions,
+            chosen,
+            "test",
+            action_types=params.cascade.filter_history,
+            rows=catalogue.rows,
+            num_rows=len(catalogue),
+        ).to(device)
+        _, rows = search.search(queries, DEPTH, seen)
+        targets = catalogue.rows[interactions.item_ids[interactions.test_event[chosen]]]
+        found = metrics.ranks_in_lists(rows.cpu().numpy(), np.where(targets >= 0, targets, -2))
+        ranks[np.searchsorted(users, chosen)] = found
+    return ranks, user_weights(interactions, users, section)

@@ -1,0 +1,273 @@
+"""All points of one protocol: their table, the laws through their losses, and a forecast tried out.
+
+The forecast is the test that matters to a planner: the largest size is left out, its losses are
+predicted from the others, and what was measured must lie within the predicted interval.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from model.artifact import atomic_folder, read_json, write_json
+from model.errors import InputError
+from model.params import ScalingStudyParams
+from model.scaling.figures import draw_figures
+from model.scaling.fits import NO_LAW, Fit, fit_losses
+from model.scaling.point import ScalingPoint, Workload
+
+logger = logging.getLogger("onepiece")
+
+BILLION = 1e9
+SIZE, DATA = "N", "D"
+FACTS = "study.json"
+VALIDATION = "validation_"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One loss of the largest size, predicted from the smaller ones.
+
+    Attributes:
+        loss: its name.
+        parameters: of the size that was left out.
+        expected: by the law.
+        low: lower end of the interval.
+        high: upper end.
+        measured: mean over the seeds.
+    """
+
+    loss: str
+    parameters: int
+    expected: float
+    low: float
+    high: float
+    measured: float
+
+    @property
+    def inside(self) -> bool:
+        """Whether the interval holds what was measured."""
+        return self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True)
+class ScalingStudy:
+    """One protocol.
+
+    Attributes:
+        protocol: its name.
+        table: one row per point, see :meth:`ScalingPoint.row`.
+        workload: of a step, the same for all points but for chance.
+        fits: by loss and variables: ``infonce N``, ``infonce N,D``, ``validation_infonce N``, ...
+        skipped: why a law is missing, likewise.
+        forecasts: one per training loss.
+    """
+
+    protocol: str
+    table: list[dict[str, Any]]
+    workload: Workload
+    fits: Mapping[str, Fit]
+    skipped: Mapping[str, str]
+    forecasts: Sequence[Forecast]
+
+    @property
+    def losses(self) -> list[str]:
+        """Names of the training losses."""
+        return [name for name in self.table[0] if f"{name}_std" in self.table[0]]
+
+    def frame(self) -> pd.DataFrame:
+        """The table."""
+        return pd.DataFrame(self.table)
+
+    def summary(self) -> str:
+        """What was found, in Markdown."""
+        laws = [
+            f"| {key} | {fit.verdict} | {_numbers(fit)} | {fit.quality.r2:.4f} | {fit.p_value:.2g} |"
+            for key, fit in self.fits.items()
+        ]
+        forecasts = [
+            f"| {one.loss} | {one.parameters:,} | {one.expected:.4f} | {one.low:.4f} to "
+            f"{one.high:.4f} | {one.measured:.4f} | {'yes' if one.inside else 'NO'} |"
+            for one in self.forecasts
+        ]
+        skipped = [f"- {key}: {reason}" for key, reason in self.skipped.items()]
+        return "\n".join(
+            [
+                f"# Scaling study, {self.protocol}",
+                "",
+                "Sizes N (parameters outside embedding tables) and data D (tokens seen) in "
+                "billions; R^2 of the loss itself.",
+                "",
+                "| loss and variables | verdict | law, with intervals | R^2 | p (constant) |",
+                "| --- | --- | --- | --- | --- |",
+                *laws,
+                "",
+                "The largest size, predicted from the smaller ones:",
+                "",
+                "| loss | left out | expected | interval | measured | inside |",
+                "| --- | --- | --- | --- | --- | --- |",
+                *forecasts,
+                "",
+                *skipped,
+            ]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write study.json, table.csv, table.md, summary.md and the figures."""
+        with atomic_folder(folder, needed_bytes=20_000_000) as out:
+            facts = {
+                "protocol": self.protocol,
+                "table": self.table,
+                "workload": asdict(self.workload),
+                "fits": {key: fit.to_json() for key, fit in self.fits.items()},
+                "skipped": dict(self.skipped),
+                "forecasts": [asdict(one) for one in self.forecasts],
+            }
+            write_json(out / FACTS, facts)
+            self.frame().to_csv(out / "table.csv", index=False)
+            (out / "table.md").write_text(_markdown(self.table))
+            (out / "summary.md").write_text(self.summary())
+            draw_figures(self, out)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: missing or damaged, with the file's name.
+        """
+        facts = read_json(Path(folder) / FACTS)
+        try:
+            return cls(
+                protocol=facts["protocol"],
+                table=facts["table"],
+                workload=Workload(**facts["workload"]),
+                fits={key: Fit.from_json(one) for key, one in facts["fits"].items()},
+                skipped=facts["skipped"],
+                forecasts=[Forecast(**one) for one in facts["forecasts"]],
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{Path(folder) / FACTS}: of another version ({error}); make the study again"
+            ) from None
+
+
+def build_study(
+    protocol: str, points: Mapping[str, ScalingPoint], params: ScalingStudyParams, seed: int
+) -> ScalingStudy:
+    """Fit everything that the points of a protocol allow.
+
+    Args:
+        protocol: whose points are taken.
+        points: of all protocols, by name.
+        params: of the study.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: too few points for any law.
+    """
+    own = [one for one in points.values() if one.point.protocol == protocol]
+    table = [one.row() for one in own]
+    frame = pd.DataFrame(table)
+    fits: dict[str, Fit] = {}
+    skipped: dict[str, str] = {}
+
+    def fit(key: str, rows: pd.DataFrame, loss: str, variables: Sequence[str]) -> None:
+        try:
+            fits[f"{loss} {key}"] = _fit(rows, loss, variables, params, seed)
+        except InputError as error:
+            skipped[f"{loss} {key}"] = str(error)
+
+    whole, shape = _largest_share(frame), _shape_with_most_data(frame)
+    losses = list(own[0].losses)
+    for loss in losses:
+        fit("N", whole, loss, [SIZE])
+        fit("D", shape, loss, [DATA])
+        fit("N,D", frame, loss, [SIZE, DATA])
+    for loss in own[0].validation_losses:
+        fit("N", whole, f"{VALIDATION}{loss}", [SIZE])
+    if not fits:
+        raise InputError(next(iter(skipped.values())))
+    forecasts = [
+        found
+        for loss in losses
+        if (found := leave_largest_out(whole, loss, params, seed)) is not None
+    ]
+    study = ScalingStudy(protocol, table, own[0].workload, fits, skipped, forecasts)
+    logger.info("%s", study.summary())
+    return study
+
+
+def leave_largest_out(
+    rows: pd.DataFrame, loss: str, params: ScalingStudyParams, seed: int
+) -> Forecast | None:
+    """Predict a loss of the largest size from the others; None where too few are left."""
+    largest = rows["parameters"].max()
+    rest = rows[rows["parameters"] < largest]
+    try:
+        fit = _fit(rest, loss, [SIZE], params, seed)
+    except InputError:
+        return None
+    at = np.array([[largest / BILLION]])
+    low, high = fit.interval(at, of_a_run=True)
+    return Forecast(
+        loss=loss,
+        parameters=int(largest),
+        expected=float(fit.law(at)[0]),
+        low=float(low[0]),
+        high=float(high[0]),
+        measured=float(rows.loc[rows["parameters"] == largest, loss].mean()),
+    )
+
+
+def _fit(
+    rows: pd.DataFrame, loss: str, variables: Sequence[str], params: ScalingStudyParams, seed: int
+) -> Fit:
+    return fit_losses(
+        variables_of(rows, variables),
+        rows[loss].to_numpy(),
+        variables,
+        samples=params.bootstrap_samples,
+        confidence=params.confidence,
+        seed=seed,
+    )
+
+
+def variables_of(rows: pd.DataFrame, variables: Sequence[str]) -> np.ndarray:
+    """(n, k) float64 sizes and tokens of some rows, in billions."""
+    columns = {SIZE: "parameters", DATA: "tokens"}
+    return rows[[columns[name] for name in variables]].to_numpy(np.float64) / BILLION
+
+
+def _largest_share(frame: pd.DataFrame) -> pd.DataFrame:
+    """The points that saw most of the data."""
+    return frame[frame["percent"] == frame["percent"].max()]
+
+
+def _shape_with_most_data(frame: pd.DataFrame) -> pd.DataFrame:
+    """The points of the shape with the most different shares; of equals the largest shape."""
+    shapes = frame.groupby(["parameters", "layers", "width", "experts"])
+    chosen = max(shapes, key=lambda one: (one[1]["percent"].nunique(), one[0][0]))
+    return chosen[1]
+
+
+def _numbers(fit: Fit) -> str:
+    if fit.verdict == NO_LAW:
+        return ""
+    bounds = fit.bounds()
+    return ", ".join(
+        f"{name} {value:.4g} ({bounds[name][0]:.4g} to {bounds[name][1]:.4g})"
+        for name, value in fit.numbers().items()
+    )
+
+
+def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    show: Callable[[Any], str] = lambda v: f"{v:.6g}" if isinstance(v, float) else str(v)
+    lines += ["| " + " | ".join(show(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines) + "\n"

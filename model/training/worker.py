@@ -1,0 +1,44 @@
+"""What every process that trains does around its work: join the others, listen, tell the end."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
+from model.training.distributed import World, join_world, leave_world
+
+TERMINATED_EXIT = 128 + signal.SIGTERM
+
+
+class Interruption:
+    """Remembers that SIGTERM came."""
+
+    def __init__(self) -> None:
+        self.came = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+
+    def __call__(self) -> bool:
+        return self.came
+
+
+def run_worker(work: Callable[[World, Interruption], bool]) -> int:
+    """Do the work of this process; 2 after a refusal, whose sentence is logged; 143 after SIGTERM.
+
+    Args:
+        work: told its world and whom to ask whether to stop; gives whether it is finished.
+    """
+    interruption = Interruption()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        finished = work(join_world(), interruption)
+    except InputError as error:
+        logging.getLogger("onepiece").error("%s%s", REFUSED, error)
+        return INPUT_ERROR_EXIT
+    finally:
+        leave_world()
+    return 0 if finished else TERMINATED_EXIT
