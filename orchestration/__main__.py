@@ -215,6 +215,26 @@ def explain(
 
 
 @app.command()
+def plan(
+    gpu_hours: Annotated[
+        float | None, typer.Option("--gpu-hours", help="Hours times devices that may be spent.")
+    ] = None,
+    flops: Annotated[float | None, typer.Option(help="Or training FLOPs.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Whose study, where there are several.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Recommend the next model's size for a budget, by the laws of the scaling study."""
+    from orchestration.planning import plan as recommend
+    from orchestration.workspace import open_workspace
+
+    workspace = open_workspace(params, data)
+    typer.echo(recommend(workspace, flops=flops, hours=gpu_hours, protocol=protocol))
+
+
+@app.command()
 def rollback(
     model: Annotated[
         str | None, typer.Argument(help="A promoted model of data/champion; else the one before.")

@@ -82,8 +82,7 @@ class Fit:
         """The interval of every number of the law, by name: E, A, a, and B, b of a second."""
         low, high = self._quantiles(self.samples)
         return {
-            name: (float(a), float(b))
-            for name, a, b in zip(self.names(), low, high, strict=True)
+            name: (float(a), float(b)) for name, a, b in zip(self.names(), low, high, strict=True)
         }
 
     def numbers(self) -> dict[str, float]:
@@ -188,9 +187,7 @@ def fit_losses(
     if _can_bend(x):
         laws[ABOVE_FLOOR] = fit_law(x, losses, irreducible=True)
     qualities = [_quality("constant", 1, losses, np.full(len(losses), losses.mean()))]
-    qualities += [
-        _quality(form, _count(x, form), losses, law(x)) for form, law in laws.items()
-    ]
+    qualities += [_quality(form, _count(x, form), losses, law(x)) for form, law in laws.items()]
     chosen = min(qualities[1:], key=lambda one: one.bic)
     p_value = _f_test(qualities[0], chosen, len(losses))
     law = laws[chosen.form]
@@ -217,8 +214,9 @@ def _require_spread(x: np.ndarray, variables: Sequence[str]) -> None:
 
 
 def _can_bend(x: np.ndarray) -> bool:
-    """Whether there are enough sizes to tell a floor from a small exponent."""
-    return all(len(np.unique(column)) >= 4 for column in x.T) and len(x) > _count(x, ABOVE_FLOOR)
+    """Whether there are more points, and more values of a single variable, than numbers."""
+    needed = _count(x, ABOVE_FLOOR) + 1
+    return len(np.unique(x[:, 0])) >= needed if x.shape[1] == 1 else len(x) >= needed
 
 
 def _count(x: np.ndarray, form: str) -> int:

@@ -6,6 +6,7 @@ points within 2.5 robust standard deviations as they are and bounds the pull of 
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares, nnls
@@ -15,7 +16,7 @@ STARTS = 4  # the best combinations of these are refined
 MAX_EXPONENT = 10.0
 OUTLIER = 2.5
 NORMAL_MAD = 1.4826  # standard deviations per median absolute deviation
-TOLERANCE = 1e-10
+TOLERANCE, MAX_EVALUATIONS = 1e-9, 200
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,19 @@ def _refine(
 
     count = z.shape[1]
     highest = np.concatenate([np.full(len(theta) - count, np.inf), np.full(count, MAX_EXPONENT)])
-    robust = {"loss": "huber", "f_scale": limit} if np.isfinite(limit) else {}
+    options: dict[str, Any] = {"jac": jacobian}
+    if np.isfinite(limit):
+        options |= {"loss": "huber", "f_scale": limit}
     found = least_squares(
         residuals,
         np.clip(theta, 1e-9, highest * (1 - 1e-9)),
-        jacobian,
         bounds=(0.0, highest),
         x_scale=np.maximum(np.abs(theta), 1e-2),
         xtol=TOLERANCE,
         ftol=TOLERANCE,
         gtol=TOLERANCE,
-        max_nfev=300,
-        **robust,
+        max_nfev=MAX_EVALUATIONS,
+        **options,
     )
     return found.x
 

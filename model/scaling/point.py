@@ -1,6 +1,5 @@
 """What one training of the study came to."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Self
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
 from model.scaling.grid import Point
+from model.scaling.rows import write_csv
 
 FACTS, TIMING, HISTORY = "point.json", "timing.json", "history.csv"
 PATHS = ("embedding", "sid", "cascade")
@@ -153,10 +153,7 @@ class ScalingPoint:
         with atomic_folder(folder, needed_bytes=1_000_000) as out:
             write_json(out / FACTS, facts)
             write_json(out / TIMING, asdict(self.timing))
-            with (out / HISTORY).open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(self.history[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(self.history)
+            write_csv(self.history, out / HISTORY)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -17,7 +17,6 @@ from model.inference.search import ExactSearch
 from model.network.checkpoint import Checkpoint
 from model.network.unit import unit
 from model.params import Params
-from model.scaling.grid import INFONCE_ONLY, Point
 from model.scaling.point import METRICS, PATHS
 from model.tokenizer.codebook import Codebook
 from model.training.inputs import TrainingInputs
@@ -70,24 +69,22 @@ def _validation_batch(trainer: Trainer, users: np.ndarray) -> tuple[Batch, float
 
 
 def catalogue_metrics(
-    point: Point,
     checkpoint: Checkpoint,
-    codebook: Codebook,
+    codebook: Codebook | None,
     inputs: TrainingInputs,
     params: Params,
     device: torch.device,
 ) -> dict[str, dict[str, float]]:
-    """HR@10, NDCG@10 and score of every path that the point trains.
+    """HR@10, NDCG@10 and score of every path that the model has.
 
     Args:
-        point: which one.
-        checkpoint: its weights.
-        codebook: semantic IDs of all items.
+        checkpoint: the point's weights.
+        codebook: semantic IDs of all items; None for a model without a decoder.
         inputs: the artefacts that it was trained from.
         params: of the point.
         device: to compute on.
     """
-    if point.protocol == INFONCE_ONLY:
+    if codebook is None:
         return {"embedding": _embedding_metrics(checkpoint, inputs, params, device)}
     report = evaluate(
         checkpoint,

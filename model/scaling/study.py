@@ -5,13 +5,12 @@ predicted from the others, and what was measured must lie within the predicted i
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
@@ -19,6 +18,7 @@ from model.params import ScalingStudyParams
 from model.scaling.figures import draw_figures
 from model.scaling.fits import NO_LAW, Fit, fit_losses
 from model.scaling.point import ScalingPoint, Workload
+from model.scaling.rows import Row, as_markdown, column, grouped, with_most_data, write_csv
 
 logger = logging.getLogger("onepiece")
 
@@ -79,22 +79,19 @@ class ScalingStudy:
         """Names of the training losses."""
         return [name for name in self.table[0] if f"{name}_std" in self.table[0]]
 
-    def frame(self) -> pd.DataFrame:
-        """The table."""
-        return pd.DataFrame(self.table)
-
     def summary(self) -> str:
         """What was found, in Markdown."""
         laws = [
-            f"| {key} | {fit.verdict} | {_numbers(fit)} | {fit.quality.r2:.4f} | {fit.p_value:.2g} |"
-            for key, fit in self.fits.items()
+            f"| {key} | {fit.verdict} | {_numbers(fit)} | {fit.quality.r2:.4f} | "
+            f"{fit.p_value:.2g} |"
+            for key, fit in sorted(self.fits.items())
         ]
         forecasts = [
             f"| {one.loss} | {one.parameters:,} | {one.expected:.4f} | {one.low:.4f} to "
             f"{one.high:.4f} | {one.measured:.4f} | {'yes' if one.inside else 'NO'} |"
             for one in self.forecasts
         ]
-        skipped = [f"- {key}: {reason}" for key, reason in self.skipped.items()]
+        skipped = [f"- {key}: {reason}" for key, reason in sorted(self.skipped.items())]
         return "\n".join(
             [
                 f"# Scaling study, {self.protocol}",
@@ -121,15 +118,16 @@ class ScalingStudy:
         with atomic_folder(folder, needed_bytes=20_000_000) as out:
             facts = {
                 "protocol": self.protocol,
-                "table": self.table,
+                "columns": list(self.table[0]),
+                "rows": [list(row.values()) for row in self.table],
                 "workload": asdict(self.workload),
                 "fits": {key: fit.to_json() for key, fit in self.fits.items()},
                 "skipped": dict(self.skipped),
                 "forecasts": [asdict(one) for one in self.forecasts],
             }
             write_json(out / FACTS, facts)
-            self.frame().to_csv(out / "table.csv", index=False)
-            (out / "table.md").write_text(_markdown(self.table))
+            write_csv(self.table, out / "table.csv")
+            (out / "table.md").write_text(as_markdown(self.table))
             (out / "summary.md").write_text(self.summary())
             draw_figures(self, out)
 
@@ -144,7 +142,7 @@ class ScalingStudy:
         try:
             return cls(
                 protocol=facts["protocol"],
-                table=facts["table"],
+                table=[dict(zip(facts["columns"], row, strict=True)) for row in facts["rows"]],
                 workload=Workload(**facts["workload"]),
                 fits={key: Fit.from_json(one) for key, one in facts["fits"].items()},
                 skipped=facts["skipped"],
@@ -172,22 +170,21 @@ def build_study(
     """
     own = [one for one in points.values() if one.point.protocol == protocol]
     table = [one.row() for one in own]
-    frame = pd.DataFrame(table)
     fits: dict[str, Fit] = {}
     skipped: dict[str, str] = {}
 
-    def fit(key: str, rows: pd.DataFrame, loss: str, variables: Sequence[str]) -> None:
+    def fit(key: str, rows: Sequence[Row], loss: str, variables: Sequence[str]) -> None:
         try:
             fits[f"{loss} {key}"] = _fit(rows, loss, variables, params, seed)
         except InputError as error:
             skipped[f"{loss} {key}"] = str(error)
 
-    whole, shape = _largest_share(frame), _shape_with_most_data(frame)
+    whole, shape = with_most_data(table), _shape_with_most_data(table)
     losses = list(own[0].losses)
     for loss in losses:
         fit("N", whole, loss, [SIZE])
         fit("D", shape, loss, [DATA])
-        fit("N,D", frame, loss, [SIZE, DATA])
+        fit("N,D", table, loss, [SIZE, DATA])
     for loss in own[0].validation_losses:
         fit("N", whole, f"{VALIDATION}{loss}", [SIZE])
     if not fits:
@@ -203,11 +200,12 @@ def build_study(
 
 
 def leave_largest_out(
-    rows: pd.DataFrame, loss: str, params: ScalingStudyParams, seed: int
+    rows: Sequence[Row], loss: str, params: ScalingStudyParams, seed: int
 ) -> Forecast | None:
     """Predict a loss of the largest size from the others; None where too few are left."""
-    largest = rows["parameters"].max()
-    rest = rows[rows["parameters"] < largest]
+    largest = max(row["parameters"] for row in rows)
+    rest = [row for row in rows if row["parameters"] < largest]
+    left_out = [row for row in rows if row["parameters"] == largest]
     try:
         fit = _fit(rest, loss, [SIZE], params, seed)
     except InputError:
@@ -216,20 +214,20 @@ def leave_largest_out(
     low, high = fit.interval(at, of_a_run=True)
     return Forecast(
         loss=loss,
-        parameters=int(largest),
+        parameters=largest,
         expected=float(fit.law(at)[0]),
         low=float(low[0]),
         high=float(high[0]),
-        measured=float(rows.loc[rows["parameters"] == largest, loss].mean()),
+        measured=float(column(left_out, loss).mean()),
     )
 
 
 def _fit(
-    rows: pd.DataFrame, loss: str, variables: Sequence[str], params: ScalingStudyParams, seed: int
+    rows: Sequence[Row], loss: str, variables: Sequence[str], params: ScalingStudyParams, seed: int
 ) -> Fit:
     return fit_losses(
         variables_of(rows, variables),
-        rows[loss].to_numpy(),
+        column(rows, loss),
         variables,
         samples=params.bootstrap_samples,
         confidence=params.confidence,
@@ -237,22 +235,20 @@ def _fit(
     )
 
 
-def variables_of(rows: pd.DataFrame, variables: Sequence[str]) -> np.ndarray:
+def variables_of(rows: Sequence[Row], variables: Sequence[str]) -> np.ndarray:
     """(n, k) float64 sizes and tokens of some rows, in billions."""
-    columns = {SIZE: "parameters", DATA: "tokens"}
-    return rows[[columns[name] for name in variables]].to_numpy(np.float64) / BILLION
+    names = {SIZE: "parameters", DATA: "tokens"}
+    return np.stack([column(rows, names[name]) for name in variables], axis=1) / BILLION
 
 
-def _largest_share(frame: pd.DataFrame) -> pd.DataFrame:
-    """The points that saw most of the data."""
-    return frame[frame["percent"] == frame["percent"].max()]
-
-
-def _shape_with_most_data(frame: pd.DataFrame) -> pd.DataFrame:
+def _shape_with_most_data(rows: Sequence[Row]) -> list[Row]:
     """The points of the shape with the most different shares; of equals the largest shape."""
-    shapes = frame.groupby(["parameters", "layers", "width", "experts"])
-    chosen = max(shapes, key=lambda one: (one[1]["percent"].nunique(), one[0][0]))
-    return chosen[1]
+    shapes = grouped(rows, "parameters", "layers", "width", "experts")
+
+    def shares(shape: tuple[int, ...]) -> int:
+        return len({row["percent"] for row in shapes[shape]})
+
+    return shapes[max(shapes, key=lambda shape: (shares(shape), shape))]
 
 
 def _numbers(fit: Fit) -> str:
@@ -263,11 +259,3 @@ def _numbers(fit: Fit) -> str:
         f"{name} {value:.4g} ({bounds[name][0]:.4g} to {bounds[name][1]:.4g})"
         for name, value in fit.numbers().items()
     )
-
-
-def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-    show: Callable[[Any], str] = lambda v: f"{v:.6g}" if isinstance(v, float) else str(v)
-    lines += ["| " + " | ".join(show(row[name]) for name in names) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ from model.errors import InputError
 from model.inference.evaluation import sample_users
 from model.network.checkpoint import Checkpoint
 from model.params import Params
-from model.scaling.grid import Point
+from model.scaling.grid import INFONCE_ONLY, Point
 from model.scaling.point import ScalingPoint, Timing
 from model.scaling.quality import catalogue_metrics, validation_losses
 from model.scaling.size import measure_size, measure_workload, training_flops_per_token
@@ -64,7 +64,7 @@ def make_point(
     """
     own = point.apply(params)
     inputs = TrainingInputs.load(data, own, point.asset)
-    codebook = Codebook.load(data / CODEBOOK)
+    codebook = None if point.protocol == INFONCE_ONLY else Codebook.load(data / CODEBOOK)
     trained_on = with_share(inputs, point.percent, point.seed)
     trainer = build_trainer(trained_on, own, point.asset, world)
     states = StateFolder(state_folder, fingerprint(trained_on, own, point.asset))
@@ -119,7 +119,11 @@ def tokens_of(trainer: Trainer) -> int:
 
 
 def _measure(
-    point: Point, params: Params, inputs: TrainingInputs, codebook: Codebook, trainer: Trainer
+    point: Point,
+    params: Params,
+    inputs: TrainingInputs,
+    codebook: Codebook | None,
+    trainer: Trainer,
 ) -> ScalingPoint:
     device, section = trainer.world.device, getattr(params, point.asset)
     final = trainer.recorder.final_losses()
@@ -142,7 +146,7 @@ def _measure(
         steps=trainer.progress.step,
         final_losses={name: final[name] for name in trained},
         validation_losses=validation_losses(trainer, users, trained),
-        metrics=catalogue_metrics(point, checkpoint, codebook, inputs, params, device),
+        metrics=catalogue_metrics(checkpoint, codebook, inputs, params, device),
         timing=Timing(trainer.progress.seconds, trainer.world.size, _name(device)),
         history=trainer.recorder.rows,
     )

@@ -1,0 +1,253 @@
+"""What the next model should be, what it would reach, and how long it would take.
+
+Candidates are as wide for their depth as the best points of the study are. Where the study has a
+law in size and data, a candidate sees as much of one epoch as the budget pays for; where it has
+one in size alone, it must be able to see the whole epoch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.dataset.schema import FeatureSchema
+from model.errors import InputError
+from model.params import Params
+from model.scaling.costs import CostModel, frontier
+from model.scaling.grid import Point
+from model.scaling.rows import column, with_most_data
+from model.scaling.size import measure_size, network_without_weights, training_flops_per_token
+from model.scaling.study import BILLION, ScalingStudy
+
+SECONDS_PER_HOUR = 3600
+MAX_EXTRAPOLATION = 30.0  # largest candidate, in sizes of the largest point
+MAX_LAYERS = 96
+
+Measure = Callable[[Point], tuple[int, float]]  # parameters and training FLOPs per token
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent; exactly one of both is given.
+
+    Attributes:
+        flops: of training.
+        device_hours: hours times devices.
+    """
+
+    flops: float | None = None
+    device_hours: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that could be trained."""
+
+    layers: int
+    width: int
+    experts: int
+    parameters: int
+    flops_per_token: float
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One loss of the planned model.
+
+    Attributes:
+        loss: its name.
+        expected: by the law.
+        low: lower end of the interval of a single training.
+        high: upper end.
+        best_so_far: of the study's points.
+    """
+
+    loss: str
+    expected: float
+    low: float
+    high: float
+    best_so_far: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recommendation.
+
+    Attributes:
+        candidate: the model.
+        tokens: that it should see.
+        flops: of the training.
+        device_hours: that it takes on the study's device.
+        device: which one.
+        expectations: per loss that follows a law.
+        remarks: what the reader must know to judge it.
+    """
+
+    candidate: Candidate
+    tokens: float
+    flops: float
+    device_hours: float
+    device: str
+    expectations: Sequence[Expectation]
+    remarks: Sequence[str]
+
+
+def make_plan(study: ScalingStudy, candidates: Sequence[Candidate], budget: Budget) -> Plan:
+    """The candidate with the lowest expected sum of losses that the budget pays for.
+
+    Args:
+        study: laws and costs.
+        candidates: see :func:`candidate_models`.
+        budget: what may be spent.
+
+    Raises:
+        InputError: no loss follows a law, or the budget is too small for any candidate.
+    """
+    costs, key = CostModel.of(study.table), _law_key(study)
+    losses = [loss for loss in study.losses if _holds(study, loss, key)]
+    if not losses:
+        raise InputError(
+            f"scaling_study: no loss of {study.protocol} follows a power law, so that nothing can "
+            "be planned; add sizes or seeds to scaling_study.points"
+        )
+    epoch = float(max(row["tokens"] for row in study.table))
+    tokens = np.array([_affordable(one, costs, budget, epoch) for one in candidates])
+    # A law in size alone holds for whole epochs.
+    possible = tokens >= (epoch if key == "N" else min(row["tokens"] for row in study.table))
+    if not possible.any():
+        raise InputError(_too_small(candidates, costs, epoch))
+    x = _variables(candidates, tokens, key)
+    expected = sum(study.fits[f"{loss} {key}"].law(x) for loss in losses)
+    best = int(np.where(possible, expected, np.inf).argmin())
+    chosen, seen = candidates[best], float(tokens[best])
+    hours = seen * costs.seconds_per_token(chosen.flops_per_token) / SECONDS_PER_HOUR
+    return Plan(
+        candidate=chosen,
+        tokens=seen,
+        flops=seen * chosen.flops_per_token,
+        device_hours=hours,
+        device=costs.device,
+        expectations=[_expectation(study, loss, key, x[best : best + 1]) for loss in losses],
+        remarks=_remarks(study, candidates, chosen, seen, epoch),
+    )
+
+
+def candidate_models(study: ScalingStudy, measure: Measure, head_width: int) -> list[Candidate]:
+    """Models of the shape that served best, from one layer to far beyond the largest point.
+
+    Args:
+        study: gives the shape: width by depth of the points on the frontier.
+        measure: counts a point's network.
+        head_width: widths are its multiples.
+    """
+    ratio = best_ratio(study)
+    largest = max(study.table, key=lambda row: row["parameters"])
+    found: list[Candidate] = []
+    for layers in range(1, MAX_LAYERS + 1):
+        nearest = max(1, round(ratio * layers / head_width))
+        deep = []
+        for heads in sorted({max(1, nearest - 1), nearest, nearest + 1}):
+            point = Point(study.protocol, layers, heads * head_width, largest["experts"], 100, 0)
+            deep.append(Candidate(layers, point.width, point.experts, *measure(point)))
+        limit = MAX_EXTRAPOLATION * largest["parameters"]
+        within = [one for one in deep if one.parameters <= limit]
+        if not within:
+            break
+        found += within
+    return found
+
+
+def network_measure(study: ScalingStudy, params: Params, schema: FeatureSchema) -> Measure:
+    """Count networks by building them without weights.
+
+    Args:
+        study: gives the workload of a step.
+        params: that the point changes.
+        schema: of the data.
+    """
+
+    def measure(point: Point) -> tuple[int, float]:
+        network = network_without_weights(schema, point.apply(params).network)
+        infonce = point.trains_infonce
+        flops = training_flops_per_token(network, study.workload, infonce=infonce)
+        return measure_size(network).parameters, flops
+
+    return measure
+
+
+def best_ratio(study: ScalingStudy) -> float:
+    """Width by depth of the points on the frontiers, by their geometric mean."""
+    rows = with_most_data(study.table)
+    best = [row for loss in study.losses for row in frontier(rows, loss)]
+    return float(np.exp(np.log(column(best, "width") / column(best, "layers")).mean()))
+
+
+def _law_key(study: ScalingStudy) -> str:
+    """The law in size and data where all losses that have one in size have that as well."""
+    return "N,D" if all(_holds(study, loss, "N,D") for loss in study.losses) else "N"
+
+
+def _holds(study: ScalingStudy, loss: str, key: str) -> bool:
+    fit = study.fits.get(f"{loss} {key}")
+    return fit is not None and fit.holds
+
+
+def _affordable(one: Candidate, costs: CostModel, budget: Budget, epoch: float) -> float:
+    """Tokens that the budget pays for, at most one epoch."""
+    if budget.flops is not None:
+        return min(epoch, budget.flops / one.flops_per_token)
+    assert budget.device_hours is not None, "a budget has one of both"
+    seconds = budget.device_hours * SECONDS_PER_HOUR
+    return min(epoch, seconds / costs.seconds_per_token(one.flops_per_token))
+
+
+def _variables(candidates: Sequence[Candidate], tokens: np.ndarray, key: str) -> np.ndarray:
+    """(n, k) in billions, as the laws have them."""
+    sizes = np.array([one.parameters for one in candidates], np.float64)
+    columns = [sizes, tokens] if key == "N,D" else [sizes]
+    return np.stack(columns, axis=1) / BILLION
+
+
+def _expectation(study: ScalingStudy, loss: str, key: str, x: np.ndarray) -> Expectation:
+    fit = study.fits[f"{loss} {key}"]
+    low, high = fit.interval(x, of_a_run=True)
+    best = float(column(study.table, loss).min())
+    return Expectation(loss, float(fit.law(x)[0]), float(low[0]), float(high[0]), best)
+
+
+def _too_small(candidates: Sequence[Candidate], costs: CostModel, epoch: float) -> str:
+    cheapest = min(candidates, key=lambda one: one.flops_per_token)
+    hours = epoch * costs.seconds_per_token(cheapest.flops_per_token) / SECONDS_PER_HOUR
+    return (
+        "the budget does not pay for the smallest model of the study's kind: one epoch of it needs "
+        f"{epoch * cheapest.flops_per_token:.2e} FLOPs or {hours:.2g} hours on {costs.device}; "
+        "raise the budget"
+    )
+
+
+def _remarks(
+    study: ScalingStudy,
+    candidates: Sequence[Candidate],
+    chosen: Candidate,
+    seen: float,
+    epoch: float,
+) -> list[str]:
+    largest = max(row["parameters"] for row in study.table)
+    remarks = []
+    if chosen.parameters > largest:
+        times = chosen.parameters / largest
+        remarks.append(f"{times:.1f} times the largest size that was measured: an extrapolation")
+    if chosen.parameters == max(one.parameters for one in candidates):
+        remarks.append("the largest candidate there is: the budget would pay for more")
+    if seen < epoch:
+        remarks.append(f"the budget pays for {seen / epoch:.0%} of one epoch")
+    missed = [one.loss for one in study.forecasts if not one.inside]
+    if missed:
+        remarks.append(
+            "the forecast of the study's own largest size was outside its interval for "
+            + ", ".join(missed)
+        )
+    lawless = [loss for loss in study.losses if not _holds(study, loss, _law_key(study))]
+    if lawless:
+        remarks.append(f"no power law in {', '.join(lawless)}, which did not count")
+    return remarks
