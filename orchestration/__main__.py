@@ -215,6 +215,25 @@ def explain(
 
 
 @app.command()
+def quotas(
+    out: Annotated[
+        Path | None, typer.Option(help="Of table and picture; else quota_study in --data.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Show what wider beams and more semantic IDs cost and bring, beside embedding search."""
+    from assets.device import inference_device
+    from model.inference.quota import save_study, study_run
+    from orchestration.workspace import open_workspace
+
+    workspace = open_workspace(params, data)
+    table = study_run(workspace.params, workspace.data, inference_device())
+    save_study(table, out or workspace.data / "quota_study")
+    typer.echo(table.round(4).to_string(index=False, na_rep="-"))
+
+
+@app.command()
 def plan(
     gpu_hours: Annotated[
         float | None, typer.Option("--gpu-hours", help="Hours times devices that may be spent.")

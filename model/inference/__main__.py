@@ -15,17 +15,13 @@ from pathlib import Path
 import torch
 
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
-from model.inference.evaluation import sample_users
 from model.inference.inputs import InferenceInputs
-from model.inference.quota import save_study, study_quotas
+from model.inference.quota import save_study, study_run
 from model.inference.report import EvaluationReport
 from model.inference.search_index import with_index
 from model.inference.shards import open_shards
 from model.inference.submission import submission_task
 from model.params import Params
-
-BEAM_WIDTHS = (5, 10, 20, 40)
-NUM_SIDS = (48, 96, 192, 384, 768)
 
 
 def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.device) -> None:
@@ -48,17 +44,7 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
 
 def write_quotas(params: Params, data: Path, out: Path, device: torch.device) -> None:
     """Study beam widths and quotas on the evaluation's test users."""
-    inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
-    section = params.evaluation_report
-    table = study_quotas(
-        inputs.recommender(params.cascade, device),
-        sample_users(inputs.interactions.test_event, section.max_users, params.seed),
-        beam_widths=BEAM_WIDTHS,
-        num_sids=NUM_SIDS,
-        beam_weight=EvaluationReport.load(data / "evaluation_report").beam_weight,
-        action_weights=section.action_weights,
-    )
-    save_study(table, out)
+    save_study(study_run(params, data, device), out)
 
 
 def main(arguments: list[str] | None = None) -> int:

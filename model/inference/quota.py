@@ -1,8 +1,9 @@
 """What a wider beam and more semantic IDs cost and bring: score and speed side by side.
 
 Every combination answers the same users after one pass of the encoder; embedding-only search,
-exact and through inverted lists, stands beside them with its own time, so that a user can choose.
-Times are measured on the spot: this is a study to look at, not an artefact to be reproduced.
+exact and through inverted lists with more and more probes, stands beside them with its own time, so
+that a user can choose. Times are measured on the spot: this is a study to look at, not an artefact
+to be reproduced.
 """
 
 import time
@@ -20,10 +21,17 @@ from torch import Tensor
 from model import metrics
 from model.dataset.sequences import Batch
 from model.inference.cascade import NUM_RECOMMENDATIONS, rank
+from model.inference.evaluation import sample_users
+from model.inference.inputs import InferenceInputs
 from model.inference.recommender import Recommender
+from model.inference.report import EvaluationReport
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.search_index import IndexSearch, build_index
 from model.network.onepiece import EncoderOutput
+from model.params import Params
+
+BEAM_WIDTHS, NUM_SIDS = (5, 10, 20, 40), (48, 96, 192, 384, 768)
+PROBES = (1, 4, 16, 64)  # of the inverted lists, as far as there are as many
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Way:
         answer: gives the fetched catalogue rows (B, M) and the ten (B, 10), -1 for none.
         fetched: per batch, whether the target was fetched at all.
         ranks: per batch, the target's rank among the ten, 0 for none.
+        probes: inverted lists looked into, 0 for other paths.
         seconds: beyond the encoder.
     """
 
@@ -56,6 +65,7 @@ class Way:
     answer: Callable[[Encoded], tuple[Tensor, Tensor]]
     fetched: list[np.ndarray] = field(default_factory=list)
     ranks: list[np.ndarray] = field(default_factory=list)
+    probes: int = 0
     seconds: float = 0.0
 
     def run(self, encoded: Encoded, targets: np.ndarray) -> None:
@@ -75,6 +85,7 @@ class Way:
             "path": self.path,
             "beam_width": self.beam_width,
             "num_items": self.num_items,
+            "probes": self.probes,
             "recall": metrics.weighted_mean(fetched.astype(float), weights),
             "hr@10": metrics.hit_rate(ranks, NUM_RECOMMENDATIONS, weights),
             "ndcg@10": metrics.ndcg(ranks, NUM_RECOMMENDATIONS, weights),
@@ -103,8 +114,10 @@ def study_quotas(
         action_weights: weight of a user by the action of the target.
 
     Returns:
-        Columns ``path``, ``beam_width``, ``num_items``, ``recall`` (target among the fetched),
-        ``hr@10``, ``ndcg@10``, ``score``, ``users_per_second`` (beyond the encoder).
+        Columns ``path``, ``beam_width``, ``num_items``, ``probes``, ``recall`` (target among the
+        fetched), ``hr@10``, ``ndcg@10``, ``score``, ``users_per_second`` (beyond the encoder) and,
+        of a cascade, ``embedding_recall``: the best that embedding-only search reaches with as many
+        items at the same speed or faster, NaN where it is never as fast.
     """
     interactions, catalogue = recommender.interactions, recommender.catalogue
     exact = ExactSearch(catalogue.vectors, -recommender.params.logq_weight * catalogue.log_q)
@@ -119,14 +132,30 @@ def study_quotas(
         encoded = Encoded(indices, batch, *recommender.encode(batch))
         if not weights:
             index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
-            ivf = IndexSearch(index, exact)
-            ways += [Way("ivf", 0, k, _search(recommender, ivf, k)) for k in num_sids]
+            ways += _inverted_lists(recommender, IndexSearch(index, exact), num_sids)
+            for way in ways:  # what the first call compiles is nobody's cost
+                way.answer(encoded)
         events = interactions.test_event[indices]
         rows = catalogue.rows[interactions.item_ids[events]]
         weights.append(np.asarray(action_weights)[interactions.action_types[events]])
         for way in ways:
             way.run(encoded, np.where(rows >= 0, rows, -2))
-    return pd.DataFrame([way.row(np.concatenate(weights)) for way in ways])
+    table = pd.DataFrame([way.row(np.concatenate(weights)) for way in ways])
+    return table.assign(embedding_recall=_recall_at_equal_cost(table))
+
+
+def _recall_at_equal_cost(table: pd.DataFrame) -> list[float]:
+    """Per row of a cascade the recall of embedding-only search, NaN for other rows."""
+    searches = table[table["path"] != "cascade"]
+    found = []
+    for path, num_items, speed in zip(
+        table["path"], table["num_items"], table["users_per_second"], strict=True
+    ):
+        as_fast = searches["users_per_second"] >= speed
+        rivals = searches[as_fast & (searches["num_items"] == num_items)]
+        recalls = np.asarray(rivals["recall"])
+        found.append(recalls.max() if path == "cascade" and len(recalls) else np.nan)
+    return found
 
 
 def _cascade(
@@ -156,9 +185,55 @@ def _search(
     return answer
 
 
+def _inverted_lists(
+    recommender: Recommender, search: IndexSearch, num_items: Sequence[int]
+) -> list[Way]:
+    """One way for each number of probes and of items."""
+    index = search.index.index
+
+    def with_probes(probes: int, k: int) -> Callable[[Encoded], tuple[Tensor, Tensor]]:
+        answer = _search(recommender, search, k)
+
+        def probing(encoded: Encoded) -> tuple[Tensor, Tensor]:
+            index.nprobe = probes
+            return answer(encoded)
+
+        return probing
+
+    probes = sorted({min(number, index.nlist) for number in PROBES})
+    return [
+        Way("ivf", 0, k, with_probes(number, k), probes=number)
+        for number in probes
+        for k in num_items
+    ]
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def study_run(params: Params, data: Path, device: torch.device) -> pd.DataFrame:
+    """Study beam widths and quotas on the test users of a finished run's evaluation.
+
+    Args:
+        params: sections ``seed``, ``cascade``, ``evaluation_report`` and ``modality_embeddings``.
+        data: the run's folder.
+        device: to compute on.
+
+    Raises:
+        InputError: an artefact is missing or damaged.
+    """
+    inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
+    section = params.evaluation_report
+    return study_quotas(
+        inputs.recommender(params.cascade, device),
+        sample_users(inputs.interactions.test_event, section.max_users, params.seed),
+        beam_widths=BEAM_WIDTHS,
+        num_sids=NUM_SIDS,
+        beam_weight=EvaluationReport.load(data / "evaluation_report").beam_weight,
+        action_weights=section.action_weights,
+    )
 
 
 def save_study(table: pd.DataFrame, folder: Path) -> None:
@@ -167,9 +242,10 @@ def save_study(table: pd.DataFrame, folder: Path) -> None:
     table.to_csv(folder / "quota.csv", index=False)
     figure = Figure(figsize=(10, 4))
     for axes, measure in zip(figure.subplots(1, 2), ("score", "recall"), strict=True):
-        for key, rows in table.groupby(["path", "beam_width"], sort=True):
-            path, width = cast("tuple[str, int]", key)
-            label = f"beam {width}" if path == "cascade" else str(path)
+        for key, rows in table.groupby(["path", "beam_width", "probes"], sort=True):
+            path, width, probes = cast("tuple[str, int, int]", key)
+            labels = {"cascade": f"beam {width}", "ivf": f"ivf, {probes} probes"}
+            label = labels.get(path, path)
             style = "o-" if path == "cascade" else "s--"
             axes.plot(rows["users_per_second"], rows[measure], style, label=label)
             for _, row in rows.iterrows():

@@ -13,7 +13,7 @@ USERS = np.arange(40)
 
 @pytest.fixture(scope="module")
 def recommender():
-    return fake_recommender(random_interactions(40, 80), cascade_params())
+    return fake_recommender(random_interactions(40, 160), cascade_params(filter_cold=False))
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +37,15 @@ def test_every_combination_stands_beside_embedding_only(table):
         ("cascade", 4, 20),
         ("exact", 0, 2),
         ("exact", 0, 20),
-        ("ivf", 0, 2),
-        ("ivf", 0, 20),
+        *[("ivf", 0, 2), ("ivf", 0, 20)] * 2,
     ]
+    assert table["probes"].tolist() == [0] * 6 + [1, 1, 4, 4]  # there are four lists
     assert (table["users_per_second"] > 0).all()
 
 
 def test_scores_are_those_of_recommending_with_that_quota(table):
-    interactions = random_interactions(40, 80)
-    params = cascade_params(beam_width=4, num_sids=20)
+    interactions = random_interactions(40, 160)
+    params = cascade_params(beam_width=4, num_sids=20, filter_cold=False)
     made = recommend(fake_recommender(interactions, params), "test", USERS, beam_weight=0.1)
     events = interactions.test_event[USERS]
     ranks = metrics.ranks_in_lists(made.item_ids, interactions.item_ids[events])
@@ -62,7 +62,21 @@ def test_recall_grows_with_the_quota(table):
     assert 0 < cascade[4, 20] <= 1
 
 
+def test_recall_at_equal_cost_is_the_best_of_the_searches_that_are_as_fast(table):
+    for _, row in table.iterrows():
+        rivals = table[
+            (table["path"] != "cascade")
+            & (table["num_items"] == row["num_items"])
+            & (table["users_per_second"] >= row["users_per_second"])
+        ]
+        found = row["embedding_recall"]
+        if row["path"] != "cascade" or rivals.empty:
+            assert np.isnan(found)
+        else:
+            assert found == rivals["recall"].max()
+
+
 def test_saves_a_table_and_a_picture(table, tmp_path):
     save_study(table, tmp_path)
-    assert (tmp_path / "quota.csv").read_text().startswith("path,beam_width,num_items,recall")
+    assert (tmp_path / "quota.csv").read_text().startswith("path,beam_width,num_items,probes,")
     assert (tmp_path / "quota.png").stat().st_size > 1000
