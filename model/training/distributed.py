@@ -104,6 +104,13 @@ def gather_rows(*columns: Tensor) -> tuple[Tensor, ...]:
     return tuple(gathered)
 
 
+def distinct_everywhere(ids: Tensor) -> Tensor:
+    """The distinct ids of all processes, ascending; in a world of one, those given."""
+    if not dist.is_initialized():
+        return ids
+    return torch.unique(gather_rows(ids)[0])
+
+
 def gather_columns(ids: Tensor, columns: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The distinct negatives of all processes, differentiably.
 

@@ -15,7 +15,7 @@ from model.dataset.sequences import Batch
 from model.network.losses import inclusion_log_probability, linear_cross_entropy
 from model.network.onepiece import EncoderOutput, OnePiece
 from model.network.unit import unit
-from model.training.distributed import gather_columns
+from model.training.distributed import distinct_everywhere, gather_columns
 from model.training.streaming_logq import StreamingLogQ
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ class Objective(nn.Module):
         if self.params.negatives == "full_catalogue" or self.params.logq == "none":
             return None
         if self.streaming is not None:
-            return -self.streaming(ids, update=self.training)
+            if self.training:
+                self.streaming.update(distinct_everywhere(ids))
+            return -self.streaming(ids)
         return -inclusion_log_probability(
             self.log_q[ids],
             int(totals.draws),

@@ -3,29 +3,42 @@
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from tqdm import tqdm
 
+from model.network.moe import SparseMoE
 from model.progress import LOG_EVERY_SECONDS
 
 logger = logging.getLogger("onepiece")
 
+BAR_EVERY_SECONDS = 0.5
+
 
 class ProgressReport:
-    """Counts steps and tokens; shows rate, time left, losses and GPU memory."""
+    """Counts steps and tokens; shows rate, time left, losses, experts' balance and GPU memory."""
 
-    def __init__(self, what: str, first_step: int, num_steps: int, *, silent: bool) -> None:
+    def __init__(
+        self,
+        what: str,
+        first_step: int,
+        num_steps: int,
+        experts: Sequence[SparseMoE],
+        *,
+        silent: bool,
+    ) -> None:
         """Begin.
 
         Args:
             what: is being trained.
             first_step: steps done before.
             num_steps: in all.
+            experts: whose balance is shown: the Gini of the least balanced layer.
             silent: show nothing: another process does.
         """
         self.what, self.first_step, self.num_steps = what, first_step, num_steps
+        self.experts = experts
         self.started = self.shown = time.monotonic()
         self.tokens = 0
         self.silent = silent
@@ -48,24 +61,35 @@ class ProgressReport:
         now = time.monotonic()
         if self.bar is not None:
             self.bar.update(1)
-            self.bar.set_postfix({k: f"{v:.3g}" for k, v in terms.items()}, refresh=False)
-        elif not self.silent and now - self.shown >= LOG_EVERY_SECONDS:
-            self.shown = now
-            logger.info("%s", self._line(step, now - self.started, terms))
+        every = LOG_EVERY_SECONDS if self.bar is None else BAR_EVERY_SECONDS
+        if self.silent or now - self.shown < every:
+            return
+        self.shown = now
+        shown = self._shown(terms)
+        if self.bar is not None:
+            self.bar.set_postfix(shown, refresh=False)
+        else:
+            logger.info("%s", self._line(step, now - self.started, shown))
 
     def close(self) -> None:
         """End the bar."""
         if self.bar is not None:
             self.bar.close()
 
-    def _line(self, step: int, elapsed: float, terms: Mapping[str, float]) -> str:
+    def _shown(self, terms: Mapping[str, float]) -> dict[str, str]:
+        """Losses, the worst Gini, and the most GPU memory so far, as text by name."""
+        shown = {name: f"{value:.4g}" for name, value in terms.items()}
+        if self.experts:
+            shown["gini"] = f"{max(float(layer.gini()) for layer in self.experts):.3g}"
+        if torch.cuda.is_available():
+            shown["GPU"] = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
+        return shown
+
+    def _line(self, step: int, elapsed: float, shown: Mapping[str, str]) -> str:
         done = step - self.first_step
         left = (self.num_steps - step) * elapsed / done
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
-        memory = ""
-        if torch.cuda.is_available():
-            memory = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB on the GPU"
+        named = ", ".join(f"{name} {value}" for name, value in shown.items())
         return (
             f"{self.what}: step {step:,} of {self.num_steps:,} ({done / elapsed:,.1f} steps/s, "
-            f"{self.tokens / elapsed:,.0f} tokens/s, {left:,.0f} s left): {shown}{memory}"
+            f"{self.tokens / elapsed:,.0f} tokens/s, {left:,.0f} s left): {named}"
         )

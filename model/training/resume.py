@@ -77,6 +77,11 @@ class StateFolder:
             return None
         return None
 
+    def newest(self) -> Path | None:
+        """Folder of the newest state, None where there is none."""
+        steps = self._steps()
+        return self._path(steps[-1]) if steps else None
+
     def remove(self) -> None:
         """Forget everything, once the training is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -21,13 +21,16 @@ class StreamingLogQ(nn.Module):
         self.register_buffer("interval", torch.zeros(num_rows))
 
     @torch.no_grad()
-    def forward(self, ids: Tensor, *, update: bool) -> Tensor:
-        """(C,) log probability that each of these distinct ids is in a batch."""
-        if update:
-            self.step += 1
-            seen = self.interval[ids]
-            waited = (self.step - self.last_step[ids]).float()
-            fresh = torch.where(seen > 0, (1 - RATE) * seen + RATE * waited, waited)
-            self.interval[ids] = fresh
-            self.last_step[ids] = self.step.expand(len(ids))
+    def update(self, ids: Tensor) -> None:
+        """Take in the distinct ids of one batch, of all processes: their states stay alike."""
+        self.step += 1
+        seen = self.interval[ids]
+        waited = (self.step - self.last_step[ids]).float()
+        fresh = torch.where(seen > 0, (1 - RATE) * seen + RATE * waited, waited)
+        self.interval[ids] = fresh
+        self.last_step[ids] = self.step.expand(len(ids))
+
+    @torch.no_grad()
+    def forward(self, ids: Tensor) -> Tensor:
+        """(C,) log probability that each of these ids is in a batch."""
         return -self.interval[ids].clamp(min=1.0).log()

@@ -5,10 +5,12 @@ training that is killed and goes on ends with the bytes of one that was not (on 
 device, with the same number of processes and threads).
 """
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from model.network.checkpoint import weights_of
 from model.training.dealt_state import DealtState
 from model.training.distributed import World, average_sparse_gradients, gather_rows, total
 from model.training.ema import ExponentialMovingAverage
+from model.training.lookahead import Lookahead
 from model.training.objective import Objective, Totals
 from model.training.optimizers import build_optimizers
 from model.training.order import Order
@@ -33,6 +36,8 @@ from model.training.validation import Validation
 
 if TYPE_CHECKING:
     from model.params import OptimizerParams, TrainingParams
+
+logger = logging.getLogger("onepiece")
 
 
 @dataclass
@@ -93,6 +98,9 @@ class Trainer:
         self.progress = Progress()
         self.recorder = Recorder(params.loss, self.network.experts(), self.order)
         self.parallel = self._parallel()
+        ahead = world.device.type == "cuda"  # on the CPU a thread only takes from the step
+        self.batches_of = Lookahead(self.batches, self.order.num_steps) if ahead else self.batches
+        self.kept: Path | None = None
         torch.manual_seed(seed * 1_000_003 + world.rank)
 
     def run(self, states: StateFolder, interrupted: Callable[[], bool]) -> bool:
@@ -108,8 +116,13 @@ class Trainer:
         Raises:
             InputError: the loss is not a number any more; names the step and its users.
         """
+        self.kept = states.newest()
         report = ProgressReport(
-            self.what, self.progress.step, self.order.num_steps, silent=not self.world.is_first
+            self.what,
+            self.progress.step,
+            self.order.num_steps,
+            self.network.experts(),
+            silent=not self.world.is_first,
         )
         saved = time.monotonic()
         while self.progress.step < self.order.num_steps and not self.progress.stopped:
@@ -200,7 +213,7 @@ class Trainer:
     def _step(self, step: int) -> tuple[int, dict[str, float]]:
         """One update of the weights: tokens of this process and the terms to show."""
         self.objective.train()
-        batches = self.batches(step)
+        batches = self.batches_of(step)
         measured = total(torch.stack([self.objective.measure(one) for one in batches]).sum(dim=0))
         totals = Totals(*[max(value, 1e-12) for value in measured.tolist()])
         self.optimizers.zero_grad()
@@ -263,11 +276,16 @@ class Trainer:
         """Stop before a poisoned gradient reaches the weights."""
         if bool(torch.isfinite(terms).all()) and bool(torch.isfinite(norm)):
             return
-        users = self.order.rows(step)[:10].tolist()
+        raw_ids = self.dataset.interactions.raw_user_ids
+        users = [str(raw_ids[int(user)]) for user in self.order.rows(step)]
+        logger.error("%s: users of the batch of step %d: %s", self.what, step, ", ".join(users))
+        named = (
+            f"first of {len(users)} users of the batch: {', '.join(users[:10])}; the log has all"
+        )
+        kept = f"the last good state is {self.kept}" if self.kept else "no state was kept before"
         raise InputError(
-            f"{self.what}: the loss or its gradient is not a number at step {step} (first users of "
-            f"the batch: {users}); the last good state is kept and the same command goes on from "
-            "it, but lower optimizer.muon_lr, adamw_lr or embedding_lr first"
+            f"{self.what}: the loss or its gradient is not a number at step {step} ({named}); "
+            f"{kept}; lower optimizer.muon_lr, adamw_lr or embedding_lr and run the same command again"
         )
 
     def _validates(self, step: int) -> bool:
@@ -301,6 +319,7 @@ class Trainer:
         state = self.state()
         if self.world.is_first:
             states.save(state)
+        self.kept = states.newest()
 
 
 def _same_everywhere(found: dict[str, float], world: World) -> dict[str, float]:

@@ -106,6 +106,6 @@ def test_streaming_logq_learns_how_often_an_item_comes():
     shares = torch.tensor([0.0, 0.9, 0.3, 0.05])
     for _ in range(3000):
         ids = (torch.rand(4, generator=generator) < shares).nonzero().flatten()
-        estimate(ids, update=True)
-    found = estimate(torch.tensor([1, 2, 3]), update=False).exp()
+        estimate.update(ids)
+    found = estimate(torch.tensor([1, 2, 3])).exp()
     assert torch.allclose(found, shares[1:], rtol=0.5)

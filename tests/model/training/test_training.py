@@ -112,13 +112,20 @@ def test_early_stopping_keeps_the_best_weights(data, tmp_path):
     assert measured["ndcg@10"] == pytest.approx(max(found), abs=1e-5)
 
 
-def test_a_loss_that_is_not_a_number_stops_before_the_weights_are_touched(data, tmp_path):
+def test_a_loss_that_is_not_a_number_stops_before_the_weights_are_touched(data, tmp_path, caplog):
+    """The sentence names the step, users and the state before; the log names all users."""
+    states = StateFolder(tmp_path, "x")
     trainer = build_trainer(_inputs(data), _params(), RECOMMENDER, ALONE)
+    assert not trainer.run(states, lambda: True)
     with torch.no_grad():
         trainer.network.norm.weight[0] = torch.nan
     before = {name: p.clone() for name, p in trainer.network.named_parameters()}
-    with pytest.raises(InputError, match=r"not a number at step 0 \(first users of the batch: \["):
-        trainer.run(StateFolder(tmp_path, "x"), lambda: False)
+    with pytest.raises(InputError, match=r"not a number at step 1 .first of 8 users") as refusal:
+        trainer.run(states, lambda: False)
+    names = [data.interactions.raw_user_ids[int(u)].as_py() for u in trainer.order.rows(1)]
+    assert all(name in caplog.text for name in names)
+    assert names[0] in str(refusal.value)
+    assert f"the last good state is {tmp_path / 'step-1'};" in str(refusal.value)
     for name, parameter in trainer.network.named_parameters():
         assert torch.equal(parameter, before[name]) or name == "norm.weight"
 
@@ -230,10 +237,10 @@ def test_two_processes_get_the_losses_of_one(folder, data):
     _assert_close(_alone(data, params, folder), Checkpoint.load(folder / "two"))
 
 
-def _large_table(**changes):
+def _large_table(*, logq="static", **changes):
     """One table large enough for sparse gradients, and nothing random."""
     features = pipeline_params().network.features.model_dump() | {"hash_sizes": [20_011, 71]}
-    loss = {"cross_rank_negatives": True, "sid_weights": []}
+    loss = {"cross_rank_negatives": True, "sid_weights": [], "logq": logq}
     return _without_noise(_params(loss=loss, network={"features": features}, **changes))
 
 
@@ -260,8 +267,9 @@ def _assert_close(one, two):
 
 
 def test_processes_that_share_tables_get_the_losses_of_one_and_go_on_to_the_byte(data, tmp_path):
-    """Empty micro-batches, early stopping and the average of weights included."""
+    """Empty micro-batches, streaming logQ, early stopping, the average of weights included."""
     params = _large_table(
+        logq="streaming",
         training={"shard_tables": True, "accumulation_steps": 2, "patience": 50},
         optimizer={"ema_decay": 0.9},
     )
