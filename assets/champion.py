@@ -16,6 +16,8 @@ from assets.promotion import (
     CHECKPOINT_FOLDER,
     CODEBOOK_FOLDER,
     DECISION_FILE,
+    INCUMBENT_METRICS_FILE,
+    METRIC,
     METRICS_FILE,
     JudgedModel,
     decide,
@@ -33,6 +35,8 @@ from model.network.checkpoint import Checkpoint
 from model.params import Params
 from model.tokenizer.codebook import Codebook
 
+_SHOWN = ("hr@10", "ndcg@10", METRIC)
+
 
 def keep_judgement(workspace: Workspace, staging: Path, run_id: str) -> None:
     """Put a judgement beside the earlier ones; a promoted model becomes the champion."""
@@ -48,9 +52,9 @@ def keep_judgement(workspace: Workspace, staging: Path, run_id: str) -> None:
 
 def _describe(made: JudgedModel) -> dict[str, Any]:
     decision = made.decision
-    rows = [{"model": "challenger", **decision.challenger}]
-    if decision.champion is not None:
-        rows.append({"model": "champion", **decision.champion})
+    rows = [_row("challenger", made.metrics)]
+    if made.incumbent_metrics is not None:
+        rows.append(_row("champion", made.incumbent_metrics))
     return {
         "dagster/row_count": len(rows),
         "scores": bars([row["model"] for row in rows], [row["score"] for row in rows], "score"),
@@ -58,6 +62,13 @@ def _describe(made: JudgedModel) -> dict[str, Any]:
         "reason": decision.reason,
         "comparison": dg.MetadataValue.md(table(rows)),
     }
+
+
+def _row(model: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    cascade = metrics["cascade"]
+    low, high = cascade["ci95"][METRIC]
+    shown = {name: cascade[name] for name in _SHOWN}
+    return {"model": model, **shown, f"{METRIC}, 95 %": f"{low:.4f} to {high:.4f}"}
 
 
 @artifact_asset(
@@ -103,6 +114,8 @@ def champion(
     folder.mkdir(parents=True)
     write_json(folder / DECISION_FILE, asdict(decision))
     write_json(folder / METRICS_FILE, evaluation_report.metrics)
+    if measured is not None:
+        write_json(folder / INCUMBENT_METRICS_FILE, measured)
     parents = workspace.recipe(CHAMPION).parents
     write_json(folder / ANCESTORS_FILE, ancestors(workspace, parents))
     if decision.promoted:

@@ -11,6 +11,7 @@ from model.tokenizer.codebook import Codebook
 
 METRIC = "score"  # the competition's, of the cascade, on the held-out targets
 DECISION_FILE, METRICS_FILE = "decision.json", "metrics.json"
+INCUMBENT_METRICS_FILE = "incumbent_metrics.json"  # the champion's, on the same targets
 CHECKPOINT_FOLDER, CODEBOOK_FOLDER = "recommender_checkpoint", "codebook"
 
 
@@ -41,11 +42,13 @@ class JudgedModel:
         folder: where it lies.
         decision: and its reason.
         metrics: of its evaluation.
+        incumbent_metrics: the champion's on the same targets; None where it was not measured.
     """
 
     folder: Path
     decision: Decision
     metrics: dict[str, Any]
+    incumbent_metrics: dict[str, Any] | None
 
     @property
     def beam_weight(self) -> float:
@@ -68,10 +71,12 @@ class JudgedModel:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a judgement; the model itself is opened when it is asked for."""
+        incumbent = folder / INCUMBENT_METRICS_FILE
         return cls(
             folder=folder,
             decision=Decision(**read_json(folder / DECISION_FILE)),
             metrics=read_json(folder / METRICS_FILE),
+            incumbent_metrics=read_json(incumbent) if incumbent.exists() else None,
         )
 
 
