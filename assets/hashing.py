@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from model.artifact import atomic_write
+from model.errors import InputError
 from model.progress import track
 
 _IGNORED_NAMES = {"__pycache__"}
@@ -35,7 +36,13 @@ class HashCache:
                 self._known = {}
 
     def hash_file(self, path: Path) -> str:
-        """The md5 of a file's bytes."""
+        """The md5 of a file's bytes.
+
+        Raises:
+            InputError: there is none, or something else than a file, which might never end.
+        """
+        if not path.is_file():
+            raise InputError(f"{path}: a link to nothing, or no file; put the file there")
         facts = path.stat()
         seen = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
         known = self._known.get(str(path.absolute()))
@@ -88,9 +95,12 @@ def hash_listing(files: Mapping[str, str]) -> str:
 
 
 def list_files(folder: Path) -> list[str]:
-    """Relative posix paths of all files in a folder that DVC would see, sorted."""
+    """Relative posix paths of all files in a folder that DVC would see, sorted.
+
+    Folders behind links count, as raw files often lie in a cache of downloads.
+    """
     found = []
-    for parent, names, files in os.walk(folder):
+    for parent, names, files in os.walk(folder, followlinks=True):
         names[:] = [name for name in names if name not in _IGNORED_NAMES and _counts(name)]
         base = Path(parent).relative_to(folder)
         found.extend((base / name).as_posix() for name in files if _counts(name))

@@ -9,6 +9,7 @@ import yaml
 from dvc.repo import Repo
 
 from assets.hashing import HashCache, hash_listing, list_files
+from model.errors import InputError
 
 
 @pytest.fixture
@@ -70,3 +71,20 @@ def test_an_unchanged_file_is_not_read_again(folder, tmp_path):
 def test_a_damaged_cache_is_forgotten(folder, tmp_path):
     (tmp_path / "cache.json").write_text("{")
     assert HashCache(tmp_path / "cache.json").hash_path(folder) == HashCache(None).hash_path(folder)
+
+
+def test_a_folder_behind_a_link_counts(folder, tmp_path):
+    before = HashCache(None).hash_path(folder)
+    (folder / "inner").rename(tmp_path / "elsewhere")
+    (folder / "inner").symlink_to(tmp_path / "elsewhere")
+    assert HashCache(None).hash_path(folder) == before
+
+
+def test_what_is_no_file_is_refused(folder, tmp_path):
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(InputError, match="folder/pipe: a link to nothing, or no file"):
+        HashCache(None).hash_path(folder)
+    (folder / "pipe").unlink()
+    (folder / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="folder/link: a link to nothing, or no file"):
+        HashCache(None).hash_path(folder)
