@@ -285,7 +285,8 @@ class Trainer:
         kept = f"the last good state is {self.kept}" if self.kept else "no state was kept before"
         raise InputError(
             f"{self.what}: the loss or its gradient is not a number at step {step} ({named}); "
-            f"{kept}; lower optimizer.muon_lr, adamw_lr or embedding_lr and run the same command again"
+            f"{kept}; lower optimizer.muon_lr, adamw_lr or embedding_lr and run the same command "
+            "again"
         )
 
     def _validates(self, step: int) -> bool:
