@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from assets.report_metadata import note_worker
+from assets.transient import OUT_OF_DEVICE_MEMORY, WorkerOutOfMemoryError
 from assets.workspace import Workspace
 from model.errors import REFUSED, InputError
 
@@ -49,6 +51,7 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = log
 
     Raises:
         InputError: it refused its input, or one of the processes that it started did.
+        WorkerOutOfMemoryError: its device had no room, which another process may have taken.
         RuntimeError: it failed otherwise.
     """
     process = subprocess.Popen(
@@ -59,32 +62,38 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = log
         stderr=None if sys.stderr.isatty() else subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
-    last, refusal = "", None
+    last, refusal, exhausted = "", None, False
     try:
         assert process.stdout is not None
         for line in process.stdout:
             last = line.rstrip() or last
             if line.startswith(REFUSED):
                 refusal = line.removeprefix(REFUSED).rstrip()
+            exhausted = exhausted or OUT_OF_DEVICE_MEMORY in line
             show(line.rstrip())
-        code = process.wait()
+        code = _wait(process)
     finally:
         _stop(process)
     if code != 0 and refusal is not None:
         raise InputError(refusal)
+    if code != 0 and exhausted:
+        raise WorkerOutOfMemoryError(f"the training worker found no room on its device: {last}")
     if code != 0:
         raise RuntimeError(f"the training worker ended with exit code {code}: {last}")
 
 
 def _run_worker(workspace: Workspace, module: list[str], folder: Path) -> None:
     where = ["--params", str(workspace.params_file), "--data", str(workspace.data)]
-    stream(["-m", *_launcher(), *module, *where, "--out", str(folder)], cwd=workspace.root)
+    stream(
+        ["-m", *launcher(torch.cuda.device_count()), *module, *where, "--out", str(folder)],
+        cwd=workspace.root,
+    )
 
 
-def _launcher() -> list[str]:
-    devices = torch.cuda.device_count()
+def launcher(devices: int) -> list[str]:
+    """What starts a process per device; nothing for one, or none."""
     if devices <= 1:
         return []
     return ["torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "-m"]
@@ -95,8 +104,17 @@ def _search_path(root: Path) -> str:
     return str(root) if not inherited else f"{root}{os.pathsep}{inherited}"
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Between fork and exec of a child: let it be told to end when we die."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _wait(process: subprocess.Popen) -> int:
+    """The exit code of a worker that is at its end; its memory is noted for the asset's page."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    note_worker(usage)
+    return process.returncode
 
 
 def _stop(process: subprocess.Popen) -> None:

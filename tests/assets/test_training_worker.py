@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from assets.report_metadata import peak_memory_bytes, reset_peak_memory
 from assets.training_worker import stream
+from assets.transient import WorkerOutOfMemoryError
 from model.errors import REFUSED, InputError
 
 HERE = Path.cwd()
@@ -31,6 +33,18 @@ def test_a_refusal_is_its_sentence_whatever_a_launcher_prints_after_it(exit_code
 def test_any_other_end_is_a_failure_with_its_last_line():
     with pytest.raises(RuntimeError, match="exit code 3: the end"):
         _run("print('the end'); exit(3)", [])
+
+
+def test_a_full_device_may_be_free_in_a_moment():
+    with pytest.raises(WorkerOutOfMemoryError, match="no room on its device: tried 2 GiB"):
+        _run("print('torch.OutOfMemoryError: CUDA'); print('tried 2 GiB'); exit(1)", [])
+
+
+def test_its_memory_is_counted():
+    reset_peak_memory()
+    before = peak_memory_bytes()
+    _run(f"print(len(bytes(1) * {before}))", [])
+    assert peak_memory_bytes() > before
 
 
 def test_no_child_survives(tmp_path):
