@@ -47,13 +47,20 @@ def measured(
             )
         ),
     }
-    for page in sorted(path for path in files if path.suffix == ".html"):
-        facts[f"{page.stem} page"] = dg.MetadataValue.url(page_address(page, data))
+    facts |= pages(folder, data)
     pictures = sorted(path for path in files if path.suffix == ".png")[:_MAX_PICTURES]
     for path in pictures:
         if path.stat().st_size <= _MAX_PICTURE_BYTES:
             facts[path.stem] = picture(path)
     return facts
+
+
+def pages(folder: Path, data: Path) -> dict[str, dg.UrlMetadataValue]:
+    """A link to every page that an artefact holds."""
+    return {
+        f"{page.stem} page": dg.MetadataValue.url(page_address(page, data))
+        for page in sorted(folder.rglob("*.html"))
+    }
 
 
 def page_address(page: Path, data: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from assets.lineage import Lineage
+from assets.report_metadata import pages
 from assets.stages import recipe_version
 from assets.workspace import Workspace
 from model.errors import InputError
@@ -56,7 +57,11 @@ def _event(
     return dg.AssetMaterialization(
         target.asset,
         partition=target.partition,
-        metadata={"path": dg.MetadataValue.path(str(folder)), "made by": "DVC or another machine"},
+        metadata={
+            "path": dg.MetadataValue.path(str(folder)),
+            "made by": "DVC or another machine",
+            **pages(folder, workspace.data),
+        },
         tags=tags,
     )
 
