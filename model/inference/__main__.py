@@ -29,7 +29,7 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
     inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
     beam_weight = EvaluationReport.load(data / "evaluation_report").beam_weight
     task = submission_task(
-        inputs.checkpoint, inputs.codebook, inputs.interactions, params.cascade, beam_weight, None
+        inputs.checkpoint, inputs.codebook, inputs.interactions, params.cascade, beam_weight
     )
     shards = open_shards(shard_folder, task, inputs.interactions.num_users)
     if shards.missing():

@@ -3,13 +3,16 @@
 Whole batches at a time; nothing here loops over users or items.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
+from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
 from model.errors import InputError
 
@@ -21,7 +24,7 @@ def allowed_items(
     training_counts: np.ndarray,
     *,
     filter_cold: bool,
-    blocked: np.ndarray | None = None,
+    blocked: Sequence[int | str] = (),
 ) -> np.ndarray:
     """The items that anyone may be recommended, (C,) int32 ascending.
 
@@ -29,25 +32,45 @@ def allowed_items(
         interactions: gives the candidates.
         training_counts: (num_items + 1,) training events per item.
         filter_cold: leave out candidates without a training event.
-        blocked: item ids that the caller rules out.
+        blocked: raw ids of items that the caller rules out.
 
     Raises:
-        InputError: nothing is left.
+        InputError: nothing is left, or a blocked item is none of the data.
     """
     keep = np.zeros(interactions.num_items + 1, bool)
     keep[interactions.candidate_item_ids] = True
     if filter_cold:
         keep &= training_counts > 0
-    if blocked is not None:
-        keep[blocked] = False
+    keep[blocked_items(interactions, blocked)] = False
     keep[0] = False
     items = np.flatnonzero(keep).astype(np.int32)
     if len(items) == 0:
         raise InputError(
             f"none of the {len(interactions.candidate_item_ids):,} candidates may be recommended: "
-            "all are cold (cascade.filter_cold) or blocked"
+            "all are cold (cascade.filter_cold) or blocked (cascade.blocked_items)"
         )
     return items
+
+
+def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> np.ndarray:
+    """The caller's block list as item ids, (N,) int64.
+
+    Args:
+        interactions: know the raw ids.
+        raw_ids: ``cascade.blocked_items``.
+
+    Raises:
+        InputError: an id that this data has not.
+    """
+    wanted = pa.array([str(raw_id) for raw_id in raw_ids], pa.large_string())
+    places = pc.index_in(wanted, value_set=interactions.raw_item_ids.cast(pa.large_string()))
+    if places.null_count:
+        unknown = wanted.filter(pc.is_null(places))[0].as_py()
+        raise InputError(
+            f"cascade.blocked_items names {unknown!r}, which is no item of this data; take it out "
+            "or write the id as the input does"
+        )
+    return places.to_numpy().astype(np.int64) + 1
 
 
 def history_ends(interactions: Interactions, users: np.ndarray, part: Part) -> np.ndarray:

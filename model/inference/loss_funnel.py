@@ -23,6 +23,7 @@ class Fate(IntEnum):
     NOT_AMONG_BEAMS = 6
     CAPPED = 7  # would be among the ten without the cap on its group
     RANKED_BELOW_TEN = 8
+    BLOCKED = 9  # on the caller's block list; goes before COLD_FILTERED
 
 
 def fates(
@@ -31,6 +32,7 @@ def fates(
     ranked: Ranked,
     target_rows: Tensor,
     is_candidate: Tensor,
+    is_blocked: Tensor,
     uncapped: Ranked,
 ) -> np.ndarray:
     """The fate of each user's target.
@@ -41,6 +43,7 @@ def fates(
         ranked: the cascade's lists.
         target_rows: (B,) int64 catalogue rows, -1 where the target is not allowed.
         is_candidate: (B,) bool.
+        is_blocked: (B,) bool, on the caller's block list.
         uncapped: the lists as they would be without the cap on groups.
 
     Returns:
@@ -61,6 +64,7 @@ def fates(
     result[(shown & ~filled).any(dim=1)] = Fate.HIT
     result[proposals.seen.contains(target_rows[:, None])[:, 0]] = Fate.SEEN_FILTERED
     result[target_rows < 0] = Fate.COLD_FILTERED
+    result[is_blocked] = Fate.BLOCKED
     result[~is_candidate] = Fate.NOT_A_CANDIDATE
     return result.to(torch.int8).cpu().numpy()
 

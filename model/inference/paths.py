@@ -12,6 +12,7 @@ import torch
 from model import metrics
 from model.inference.baselines import Cooccurrence, Popularity, last_items
 from model.inference.cascade import NUM_RECOMMENDATIONS, Ranked, rank
+from model.inference.filters import blocked_items
 from model.inference.loss_funnel import fates
 from model.inference.recommender import Proposals, Recommender
 
@@ -98,12 +99,14 @@ def _fates(
     uncapped: Ranked,
     targets: np.ndarray,
 ) -> np.ndarray:
-    candidates = recommender.interactions.candidate_item_ids
+    interactions, device = recommender.interactions, recommender.device
+    blocked = blocked_items(interactions, recommender.params.blocked_items)
     return fates(
         recommender.catalogue,
         proposals,
         ranked,
-        torch.from_numpy(recommender.catalogue.rows[targets]).to(recommender.device),
-        torch.from_numpy(np.isin(targets, candidates)).to(recommender.device),
+        torch.from_numpy(recommender.catalogue.rows[targets]).to(device),
+        torch.from_numpy(np.isin(targets, interactions.candidate_item_ids)).to(device),
+        torch.from_numpy(np.isin(targets, blocked)).to(device),
         uncapped,
     )

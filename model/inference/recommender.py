@@ -167,8 +167,6 @@ def prepare_recommender(
     embeddings: Mapping[str, ModalityEmbedding],
     params: CascadeParams,
     device: torch.device,
-    *,
-    blocked: np.ndarray | None = None,
 ) -> Recommender:
     """Load a checkpoint and lay out the catalogue and the trie for it.
 
@@ -180,7 +178,6 @@ def prepare_recommender(
         embeddings: the modalities.
         params: of the cascade.
         device: to compute on.
-        blocked: item ids that nobody may be recommended.
 
     Raises:
         InputError: a checkpoint without a decoder, or of another codebook; nothing to recommend.
@@ -192,7 +189,7 @@ def prepare_recommender(
         interactions,
         statistics.counts.sum(axis=1),
         filter_cold=params.filter_cold,
-        blocked=blocked,
+        blocked=params.blocked_items,
     )
     catalogue = build_catalogue(
         network,

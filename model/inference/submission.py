@@ -141,7 +141,6 @@ def make_submission(
     *,
     beam_weight: float,
     shard_folder: Path,
-    blocked: np.ndarray | None = None,
 ) -> Submission:
     """Recommend to every user.
 
@@ -158,12 +157,11 @@ def make_submission(
         device: to compute on.
         beam_weight: of the evaluation report, as given or tuned there.
         shard_folder: keeps finished shards; they stay until the caller removes them.
-        blocked: item ids that nobody may be recommended.
 
     Raises:
         InputError: a user for whom ten items cannot be found.
     """
-    task = submission_task(checkpoint, codebook, interactions, params, beam_weight, blocked)
+    task = submission_task(checkpoint, codebook, interactions, params, beam_weight)
     shards = open_shards(shard_folder, task, interactions.num_users)
     if shards.missing():
         recommender = prepare_recommender(
@@ -174,13 +172,14 @@ def make_submission(
             embeddings,
             params,
             device,
-            blocked=blocked,
         )
         recommender, _ = with_index(recommender)
         shards.fill(recommender, beam_weight=beam_weight, rank=0, world_size=1)
     made = shards.collect()
     counts = statistics.counts.sum(axis=1)
-    allowed = allowed_items(interactions, counts, filter_cold=params.filter_cold, blocked=blocked)
+    allowed = allowed_items(
+        interactions, counts, filter_cold=params.filter_cold, blocked=params.blocked_items
+    )
     validate_recommendations(made, interactions, allowed, filter_history=params.filter_history)
     return describe(made, interactions, counts, beam_weight=beam_weight)
 
@@ -191,7 +190,6 @@ def submission_task(
     interactions: Interactions,
     params: CascadeParams,
     beam_weight: float,
-    blocked: np.ndarray | None,
 ) -> str:
     """A hash of everything that decides the recommendations."""
     weights = checkpoint.weights
@@ -207,7 +205,6 @@ def submission_task(
             interactions.timestamps,
             interactions.target_actions,
             interactions.candidate_item_ids,
-            np.zeros(0, np.int64) if blocked is None else blocked,
         ]
     )
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from model.dataset.features import FeatureTable
 from model.dataset.interactions import Interactions
 from model.inference.catalogue import Catalogue
+from model.inference.filters import blocked_items
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
 from model.inference.trie import build_trie
@@ -188,6 +189,7 @@ def fake_recommender(
     allowed[interactions.candidate_item_ids] = True
     if params.filter_cold:
         allowed &= counts > 0
+    allowed[blocked_items(interactions, params.blocked_items)] = False
     items = np.flatnonzero(allowed).astype(np.int32)
     rows = np.full(interactions.num_items + 1, -1, np.int64)
     rows[items] = np.arange(len(items))

@@ -106,6 +106,18 @@ def test_fates_agree_with_lists_filters_and_candidates(recommender):
     assert len(set(lists.fate.tolist())) >= 5
 
 
+def test_a_blocked_item_is_nowhere_recommended_and_counted_as_blocked():
+    interactions = random_interactions(40, 80)
+    item = int(interactions.item_ids[interactions.test_event[0]])
+    blocked = [interactions.raw_item_ids[item - 1].as_py()]
+    recommender = fake_recommender(interactions, cascade_params(blocked_items=blocked))
+    lists = rank_paths(recommender, USERS, 0.1, [10])
+    assert (lists.fate[lists.targets == item] == Fate.BLOCKED).all()
+    assert (lists.fate[lists.targets != item] != Fate.BLOCKED).all()
+    for rows in lists.top_rows.values():
+        assert item not in recommender.catalogue.item_ids[rows[rows >= 0]]
+
+
 def test_report_holds_every_metric_and_its_interval(recommender):
     report = report_of(recommender)
     assert report.metrics["users"] == 40

@@ -81,8 +81,14 @@ def test_allowed_items_are_candidates_warm_and_not_blocked(interactions):
     counts = np.array([0, 1, 2, 2, 0, 0, 0, 0])
     assert allowed_items(interactions, counts, filter_cold=False).tolist() == [2, 3, 4, 5, 6, 7]
     assert allowed_items(interactions, counts, filter_cold=True).tolist() == [2, 3]
-    blocked = np.array([3])
-    assert allowed_items(interactions, counts, filter_cold=True, blocked=blocked).tolist() == [2]
+    for blocked in (["23"], [23]):  # item 3 is called 23
+        left = allowed_items(interactions, counts, filter_cold=True, blocked=blocked)
+        assert left.tolist() == [2]
+
+
+def test_a_blocked_item_that_is_none_is_named(interactions):
+    with pytest.raises(InputError, match=r"cascade.blocked_items names '999'"):
+        allowed_items(interactions, np.ones(8), filter_cold=False, blocked=["23", "999"])
 
 
 def test_nothing_left_is_an_error(interactions):
