@@ -5,12 +5,14 @@ Sections are named after the asset that reads them, or after what they describe 
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,17 +24,47 @@ from pydantic import (
 from model.errors import InputError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
+LARGEST = 2**31 - 1  # what every library that is handed a number can hold
+Positive = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
+NonNegative = Annotated[int, Field(ge=0, le=LARGEST, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+# It names a folder and a partition.
+ModalityName = Annotated[str, Field(pattern=r"^\w[\w.\-]*$")]
+
+
+def _distinct(names: list[str]) -> list[str]:
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands there more than once")
+    return names
+
+
+ModalityNames = Annotated[list[ModalityName], AfterValidator(_distinct)]
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, of which a plain loader silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        known: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in known:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value} stands there twice; keep one",
+                    problem_mark=key.start_mark,
+                )
+            known.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class Section(BaseModel):
     """A part of the file: unknown and missing keys are errors, values cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SyntheticWorldParams(Section):
@@ -43,8 +75,8 @@ class SyntheticWorldParams(Section):
     num_candidates: Positive
     cold_candidate_share: Annotated[float, Field(ge=0.0, lt=1.0)]
     num_clusters: Annotated[int, Field(ge=2)]  # latent clusters of items
-    modality_widths: dict[str, Positive]
-    modality_coverage: dict[str, Share]
+    modality_widths: dict[ModalityName, Positive]
+    modality_coverage: dict[ModalityName, Share]
     users_per_shard: Positive
 
     @model_validator(mode="after")
@@ -58,7 +90,8 @@ class RawDataParams(Section):
     """Where the raw files lie and what they are; ``synthetic`` writes them first."""
 
     format: Literal["synthetic", "tencent_parquet", "tencent_jsonl", "recbole"]
-    source: str  # a folder, relative to the working directory; unused content for ``synthetic``
+    # A folder, relative to the working directory; its content is not used for ``synthetic``.
+    source: Annotated[str, Field(min_length=1)]
     synthetic_world: SyntheticWorldParams
 
 
@@ -92,7 +125,7 @@ class ItemStatisticsParams(Section):
 class ModalityEmbeddingsParams(Section):
     """Which modalities are read; ``text`` is made from the items' own text and category tokens."""
 
-    modalities: Annotated[list[str], Field(min_length=1)]
+    modalities: Annotated[ModalityNames, Field(min_length=1)]
     text_width: Positive
 
 
@@ -127,7 +160,7 @@ class FeatureParams(Section):
     hash_sizes: list[Positive]  # rows of each hashed item id table
     hash_dim: Positive
     feature_dim: Positive  # width of every sparse, context and modality embedding
-    modalities: list[str]  # model inputs, a subset of modality_embeddings.modalities
+    modalities: ModalityNames  # model inputs, a subset of modality_embeddings.modalities
     item_features: bool
     user_features: bool
     life_cycle: bool
@@ -193,7 +226,7 @@ class OptimizerParams(Section):
     muon_momentum: Annotated[float, Field(ge=0.0, lt=1.0)]
     adamw_lr: PositiveFloat
     embedding_lr: PositiveFloat
-    betas: tuple[Share, Share]
+    betas: tuple[Dropout, Dropout]
     weight_decay: NonNegativeFloat
     schedule: Literal["cosine", "constant_decay"]
     warmup_share: Share  # of all steps
@@ -213,6 +246,12 @@ class LossParams(Section):
     logq: Literal["none", "static", "streaming"]
     cross_rank_negatives: bool
     label_smoothing: Dropout  # of the full-catalogue softmax
+
+    @model_validator(mode="after")
+    def _trains_something(self) -> Self:
+        if not any([self.infonce_weight, *self.sid_weights]):
+            raise ValueError("infonce_weight and sid_weights are 0: nothing would be trained")
+        return self
 
 
 class TrainingParams(Section):
@@ -267,7 +306,7 @@ class CascadeParams(Section):
 class EvaluationReportParams(Section):
     """The full-catalogue evaluation."""
 
-    cutoffs: list[Positive]
+    cutoffs: Annotated[list[Positive], Field(min_length=1)]
     bootstrap_samples: Positive
     max_users: Positive  # a seeded sample when there are more
     action_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
@@ -306,7 +345,7 @@ class ScalingStudyParams(Section):
 class AutomationParams(Section):
     """When the pipeline runs by itself; decides nothing about what it makes."""
 
-    retrain_cron: str  # five cron fields
+    retrain_cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]  # five cron fields
     timezone: str  # of retrain_cron, as in the IANA database
     settled_seconds: NonNegativeFloat  # raw files must have been still that long to be delivered
 
@@ -371,9 +410,14 @@ class Params(Section):
                 message names the file and every such key.
         """
         try:
-            values: Any = yaml.safe_load(Path(path).read_text())
+            text = Path(path).read_text(encoding="utf-8")
+            values: Any = yaml.load(text, _UniqueKeyLoader)
         except FileNotFoundError:
             raise InputError(f"{path}: no such parameter file; see params/ for examples") from None
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; --params must name a file") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not text in UTF-8 ({error}); convert it") from None
         except yaml.YAMLError as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: not valid YAML: {reason}") from None

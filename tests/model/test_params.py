@@ -56,6 +56,38 @@ def _changed(tmp_path, change):
             r"network\.features\.modalities names \['99'\]",
         ),
         (lambda v: v["modality_embeddings"].update(modalities=[]), r"modalities: .*at least 1"),
+        (
+            lambda v: v["modality_embeddings"]["modalities"].append("81"),
+            r"modality_embeddings\.modalities: .*81 stands there more than once",
+        ),
+        *(
+            (
+                lambda v, name=name: v["modality_embeddings"]["modalities"].append(name),
+                r"modality_embeddings\.modalities\.6: String should match pattern",
+            )
+            for name in ("", "..", "../x", "a/b", "a@b", "a b")
+        ),
+        *(
+            (lambda v, wrong=wrong: v.update(seed=wrong), "seed: Input should be")
+            for wrong in ("42", 42.0, True, None, 2**31, 10**30, -1)
+        ),
+        *(
+            (
+                lambda v, wrong=wrong: v["optimizer"].update(clip_norm=wrong),
+                r"optimizer\.clip_norm: Input should be a finite number",
+            )
+            for wrong in (float("inf"), float("-inf"), float("nan"))
+        ),
+        (lambda v: v["optimizer"].update(adamw_lr=-0.0), r"adamw_lr: .*greater than 0"),
+        (lambda v: v["optimizer"].update(betas=[0.9, 1.0]), r"betas\.1: .*less than 1"),
+        (lambda v: v["cascade"].update(beam_weight=float("inf")), r"cascade\.beam_weight\."),
+        (lambda v: v["raw_data"].update(source=""), r"raw_data\.source: .*at least 1"),
+        (lambda v: v["evaluation_report"].update(cutoffs=[]), r"cutoffs: .*at least 1"),
+        (lambda v: v["automation"].update(retrain_cron="daily"), r"automation\.retrain_cron: "),
+        (
+            lambda v: v["encoder_checkpoint"]["loss"].update(infonce_weight=0.0),
+            r"encoder_checkpoint\.loss: .*nothing would be trained",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(tmp_path, change, told):
@@ -76,3 +108,45 @@ def test_no_file_and_no_yaml(tmp_path):
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(InputError, match=r"empty\.yaml: "):
         Params.load(tmp_path / "empty.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("seed: 42", "seed: 42\nseed: 43", r"key seed stands there twice; keep one in .*line 3"),
+        ("  dim: 64", "  dim: 64\n  dim: 128", "key dim stands there twice"),
+        ('"81": 32,', '"81": 32, "81": 64,', "key 81 stands there twice"),
+        ("  format", "\tformat", r"not valid YAML: .*'\\t' that cannot start any token.*line 5"),
+        ("seed: 42", "? [1, 2]\n: 3\nseed: 42", "unhashable key"),
+        ("seed: 42", "seed: !!python/object/apply:os.getcwd []", "could not determine a constr"),
+    ],
+)
+def test_text_that_would_be_misread(tmp_path, old, new, told):
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    (tmp_path / "changed.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=told) as refused:
+        Params.load(tmp_path / "changed.yaml")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n")],
+    ids=["byte order mark", "carriage returns"],
+)
+def test_text_as_other_systems_write_it(tmp_path, change):
+    file = tmp_path / "changed.yaml"
+    file.write_bytes(change((ROOT / "params.yaml").read_text()).encode())
+    assert Params.load(file) == Params.load(ROOT / "params.yaml")
+
+
+def test_what_is_no_text_or_no_file(tmp_path):
+    file = tmp_path / "changed.yaml"
+    file.write_bytes((ROOT / "params.yaml").read_text().encode("utf-16"))
+    with pytest.raises(InputError, match=r"changed\.yaml: not text in UTF-8"):
+        Params.load(file)
+    with pytest.raises(InputError, match="Is a directory; --params must name a file"):
+        Params.load(tmp_path)
+    with pytest.raises(InputError, match="Not a directory; --params must name a file"):
+        Params.load(file / "below")
