@@ -1,5 +1,6 @@
 """`onepiece verify`: does what lies on disk still hash to what the manifest says?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,16 +48,37 @@ def verify(workspace: Workspace, wanted: str | None) -> list[Finding]:
     folder = find_submission(workspace, wanted)
     findings = [_verify_submission(workspace, folder)]
     try:
-        artifacts = read_manifest(folder)["artifacts"]
+        manifest = read_manifest(folder)
     except InputError:
         return findings
+    artifacts = manifest["artifacts"]
     newest = folder.name == newest_id(workspace)
     for name, recorded in artifacts.items():
         problems = _missing_parents(recorded["parents"], artifacts)
         found, note = _find(workspace, name, recorded["hash"], newest=newest)
         problems += [found] if found else []
         findings.append(Finding(name, "; ".join(problems) or None, note))
-    return findings
+    return [*findings, *_verify_raw_files(workspace, manifest)]
+
+
+def _verify_raw_files(workspace: Workspace, manifest: Mapping[str, Any]) -> list[Finding]:
+    """The delivery where it lies, or DVC's copy of it; nothing of a world that we wrote."""
+    if SOURCE not in manifest["artifacts"]["raw_data"]["parents"]:
+        return []
+    source = manifest["params"]["raw_data"]["source"]
+    expected = {entry["path"]: entry["md5"] for entry in manifest["raw_files"]["files"]}
+    changed = sorted(
+        name
+        for name, digest in expected.items()
+        if not (Path(source) / name).is_file() or hash_file(Path(source) / name) != digest
+    )
+    if not changed:
+        return [Finding(source, None)]
+    storage = DvcStorage(workspace.root)
+    if all(storage.file(expected[name]) for name in changed):
+        return [Finding(source, None, "replaced since; intact in DVC's cache")]
+    problem = f"{len(changed)} of its files are not as they were, {changed[0]} the first"
+    return [Finding(source, problem)]
 
 
 def _verify_submission(workspace: Workspace, folder: Path) -> Finding:

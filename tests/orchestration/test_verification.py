@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from assets.manifest import manifest_hash
 from assets.workspace import SUBMISSION
 from orchestration.verification import verify
 
@@ -89,9 +90,34 @@ def test_an_edited_page_is_found(copied):
     assert "lineage.html is not the page" in _problems(copied)[f"submission/{folder.name}"]
 
 
-def test_a_missing_parent_is_found(copied):
-    shutil.rmtree(copied.data / "fused_embeddings")
-    assert _problems(copied) == {"fused_embeddings": "it is missing"}
+@pytest.mark.parametrize("name", ["fused_embeddings", "raw_data"])
+def test_a_missing_parent_is_found(copied, name):
+    shutil.rmtree(copied.data / name)
+    assert _problems(copied) == {name: "it is missing"}
+
+
+def test_a_missing_file_and_one_too_many_are_found(copied):
+    (copied.data / "codebook" / "report.json").unlink()
+    (copied.data / "interactions" / "stray.npy").write_bytes(b"0")
+    assert _problems(copied) == {
+        "codebook": "report.json is missing",
+        "interactions": "stray.npy is not in the lineage",
+    }
+
+
+def test_a_flipped_byte_in_a_raw_file_is_found(copied, tmp_path):
+    """As if the files that the synthesiser wrote had been delivered by somebody else."""
+    source = tmp_path / "raw"
+    shutil.copytree(copied.data / "raw_data" / "world", source)
+    file = copied.workspace.current_folder(SUBMISSION) / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["artifacts"]["raw_data"]["parents"]["source"] = "hash of the delivery"
+    manifest["params"]["raw_data"]["source"] = str(source)
+    file.write_text(json.dumps({**manifest, "hash": manifest_hash(manifest)}))
+    assert _problems(copied) == {}
+
+    _flip_a_byte(source)
+    assert "1 of its files are not as they were" in _problems(copied)[str(source)]
 
 
 def test_a_swapped_checkpoint_is_found(copied):
