@@ -131,6 +131,8 @@ class _SegmentExperts(torch.autograd.Function):
         x, w1, w2, weights, tokens, pre = ctx.saved_tensors
         grad_x, grad_weights = torch.zeros_like(x), torch.empty_like(weights)
         grad_w1, grad_w2 = torch.empty_like(w1), torch.empty_like(w2)
+        largest = max((at.stop - at.start for at in ctx.segments), default=0)
+        scratch = pre.new_empty(largest, pre.shape[1])
         for expert, at in enumerate(ctx.segments):  # an idle expert's products make its zeros
             here, weight = tokens[at], weights[at, None]
             gate, up = pre[at].chunk(2, dim=1)
@@ -141,8 +143,11 @@ class _SegmentExperts(torch.autograd.Function):
             grad_weights[at] = (hidden * grad_weighted).sum(dim=1)
             torch.mm(grad_y.t(), hidden.mul_(weight), out=grad_w2[expert])
             grad_hidden = grad_weighted.mul_(weight)
-            grad_gate = torch.ops.aten.silu_backward(grad_hidden * up, gate)
-            grad_pre = torch.cat([grad_gate, grad_hidden.mul_(silu)], dim=1)
+            grad_pre = scratch[: at.stop - at.start]
+            grad_gate, grad_up = grad_pre.chunk(2, dim=1)
+            torch.mul(grad_hidden, up, out=grad_gate)
+            torch.ops.aten.silu_backward.grad_input(grad_gate, gate, grad_input=grad_gate)
+            torch.mul(grad_hidden, silu, out=grad_up)
             torch.mm(grad_pre.t(), x.index_select(0, here), out=grad_w1[expert])
             grad_x.index_add_(0, here, grad_pre @ w1[expert])
         return grad_x, grad_w1, grad_w2, grad_weights, None, None
