@@ -219,23 +219,40 @@ class Workspace:
         Raises:
             InputError: another process has held one of them for a day.
         """
-        stage = self.stages[asset]
+        target = self.stages[asset].target(partition)
+        with (
+            self.recorder.exclusive(target),
+            self._locked(target, fcntl.LOCK_EX),
+            self.reading(asset),
+        ):
+            yield
+
+    @contextmanager
+    def reading(self, asset: str) -> Iterator[None]:
+        """Hold what an asset is made from for reading: whoever wants to replace it waits.
+
+        Raises:
+            InputError: another process has held one of them for a day.
+        """
         with ExitStack() as held:
-            held.enter_context(self.recorder.exclusive(stage.target(partition)))
-            held.enter_context(self._locked(stage.target(partition), fcntl.LOCK_EX))
-            for name in reversed(stage.inputs):
+            for name in reversed(self.stages[asset].inputs):
                 for key in self.partitions(self.stages[name]):
                     target = self.stages[name].target(key)
                     held.enter_context(self._locked(target, fcntl.LOCK_SH))
             yield
 
-    def device(self, pool: str | None) -> AbstractContextManager[None]:
+    def device(self, pool: str | None, *, shared: bool = False) -> AbstractContextManager[None]:
         """Hold the machine's device, from whichever door one comes; nothing where none is needed.
 
         Dagster's own pool orders the runs that it starts. This lock is taken last of all, so that
         nobody who has it waits for anything else.
+
+        Args:
+            pool: the device's; None for none.
+            shared: with others who share it too.
         """
-        return nullcontext() if pool is None else self._locked(pool, fcntl.LOCK_EX)
+        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        return nullcontext() if pool is None else self._locked(pool, mode)
 
     def _locked(self, target: str, mode: int) -> AbstractContextManager[None]:
         return _locked(self.data / ".locks" / target, mode)

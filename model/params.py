@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     field_validator,
     model_validator,
@@ -342,6 +343,86 @@ class ScalingStudyParams(Section):
         return self
 
 
+class Range(Section):
+    """Numbers from ``low`` to ``high``, both included; evenly spread logarithms where ``log``."""
+
+    low: float
+    high: float
+    log: bool
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.low > self.high or (self.log and self.low <= 0):
+            raise ValueError("low must not be above high, and must be above 0 where log is true")
+        return self
+
+
+class FloatRange(Range):
+    """Any number of a range."""
+
+    kind: Literal["float"]
+
+
+class IntegerRange(Range):
+    """Any whole number of a range."""
+
+    kind: Literal["int"]
+    low: int
+    high: int
+
+
+class Choices(Section):
+    """One of some values; a value may be a list."""
+
+    kind: Literal["categorical"]
+    choices: Annotated[list[JsonValue], Field(min_length=1)]
+
+
+class PrunerParams(Section):
+    """When a trial is ended early.
+
+    ``percentile``: when its best validation so far is below that percentile of the earlier trials'
+    at the same validation (50 is the median rule). ``none``: never.
+    """
+
+    kind: Literal["percentile", "none"]
+    percentile: Annotated[float, Field(ge=0.0, le=100.0)]
+    startup_trials: NonNegative  # that come to their end before any is ended early
+    warmup_validations: NonNegative  # of each trial, before which it is not ended
+
+
+class TuningStudyParams(Section):
+    """The tuning study: off the main line, made only when it is asked for."""
+
+    training: Literal["encoder_checkpoint", "recommender_checkpoint"]  # what a trial trains
+    num_trials: Positive  # finished ones, of all processes together
+    num_processes: Positive
+    epochs: PositiveFloat  # of a trial
+    validate_every_epochs: PositiveFloat  # each time the pruner decides
+    startup_trials: NonNegative  # drawn at random before TPE begins
+    seed: NonNegative  # of the draws; a trial trains with the file's
+    pruner: PrunerParams
+    space: Annotated[
+        dict[str, Annotated[FloatRange | IntegerRange | Choices, Field(discriminator="kind")]],
+        Field(min_length=1),
+    ]  # by dotted key of this file
+
+    @model_validator(mode="after")
+    def _space_is_read(self) -> Self:
+        """Keys that decide nothing of a trial would be tuned in vain."""
+        read = ("network.", "optimizer.", f"{self.training}.")
+        read += ("codebook.",) if self.training == "recommender_checkpoint" else ()
+        own = {f"{self.training}.{key}" for key in ("epochs", "validate_every_epochs")}
+        for dotted in self.space:
+            if not dotted.startswith(read) or dotted in own:
+                raise ValueError(
+                    f"space names {dotted}; a trial of {self.training} can change keys of "
+                    f"{', '.join(name.rstrip('.') for name in read)}, and the study itself sets "
+                    "epochs and validate_every_epochs"
+                )
+        return self
+
+
 class AutomationParams(Section):
     """When the pipeline runs by itself; decides nothing about what it makes."""
 
@@ -376,6 +457,7 @@ class Params(Section):
     cascade: CascadeParams
     evaluation_report: EvaluationReportParams
     scaling_study: ScalingStudyParams
+    tuning_study: TuningStudyParams
     automation: AutomationParams
 
     @model_validator(mode="after")
@@ -401,6 +483,17 @@ class Params(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _tuned_keys_exist(self) -> Self:
+        for dotted in self.tuning_study.space:
+            fields: Any = type(self)
+            for key in dotted.split("."):
+                known = getattr(fields, "model_fields", {})
+                if key not in known:
+                    raise ValueError(f"tuning_study.space names {dotted}: there is no such key")
+                fields = known[key].annotation
+        return self
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a parameter file.
@@ -411,21 +504,35 @@ class Params(Section):
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
-            values: Any = yaml.load(text, _UniqueKeyLoader)
         except FileNotFoundError:
             raise InputError(f"{path}: no such parameter file; see params/ for examples") from None
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}; --params must name a file") from None
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: not text in UTF-8 ({error}); convert it") from None
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Self:
+        """Read a parameter file's text.
+
+        Raises:
+            InputError: as :meth:`load`; ``path`` is what the message names.
+        """
+        try:
+            values: Any = yaml.load(text, _UniqueKeyLoader)
         except yaml.YAMLError as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: not valid YAML: {reason}") from None
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = [
-                f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
-                for problem in error.errors()
-            ]
-            raise InputError(f"{path}: " + "; ".join(lines)) from None
+            raise InputError(f"{path}: {problems(error)}") from None
+
+
+def problems(error: ValidationError) -> str:
+    """Every key that is wrong, and what is wrong with it."""
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
+        for problem in error.errors()
+    )

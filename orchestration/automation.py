@@ -1,14 +1,19 @@
 """What runs without being asked: jobs, the retraining schedule, the sensor for new raw files."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._utils.schedules import is_valid_cron_schedule
 
 from assets.hashing import HashCache, hash_bytes, list_files
-from assets.workspace import Workspace
+from assets.lineage import Lineage
+from assets.workspace import SOURCE, Workspace
+from model.errors import InputError
+from orchestration.graph import LIGHT
 from orchestration.materialization import RANGE_END, RANGE_START
 from orchestration.synchronization import report_existing
 
@@ -16,6 +21,8 @@ RETRAIN_TAG = "onepiece/retrain"
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _TOKENIZER = ("fused_embeddings", "codebook")
 _REFRESH = ("evaluation_report", "submission")
+# Names under which rsync, browsers and the like write what they have not fetched whole yet.
+_BEING_COPIED = re.compile(r"\..+\.\w{6}|.+\.(tmp|temp|part|partial|filepart|crdownload|download)")
 
 
 def build_jobs(workspace: Workspace) -> list[Any]:
@@ -43,8 +50,17 @@ def build_jobs(workspace: Workspace) -> list[Any]:
 
 
 def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
-    """Retrain by the clock of ``automation.retrain_cron``; at most one retraining waits."""
+    """Retrain by the clock of ``automation.retrain_cron``; at most one retraining waits.
+
+    Raises:
+        InputError: it is no cron schedule.
+    """
     settings = workspace.params.automation
+    if not is_valid_cron_schedule(settings.retrain_cron):
+        raise InputError(
+            f"{workspace.params_file}: automation.retrain_cron is {settings.retrain_cron!r}; five "
+            'fields are needed, such as "0 3 * * 1"'
+        )
 
     @dg.schedule(
         name="scheduled_retrain",
@@ -56,11 +72,9 @@ def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
     def scheduled_retrain(
         context: dg.ScheduleEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
-        waiting = context.instance.get_runs(
-            dg.RunsFilter(statuses=_WAITING, tags={RETRAIN_TAG: "full"})
-        )
-        if waiting:
-            return dg.SkipReason(f"run {waiting[0].run_id[:8]} is already waiting to retrain")
+        waiting = _waiting_retrain(context.instance)
+        if waiting is not None:
+            return dg.SkipReason(f"run {waiting[:8]} is already waiting to retrain")
         tick = context.scheduled_execution_time
         return dg.RunRequest(run_key=f"scheduled {tick.isoformat()}")
 
@@ -85,7 +99,7 @@ def build_sensor(workspace: Workspace, job: Any) -> dg.SensorDefinition:
         source = Path(workspace.params.raw_data.source)
         if not source.is_dir():
             return dg.SkipReason(f"{source}: no such folder")
-        seen = json.loads(context.cursor) if context.cursor else {}
+        seen = json.loads(context.cursor) if context.cursor else _already_read(workspace)
         decided, cursor = judge_delivery(
             source,
             seen,
@@ -96,10 +110,24 @@ def build_sensor(workspace: Workspace, job: Any) -> dg.SensorDefinition:
         if decided is None:
             context.update_cursor(json.dumps(cursor))
             return dg.SkipReason(cursor["why"])
+        waiting = _waiting_retrain(context.instance)
+        if waiting is not None:  # it begins after this delivery came to rest, and reads it
+            context.update_cursor(json.dumps(cursor))
+            return dg.SkipReason(f"run {waiting[:8]} is already waiting to retrain")
         request = dg.RunRequest(run_key=f"raw data {decided} {cursor['deliveries']}")
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(cursor))
 
     return new_raw_data
+
+
+def build_light_automation() -> dg.AutomationConditionSensorDefinition:
+    """Keep assets that cost little in step with what they are made from; never train."""
+    return dg.AutomationConditionSensorDefinition(
+        "light_assets",
+        target=list(LIGHT),
+        minimum_interval_seconds=30,
+        description=f"Makes {' and '.join(LIGHT)} again when what they are made from changed.",
+    )
 
 
 def build_synchronization(workspace: Workspace) -> dg.SensorDefinition:
@@ -140,6 +168,9 @@ def judge_delivery(
         leaves for the next, with the reason under ``why``.
     """
     look = _look(source)
+    unfinished = [name for name in list_files(source) if _is_being_copied(name)]
+    if unfinished:
+        return None, {**seen, "look": look, "since": now, "why": f"{unfinished[0]} is being copied"}
     if look != seen.get("look"):
         return None, {**seen, "look": look, "since": now, "why": "files are arriving"}
     if now - seen["since"] < settled_seconds:
@@ -161,3 +192,23 @@ def _look(source: Path) -> str:
         state = (source / name).stat()
         facts.append([name, state.st_size, state.st_mtime_ns])
     return hash_bytes(json.dumps(facts).encode())
+
+
+def _is_being_copied(name: str) -> bool:
+    """Whether a file's name is one that a copy in progress gives it."""
+    return _BEING_COPIED.fullmatch(name.rsplit("/", 1)[-1]) is not None
+
+
+def _already_read(workspace: Workspace) -> dict[str, Any]:
+    """What a first look compares with: the content that the present artefacts were made from."""
+    try:
+        parents = Lineage.read(workspace.folder("raw_data")).recipe.parents
+    except InputError:  # nothing was read yet: whatever lies there is new
+        return {}
+    return {"content": parents.get(SOURCE)}
+
+
+def _waiting_retrain(instance: dg.DagsterInstance) -> str | None:
+    """The run that will retrain as soon as it may begin."""
+    waiting = instance.get_runs(dg.RunsFilter(statuses=_WAITING, tags={RETRAIN_TAG: "full"}))
+    return waiting[0].run_id if waiting else None

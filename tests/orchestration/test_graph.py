@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from model.params import Params
+from orchestration.automation import build_jobs
 from orchestration.definitions import build_definitions
 from orchestration.workspace import ROOT, open_workspace
 
 COMMAND = "python -m orchestration materialize --only "
 DOCUMENT = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-OFF_THE_MAIN_LINE: set[str] = set()  # assets that nobody wants `dvc repro` to start
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +25,7 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def assets(workspace):
     graph = build_definitions(workspace).resolve_asset_graph()
-    return {
-        key.to_user_string(): graph.get(key)
-        for key in graph.get_all_asset_keys()
-        if key.to_user_string() not in OFF_THE_MAIN_LINE
-    }
+    return {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
 
 
 def test_the_same_nodes(assets):
@@ -61,9 +57,23 @@ def test_one_noun_in_four_places():
     for name, entry in DOCUMENT.items():
         body, suffix = (entry["do"], "@${item}") if "foreach" in entry else (entry, "")
         assert body["cmd"] == f"{COMMAND}{name}{suffix}"
+        if body.get("frozen"):
+            continue
         (out,) = body["outs"]
         path = next(iter(out)) if isinstance(out, dict) else out
         assert path == f"data/{name}{suffix.replace('@', '/')}"
+
+
+def test_what_dvc_leaves_alone_is_off_the_main_line(workspace):
+    """A frozen stage is skipped by `dvc repro`; were it to have outputs, they would be missed."""
+    frozen = {name for name, entry in DOCUMENT.items() if entry.get("frozen")}
+    assert frozen == {"tuning_study"}
+    assert not any(DOCUMENT[name].get("outs") for name in frozen)
+    (job,) = [job for job in build_jobs(workspace) if job.name == "full_retrain"]
+    graph = build_definitions(workspace).resolve_asset_graph()
+    retrained = {key.to_user_string() for key in job.selection.resolve(graph)}
+    assert retrained == set(workspace.main_line)
+    assert not frozen & retrained
 
 
 def test_every_parameter_belongs_to_some_stage():
@@ -92,6 +102,8 @@ def test_code_dependencies_are_the_modules_that_an_asset_imports(name, workspace
     if "assets.training_worker" in imports.find_modules_directly_imported_by(f"assets.{name}"):
         module = "scaling" if name == "scaling_points" else "training"
         roots.add(f"model.{module}.__main__")  # imported by the worker process
+    if name == "tuning_study":
+        roots.add("assets.tuning.worker")  # likewise
     used = set(roots)
     for root in roots:
         used |= imports.find_upstream_modules(root)

@@ -1,0 +1,83 @@
+"""Which study this is: everything that decides what a trial with given values comes to."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from assets.hashing import hash_bytes
+from assets.tuning.space import touches_codebook
+from assets.workspace import Workspace
+from model.training.inputs import ENCODER, RECOMMENDER
+
+TUNING_STUDY = "tuning_study"  # asset, stage and section
+_COUNTS = ("num_trials", "num_processes")  # more of either goes on with the same study
+_OVERRULED = ("epochs", "validate_every_epochs", "checkpoint_minutes")  # by the study, or idle
+
+
+@dataclass(frozen=True)
+class StudyTask:
+    """The lineage of every trial but its own values.
+
+    Attributes:
+        parents: hash of every artefact that a trial reads, by path below the data folder.
+        params: the sections that decide, without the keys that the study draws.
+        code: hash of the code.
+        seed: of every training.
+    """
+
+    parents: dict[str, str]
+    params: dict[str, Any]
+    code: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of the study: another task is another study."""
+        return hash_bytes(json.dumps(asdict(self), sort_keys=True).encode())
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> "StudyTask":
+        """What would be tuned now.
+
+        Raises:
+            InputError: something upstream is not there.
+        """
+        recipe = workspace.recipe(TUNING_STUDY)
+        settings = workspace.params.tuning_study
+        touched = touches_codebook(settings.space)
+        params = json.loads(json.dumps(recipe.params))
+        for section in _unread_sections(settings.training, touched=touched):
+            del params[section]
+        for name in _COUNTS:
+            del params[TUNING_STUDY][name]
+        for dotted in (*settings.space, *(f"{settings.training}.{key}" for key in _OVERRULED)):
+            _remove(params, dotted)
+        unread = _unread_parents(settings.training, touched=touched)
+        parents = {path: one for path, one in recipe.parents.items() if path not in unread}
+        return cls(parents, params, recipe.code, recipe.seed)
+
+
+def home_of(workspace: Workspace) -> Path:
+    """Where the journal and unfinished trials are kept between runs."""
+    return workspace.data / ".resume" / TUNING_STUDY
+
+
+def _unread_parents(training: str, *, touched: bool) -> set[str]:
+    """Artefacts that stand upstream of the asset but decide nothing of this study."""
+    if training == ENCODER:
+        return {ENCODER, "codebook", "fused_embeddings"}
+    return {"codebook"} if touched else {"fused_embeddings"}
+
+
+def _unread_sections(training: str, *, touched: bool) -> set[str]:
+    """Sections of the asset that decide nothing of this study."""
+    other = {ENCODER, RECOMMENDER} - {training}
+    return other if touched and training == RECOMMENDER else {*other, "codebook"}
+
+
+def _remove(values: dict[str, Any], dotted: str) -> None:
+    *path, last = dotted.split(".")
+    for key in path:
+        values = values.get(key, {})
+    values.pop(last, None)

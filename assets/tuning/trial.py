@@ -1,0 +1,187 @@
+"""One trial: a training with other values, watched at each validation."""
+
+import dataclasses
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from assets.hashing import hash_bytes
+from assets.tuning.space import changed, touches_codebook
+from model.artifact import atomic_write
+from model.dataset.fused_embeddings import FusedEmbeddings
+from model.dataset.interactions import Interactions
+from model.errors import InputError
+from model.params import Params
+from model.tokenizer.build import build_codebook
+from model.tokenizer.codebook import Codebook
+from model.training.distributed import World, total
+from model.training.inputs import TrainingInputs
+from model.training.resume import StateFolder
+from model.training.task import build_trainer, fingerprint
+from model.training.trainer import Trainer
+
+logger = logging.getLogger("onepiece")
+
+MEASURE = "ndcg@10"
+POLL_SECONDS = 0.5
+
+
+class Stopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
+    """The process was asked to end; the trial's state is kept."""
+
+
+class Watch:
+    """Asked after every step of a training: tells Optuna of new validations."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        trial: optuna.Trial | None,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        """Begin.
+
+        Args:
+            trainer: whose validations count.
+            trial: told of them; None in all processes of a training but the first.
+            interrupted: asked as well.
+        """
+        self._trainer, self._trial, self._interrupted = trainer, trial, interrupted
+        self._told = 0
+
+    def __call__(self) -> bool:
+        """Whether to stop and keep the state.
+
+        Raises:
+            optuna.TrialPruned: the trial is worse than others were; in all processes at one step,
+                and nothing is kept of it.
+        """
+        found = validations(self._trainer)
+        unfinished = self._trainer.progress.step < self._trainer.order.num_steps
+        if len(found) > self._told and self._tell(found) and unfinished:
+            raise optuna.TrialPruned
+        return self._interrupted()
+
+    def _tell(self, found: list[float]) -> bool:
+        """Report what is new; whether the trial shall end, which the first process decides."""
+        hopeless = False
+        if self._trial is not None:
+            for place in range(self._told, len(found)):
+                self._trial.report(found[place], place)
+            hopeless = self._trial.should_prune()
+        self._told = len(found)
+        device = self._trainer.world.device
+        return bool(total(torch.tensor(float(hopeless), device=device)) > 0)
+
+
+def validations(trainer: Trainer) -> list[float]:
+    """NDCG@10 of every validation so far."""
+    rows = trainer.recorder.rows
+    return [row[MEASURE] for row in rows if row.get(MEASURE) is not None]
+
+
+def run_trial(
+    data: Path,
+    params: Params,
+    changes: dict[str, Any],
+    world: World,
+    *,
+    folder: Path,
+    trial: optuna.Trial | None,
+    name: str,
+    interrupted: Callable[[], bool],
+) -> tuple[float, dict[str, Any]]:
+    """Train with some values changed.
+
+    Args:
+        data: holds the artefacts.
+        params: of the whole pipeline; section ``tuning_study`` says how long is trained.
+        changes: values by dotted key.
+        world: of this training's processes.
+        folder: of the trial: keeps its state, and its codebook where it has one of its own.
+        trial: told of validations; None in all processes but the first.
+        name: of the trial, for the log.
+        interrupted: asked after every step.
+
+    Returns:
+        Validation NDCG@10 of the weights that the training would keep, and facts of the trial.
+
+    Raises:
+        InputError: the values do not go together, or the loss is not a number any more.
+        optuna.TrialPruned: see :class:`Watch`.
+        Stopped: by ``interrupted``.
+    """
+    settings = params.tuning_study
+    asset = settings.training
+    length = {"epochs": settings.epochs, "validate_every_epochs": settings.validate_every_epochs}
+    chosen = changed(params, changes | {f"{asset}.{key}": one for key, one in length.items()})
+    inputs, facts = TrainingInputs.load(data, chosen, asset), {}
+    if touches_codebook(changes) and inputs.codes is not None:
+        codebook = _own_codebook(data, chosen, folder, world)
+        report = codebook.report[-1]
+        facts = {"codebook": {key: report[key]["conflict_rate"] for key in ("before", "after")}}
+        inputs = _with_codebook(inputs, codebook)
+    trainer = build_trainer(inputs, chosen, asset, world)
+    trainer.what = name
+    states = StateFolder(folder / "state", fingerprint(inputs, chosen, asset))
+    known = states.load()
+    watch = Watch(trainer, trial, interrupted)
+    if known is not None:
+        logger.info("%s: going on from step %d", name, known.facts["step"])
+        trainer.restore(known)
+        watch()  # a trial that is tried again has told nothing yet, and may have no step left
+    if not trainer.run(states, watch):
+        raise Stopped
+    found = validations(trainer)
+    if not found:
+        raise InputError("there is no validation user; see interactions.split")
+    value = trainer.progress.best if getattr(chosen, asset).patience else found[-1]
+    return value, {**facts, "steps": trainer.progress.step}
+
+
+def _own_codebook(data: Path, params: Params, folder: Path, world: World) -> Codebook:
+    """Semantic IDs from the present item vectors; the first process makes them, others wait.
+
+    They wait at the file system: a collective call would give up after some minutes.
+
+    Raises:
+        InputError: there can be none with these parameters.
+    """
+    made, refused = folder / "codebook", folder / "codebook.refused"
+    if world.is_first and not made.exists():
+        try:
+            build_codebook(
+                FusedEmbeddings.load(data / "fused_embeddings"),
+                [],
+                Interactions.load(data / "interactions"),
+                params.codebook,
+                params.seed,
+            ).save(made)
+        except InputError as error:
+            atomic_write(refused, str(error))
+    while not made.exists() and not refused.exists():
+        time.sleep(POLL_SECONDS)
+    if refused.exists():
+        raise InputError(refused.read_text())
+    return Codebook.load(made)
+
+
+def _with_codebook(inputs: TrainingInputs, codebook: Codebook) -> TrainingInputs:
+    digest = hash_bytes(codebook.codes.tobytes())
+    return dataclasses.replace(
+        inputs,
+        codes=codebook.codes,
+        sid_sizes=tuple(codebook.sizes),
+        content=f"{inputs.content} {digest}",
+    )
+
+
+def forget(folder: Path) -> None:
+    """Remove what a finished trial worked in."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,175 @@
+"""One worker of the study: takes trials until enough are finished.
+
+``python -m assets.tuning.worker --params F --data DIR``, or the same under ``torchrun``: then all
+its processes train each trial together, and the first of them asks for it and tells its result.
+SIGTERM keeps the state of the trial in hand.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+import torch.distributed as dist
+
+from assets.tuning.shared_study import ORIGIN, SharedStudy
+from assets.tuning.space import require_valid_bounds
+from assets.tuning.task import StudyTask, home_of
+from assets.tuning.trial import MEASURE, POLL_SECONDS, Stopped, forget, run_trial
+from assets.workspace import Workspace
+from model.errors import InputError
+from model.params import Params
+from model.training.distributed import World
+from model.training.worker import Interruption, run_worker
+
+logger = logging.getLogger("onepiece")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the first process tells the others to do next.
+
+    Attributes:
+        changes: values by dotted key of the trial to train; None: wait for another order.
+        number: of the trial.
+    """
+
+    changes: dict[str, Any] | None
+    number: int = -1
+
+
+class Worker:
+    """One training's processes in the study; this is one of them."""
+
+    def __init__(self, workspace: Workspace, world: World, interrupted: Callable[[], bool]) -> None:
+        """See what is to be tuned.
+
+        Args:
+            workspace: parameters and artefacts.
+            world: of the processes that train each trial together.
+            interrupted: asked after every step.
+
+        Raises:
+            InputError: something upstream is not there.
+        """
+        self._workspace, self._world, self._interrupted = workspace, world, interrupted
+        self._task = StudyTask.of(workspace)
+
+    def lead(self) -> None:
+        """Ask for trials, train them with the others and tell the results.
+
+        Raises:
+            Stopped: somebody asked to stop.
+        """
+        study = SharedStudy(home_of(self._workspace), self._task.name, self._workspace.params)
+        with study.working():
+            while not study.is_complete():
+                if self._interrupted():
+                    raise Stopped
+                taken = study.take()
+                if taken is None:
+                    self._broadcast(Order(None))
+                    time.sleep(POLL_SECONDS)
+                    continue
+                trial, changes = taken
+                order = self._broadcast(Order(changes, trial.user_attrs[ORIGIN]))
+                assert order is not None
+                self._lead_trial(study, trial, order)
+        self._broadcast(None)
+
+    def follow(self) -> None:
+        """Train what the first process says, until it says no more."""
+        while (order := self._broadcast(None)) is not None:
+            if order.changes is not None:
+                self._train(order, None)
+
+    def _lead_trial(self, study: SharedStudy, trial: optuna.Trial, order: Order) -> None:
+        assert order.changes is not None
+        logger.info("trial %d: %s", order.number, ", ".join(map(_shown, order.changes.items())))
+        outcome = self._train(order, trial)
+        if isinstance(outcome, str):
+            study.end_early(trial, outcome)
+            logger.info("trial %d: ended early: %s", order.number, outcome)
+        else:
+            value, facts = outcome
+            study.finish(trial, value, facts)
+            logger.info("trial %d: %s %.6g", order.number, MEASURE, value)
+        forget(self._folder(order))
+
+    def _train(
+        self, order: Order, trial: optuna.Trial | None
+    ) -> str | tuple[float, dict[str, Any]]:
+        """Why a trial was ended early, or its value and facts; alike in all processes."""
+        assert order.changes is not None
+        try:
+            return run_trial(
+                self._workspace.data,
+                self._workspace.params,
+                order.changes,
+                self._world,
+                folder=self._folder(order),
+                trial=trial,
+                name=f"trial {order.number}",
+                interrupted=self._interrupted,
+            )
+        except optuna.TrialPruned:
+            return "worse than others at the same validation"
+        except InputError as error:
+            return str(error)
+        except torch.OutOfMemoryError:
+            if self._world.size > 1:  # the others of this training are still in it
+                raise
+            return "does not fit into the device's memory"
+        finally:
+            if self._world.size > 1:
+                dist.barrier()  # nobody looks into the trial's folder any more
+
+    def _folder(self, order: Order) -> Path:
+        trials = home_of(self._workspace) / "trials" / self._task.name
+        return trials / f"{order.number:04d}"
+
+    def _broadcast(self, order: Order | None) -> Order | None:
+        """The first process's order, in every process."""
+        if self._world.size == 1:
+            return order
+        box = [order]
+        dist.broadcast_object_list(box, src=0, device=self._world.device)
+        return box[0]
+
+
+def _shown(change: tuple[str, Any]) -> str:
+    dotted, value = change
+    return f"{dotted} {value:.4g}" if isinstance(value, float) else f"{dotted} {value}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Work; the exit code is that of :func:`run_worker`."""
+    parser = argparse.ArgumentParser(prog="python -m assets.tuning.worker", description=__doc__)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    given = parser.parse_args(arguments)
+
+    def work(world: World, interrupted: Interruption) -> bool:
+        params = Params.load(given.params)
+        require_valid_bounds(params)
+        workspace = Workspace(ROOT, given.params.resolve(), params, given.data.resolve())
+        worker = Worker(workspace, world, interrupted)
+        try:
+            worker.lead() if world.is_first else worker.follow()
+        except Stopped:
+            return False
+        return True
+
+    return run_worker(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""`onepiece tune` and `onepiece adopt`: help a study along, and write its winner down."""
+
+from pathlib import Path
+
+from assets.tuning.report import TuningReport
+from assets.tuning.study import finish_study, read_study
+from assets.tuning.task import TUNING_STUDY
+from assets.workspace import Workspace
+from model.artifact import atomic_write
+from model.params import Params
+from orchestration.materialization import materialize
+from orchestration.parameter_text import with_values
+
+DEVICE = "gpu"  # the pool of the asset
+TAGS = {"onepiece/door": "command line"}
+
+
+def tune(workspace: Workspace, processes: int | None) -> str:
+    """Finish the study, beside whoever works on it already, and make its asset.
+
+    Args:
+        workspace: whose study.
+        processes: workers to start; None for the parameter file's.
+
+    Returns:
+        A sentence on the winner.
+
+    Raises:
+        InputError: bad input, or no trial came to its end.
+        RunFailedError: something else went wrong.
+    """
+    materialize(workspace, workspace.stages[TUNING_STUDY].inputs, only=False, tags=TAGS)
+    with workspace.reading(TUNING_STUDY), workspace.device(DEVICE, shared=True):
+        finish_study(workspace, processes or workspace.params.tuning_study.num_processes)
+    materialize(workspace, [TUNING_STUDY], only=False, tags=TAGS)
+    report = TuningReport.load(workspace.folder(TUNING_STUDY))
+    return f"{_winner(report)}; `onepiece adopt` writes it into {workspace.params_file.name}"
+
+
+def adopt(workspace: Workspace, into: Path | None) -> str:
+    """Write the winner's values into a parameter file, leaving all else in it as it is.
+
+    Args:
+        workspace: whose study; one that is not finished yet gives its best so far.
+        into: the file to change; one that is not there begins as a copy of the workspace's.
+
+    Returns:
+        A sentence on what was done.
+
+    Raises:
+        InputError: there is no finished trial, or the file would not be valid.
+    """
+    folder = workspace.folder(TUNING_STUDY)
+    report = TuningReport.load(folder) if folder.exists() else read_study(workspace)
+    winner = report.best
+    target = into or workspace.params_file
+    source = target if target.exists() else workspace.params_file
+    text = with_values(source, winner["parameters"])
+    Params.parse(text, target)
+    atomic_write(target, text)
+    return f"{target}: {_winner(report)}"
+
+
+def _winner(report: TuningReport) -> str:
+    best = report.best
+    return (
+        f"trial {best['number']} of {len(report.trials)} is the best "
+        f"(validation NDCG@10 {best['value']:.4f})"
+    )
