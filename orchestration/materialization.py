@@ -60,7 +60,7 @@ def materialize(
     if not wanted:
         logger.info("%s: up to date", ", ".join(names) or "everything")
         return False
-    for targets in _runs(workspace, wanted):
+    for targets in split_into_runs(workspace, wanted):
         run(workspace, targets, tags)
     return True
 
@@ -194,7 +194,7 @@ def _current(workspace: Workspace, target: Target) -> bool:
     return is_current(workspace, recipe)
 
 
-def _runs(workspace: Workspace, targets: Sequence[Target]) -> list[list[Target]]:
+def split_into_runs(workspace: Workspace, targets: Sequence[Target]) -> list[list[Target]]:
     """What goes into one run: the main line as a whole, then each target beside it alone.
 
     Partitions of a study are long trainings: each is recorded, and can fail, by itself.

@@ -72,8 +72,8 @@ class Point:
         """The parameters of this point's training and evaluation.
 
         Raises:
-            InputError: the width is no multiple of the heads' width, or there are fewer experts
-                than answer.
+            InputError: the width is no multiple of the heads' width, there are fewer experts than
+                answer, or the file switches off a loss that the protocol trains.
         """
         values = params.model_dump(mode="json")
         values["seed"] = self.seed
@@ -85,7 +85,20 @@ class Point:
             loss["sid_weights"] = []
         elif self.protocol == SID_ONLY:
             loss["infonce_weight"] = 0.0
+        self._require_losses(loss)
         return Params.model_validate(values)
+
+    def _require_losses(self, loss: dict[str, Any]) -> None:
+        """What the protocol is about must have a weight in the parameter file."""
+        for key, needed in (
+            ("infonce_weight", self.trains_infonce),
+            ("sid_weights", self.protocol != INFONCE_ONLY),
+        ):
+            if needed and not loss[key]:
+                raise InputError(
+                    f"scaling_study.points: {self.name} trains a loss that {self.asset}.loss.{key} "
+                    f"({loss[key]}) switches off; give it a weight or choose another protocol"
+                )
 
     def _network(self, params: Params) -> dict[str, Any]:
         base = params.network

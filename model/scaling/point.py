@@ -13,6 +13,8 @@ from model.scaling.rows import write_csv
 FACTS, TIMING, HISTORY = "point.json", "timing.json", "history.csv"
 PATHS = ("embedding", "sid", "cascade")
 METRICS = ("hr@10", "ndcg@10", "score")
+# Dense bf16 FLOPs per second, by a part of the device's name, as the manufacturer states them.
+PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "H20": 148e12, "L40S": 362e12}
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,14 @@ class ScalingPoint:
         """Throughput of all processes together."""
         return self.tokens / max(self.timing.seconds, 1e-9)
 
+    @property
+    def model_flops_utilisation(self) -> float | None:
+        """Share of the devices' dense bf16 peak; None for a device whose peak is not known."""
+        known = [peak for name, peak in PEAK_FLOPS.items() if name in self.timing.device]
+        if not known:
+            return None
+        return self.flops_per_token * self.tokens_per_second / (known[0] * self.timing.processes)
+
     def row(self) -> dict[str, Any]:
         """The point as a row of the study's table."""
         losses = {name: found["mean"] for name, found in self.final_losses.items()}
@@ -132,6 +142,7 @@ class ScalingPoint:
             "seconds": round(self.timing.seconds, 1),
             "tokens_per_second": round(self.tokens_per_second, 1),
             "flops_per_second": self.flops_per_token * self.tokens_per_second,
+            "mfu": self.model_flops_utilisation,
             "device": self.timing.device,
             "processes": self.timing.processes,
         }

@@ -46,4 +46,6 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -67,6 +67,7 @@ def make_point(
     codebook = None if point.protocol == INFONCE_ONLY else Codebook.load(data / CODEBOOK)
     trained_on = with_share(inputs, point.percent, point.seed)
     trainer = build_trainer(trained_on, own, point.asset, world)
+    trainer.what = point.name
     states = StateFolder(state_folder, fingerprint(trained_on, own, point.asset))
     known = states.load()
     if known is not None:

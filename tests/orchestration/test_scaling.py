@@ -5,7 +5,13 @@ import yaml
 
 from assets.lineage import Lineage
 from model.scaling.study import ScalingStudy
-from orchestration.materialization import Target, parse_targets, stale, with_upstream
+from orchestration.materialization import (
+    Target,
+    parse_targets,
+    split_into_runs,
+    stale,
+    with_upstream,
+)
 from tests.orchestration.command import onepiece
 from tests.orchestration.tiny_world import write_tiny_params
 
@@ -55,6 +61,18 @@ def test_a_point_more_leaves_the_others_alone(asked):
     refused = asked.onepiece("plan", "--flops", "1")
     assert refused.returncode == 2, refused.stderr
     assert "follows a power law" in refused.stderr or "raise the budget" in refused.stderr
+
+
+def test_points_run_one_by_one_and_the_main_line_as_a_whole(asked):
+    workspace = asked.workspace
+    targets = with_upstream(workspace, parse_targets(workspace, ["scaling_study"]))
+    main_line, *points = split_into_runs(workspace, targets)
+    assert main_line[0].asset == "raw_data"
+    assert {target.asset for target in main_line} <= set(workspace.main_line)
+    assert [[str(target) for target in run] for run in points] == [
+        *([f"scaling_points@{name}"] for name in POINTS),
+        ["scaling_study@infonce_only"],
+    ]
 
 
 def test_without_points_or_budget_one_sentence_says_so(tmp_path):

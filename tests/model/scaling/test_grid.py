@@ -45,6 +45,15 @@ def test_a_width_that_heads_do_not_divide_is_refused():
         Point.parse("joint_l1_d12_e1_f100_s0").apply(pipeline_params())
 
 
+def test_a_loss_that_the_file_switches_off_is_refused():
+    values = pipeline_params().model_dump(mode="json")
+    values["recommender_checkpoint"]["loss"]["infonce_weight"] = 0.0
+    params = type(pipeline_params()).model_validate(values)
+    with pytest.raises(InputError, match=r"recommender_checkpoint\.loss\.infonce_weight \(0\.0\)"):
+        Point.parse("joint_l1_d8_e1_f100_s0").apply(params)
+    assert Point.parse("sid_only_l1_d8_e1_f100_s0").apply(params)
+
+
 @pytest.mark.parametrize(
     ("points", "protocols", "told"),
     [

@@ -88,4 +88,11 @@ def test_a_point_is_kept_whole(points, tmp_path):
     point = next(iter(points.values()))
     point.save(tmp_path / "point")
     assert type(point).load(tmp_path / "point") == point
-    assert dataclasses.asdict(point.timing)["seconds"] > 0
+
+
+def test_utilisation_is_said_where_the_peak_is_known(points):
+    point = next(iter(points.values()))
+    assert point.row()["mfu"] is None
+    timing = dataclasses.replace(point.timing, device="NVIDIA H100 80GB HBM3", processes=2)
+    on_gpu = dataclasses.replace(point, timing=timing)
+    assert on_gpu.row()["mfu"] == pytest.approx(on_gpu.row()["flops_per_second"] / (2 * 989e12))
