@@ -1,5 +1,6 @@
 """`dagster dev` with the web server that also serves the artefacts."""
 
+import signal
 from typing import Any
 
 from dagster._cli import dev
@@ -13,7 +14,12 @@ def _start_ours(parts: list[str], **options: Any) -> Any:
 
 
 def main() -> None:
-    """Dagster's own command: web server, daemon and code server until Ctrl-C."""
+    """Dagster's own command: web server, daemon and code server until Ctrl-C or SIGTERM.
+
+    A shell starts what runs in its background with SIGINT ignored, and Dagster would then ignore
+    SIGTERM as well.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     dev.open_ipc_subprocess = _start_ours  # pyright: ignore[reportPrivateImportUsage]
     dev.dev_command()
 
