@@ -9,6 +9,8 @@ from numba import njit, prange
 
 from model.network.vector_math import exponential
 
+BINS = 1024  # of the scores' histogram: few share the bin of the last one that is wanted
+
 # Sums may take any order, or they would not be vectors; NaN stays NaN, so that it is seen.
 OPTIONS = {
     "nogil": True,
@@ -76,19 +78,35 @@ def _normalise(logits, log_prob):
 @njit(**OPTIONS)
 def _write_best(scores, nodes, best_nodes, best_log_probs):
     """The best scores in order; of equals the first, like a stable sort."""
-    width = min(len(best_nodes), len(scores))
-    threshold = np.float32(-np.inf)
-    if width < len(scores):
-        threshold = np.partition(scores, len(scores) - width)[len(scores) - width]
-    ties = width - (scores > threshold).sum()
-    kept, found = np.empty(width, np.int64), 0
+    kept = _at_least_best(scores, len(best_nodes))
+    order = kept[np.argsort(-scores[kept], kind="mergesort")][: len(best_nodes)]
+    best_nodes[: len(order)] = nodes[order]
+    best_log_probs[: len(order)] = scores[order]
+
+
+@njit(**OPTIONS)
+def _at_least_best(scores, width):
+    """Places of the ``width`` best scores and a few more: a histogram tells which may be left out.
+
+    All where there are no more, or where they are not finite.
+    """
+    if len(scores) <= width:
+        return np.arange(len(scores))
+    high = scores.max()
+    spread = high - scores.min()
+    if not 0 < spread < np.inf:
+        return np.arange(len(scores))
+    scale = np.float32(BINS - 1) / spread
+    counts = np.zeros(BINS, np.int64)
     for n in range(len(scores)):
-        is_tie = scores[n] == threshold and ties > 0
-        if scores[n] > threshold or is_tie:
-            ties -= is_tie
-            kept[found] = n
-            found += 1
-    kept = kept[:found]
-    order = kept[np.argsort(-scores[kept], kind="mergesort")]
-    best_nodes[:found] = nodes[order]
-    best_log_probs[:found] = scores[order]
+        counts[int((high - scores[n]) * scale)] += 1
+    last, found = 0, counts[0]
+    while found < width:
+        last += 1
+        found += counts[last]
+    kept, at = np.empty(found, np.int64), 0
+    for n in range(len(scores)):
+        if int((high - scores[n]) * scale) <= last:
+            kept[at] = n
+            at += 1
+    return kept
