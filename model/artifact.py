@@ -149,6 +149,20 @@ def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:
         )
 
 
+def require_folder(folder: Path, *, writable: bool) -> None:
+    """Refuse a place that cannot be a folder, and where asked one that cannot be written.
+
+    Raises:
+        InputError: a file stands there or above, or nobody may write there.
+    """
+    folder = Path(folder).absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"{nearest}: a file, where a folder is needed; choose another folder")
+    if writable and not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{nearest}: must not be written to; change that or choose another folder")
+
+
 def remove_partial_folders(folder: Path) -> None:
     """Remove what dead writers of ``folder`` left beside it; a living writer's is kept."""
     for partial in folder.parent.glob(f".{folder.name}{_PARTIAL}*"):

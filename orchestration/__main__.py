@@ -90,14 +90,20 @@ def tokenize(
 def synthesize(
     folder: Annotated[Path, typer.Argument(help="Where the raw files shall lie.")],
     params: ParamsFile = DEFAULT_PARAMS,
-    users: Annotated[int | None, typer.Option(help="Instead of the file's num_users.")] = None,
-    items: Annotated[int | None, typer.Option(help="Instead of the file's num_items.")] = None,
+    users: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="Instead of the file's num_users.")
+    ] = None,
+    items: Annotated[
+        int | None, typer.Option(min=100, max=2**31 - 1, help="Instead of the file's num_items.")
+    ] = None,
 ) -> None:
     """Write a synthetic world in TencentGR's parquet layout."""
+    from model.artifact import require_folder
     from model.dataset.synthesizer import write_synthetic_world
     from model.params import Params
 
     values = Params.load(params)
+    require_folder(folder, writable=True)
     given = {"num_users": users, "num_items": items}
     asked = {name: value for name, value in given.items() if value is not None}
     world = values.raw_data.synthetic_world

@@ -12,6 +12,7 @@ from dagster._core.utils import make_new_run_id
 from assets.artifact_asset import is_current
 from assets.stages import Stage
 from assets.workspace import Workspace
+from model.artifact import require_folder
 from model.errors import InputError
 from orchestration.failures import RunFailedError
 from orchestration.graph import load_assets
@@ -50,10 +51,11 @@ def materialize(
         Whether anything had to be made.
 
     Raises:
-        InputError: a name is unknown, or an asset refused its input.
+        InputError: a name is unknown, an asset refused its input, or nothing can be written.
         RunFailedError: something else went wrong.
     """
     targets = parse_targets(workspace, names or workspace.main_line)
+    require_folder(workspace.data, writable=True)
     if not only:
         targets = with_upstream(workspace, targets)
     wanted = targets if only or workspace.force else outdated(workspace, targets)

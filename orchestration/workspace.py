@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from assets.workspace import Workspace
+from model.artifact import require_folder
 from model.params import Params
 from orchestration.dvc_bridge import choose_recorder
 
@@ -17,9 +18,10 @@ def open_workspace(params_file: Path, data: Path, *, force: bool = False) -> Wor
     """Load the parameters and decide who keeps the versions.
 
     Raises:
-        InputError: the parameter file is missing or wrong.
+        InputError: the parameter file is missing or wrong, or ``data`` is no folder.
     """
     params = Params.load(params_file)
+    require_folder(data, writable=False)
     params_file, data = params_file.resolve(), data.resolve()
     own = data == ROOT / "data" and params_file == ROOT / "params.yaml"
     return Workspace(

@@ -10,7 +10,14 @@ import time
 import numpy as np
 import pytest
 
-from model.artifact import atomic_folder, atomic_write, open_array, read_json, write_json
+from model.artifact import (
+    atomic_folder,
+    atomic_write,
+    open_array,
+    read_json,
+    require_folder,
+    write_json,
+)
 from model.errors import InputError
 from tests.damage import damage
 
@@ -58,6 +65,22 @@ def test_too_little_space_is_noticed_before_writing(tmp_path, monkeypatch):
     ):
         pytest.fail("nothing may be written")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/below"):
+        with pytest.raises(InputError, match="/file: a file, where a folder is needed"):
+            require_folder(tmp_path / place, writable=False)
+    require_folder(tmp_path / "new" / "below", writable=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_place_that_must_not_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr("model.artifact.os.access", lambda path, mode: path != tmp_path)
+    require_folder(tmp_path / "new", writable=False)
+    with pytest.raises(InputError, match=f"{tmp_path}: must not be written to"):
+        require_folder(tmp_path / "new", writable=True)
 
 
 def _write_and_wait(folder):

@@ -64,6 +64,46 @@ def test_a_missing_parameter_file_is_named(tmp_path):
     assert "none.yaml: no such parameter file" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["materialize", "raw_data"],
+        ["submissions"],
+        ["sync"],
+        ["rollback"],
+        ["report"],
+        ["tokenize"],
+    ],
+)
+def test_a_file_in_place_of_the_data_folder_is_named(tmp_path, command):
+    (tmp_path / "file").write_text("mine")
+    done = onepiece(*command, "--data", tmp_path / "file" / "below")
+    assert done.returncode == 2
+    assert done.stderr == f"onepiece: {tmp_path}/file: a file, where a folder is needed; " + (
+        "choose another folder\n"
+    )
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["new", "--users", "0"], "0 is not in the range"),
+        (["new", "--items", "5"], "5 is not in the range"),
+        (["new", "--users", "many"], "'many' is not a valid integer"),
+        (["file"], "file: a file, where a folder is needed"),
+    ],
+)
+def test_a_world_that_cannot_be(tmp_path, arguments, told):
+    (tmp_path / "file").write_text("mine")
+    folder, *options = arguments
+    done = onepiece("synthesize", tmp_path / folder, *options)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_an_unknown_asset_gets_the_list_of_known_ones(tmp_path):
     done = onepiece("materialize", "codebok", "--data", tmp_path)
     assert done.returncode == 2
