@@ -1,11 +1,21 @@
-"""New raw files are noticed by content, and only when they have come to rest."""
+"""New raw files are noticed by content, and only when they have come to rest; light assets follow.
+
+How the schedule's runs wait for each other: test_retraining.py.
+"""
 
 import os
 
+import dagster as dg
 import pytest
 
 from assets.hashing import HashCache
-from orchestration.automation import judge_delivery
+from assets.lineage import Lineage, Recipe
+from assets.workspace import SOURCE
+from model.errors import InputError
+from orchestration.automation import RETRAIN_TAG, build_schedule, judge_delivery
+from orchestration.definitions import build_definitions
+from orchestration.workspace import open_workspace
+from tests.orchestration.tiny_world import write_tiny_params
 
 SETTLED = 60.0
 
@@ -75,3 +85,133 @@ def test_content_that_comes_back_is_a_delivery_too(look, source):
     (source / "events.parquet").write_bytes(b"one")
     look(300)
     assert look(400) == first
+
+
+@pytest.mark.parametrize("name", [".events.parquet.Xy12_z", "events.parquet.part", "a/b.tmp"])
+def test_a_name_that_a_copy_in_progress_has_is_waited_for(look, source, name):
+    (source / name).parent.mkdir(exist_ok=True)
+    (source / name).write_bytes(b"half")
+    assert look(0) is None
+    assert look(500) is None
+    (source / name).rename(source / "events.parquet")
+    assert look(600) is None
+    assert look(600 + SETTLED) is not None
+
+
+def test_what_stays_beside_the_files_is_not_waited_for(look, source):
+    for name in (".DS_Store", ".part-00000.parquet.crc", "_SUCCESS"):
+        (source / name).write_bytes(b"")
+    look(0)
+    assert look(SETTLED) is not None
+
+
+@pytest.fixture
+def delivered(source, tmp_path):
+    """A workspace that reads the folder; deliveries come to rest at once."""
+    raw = {"format": "recbole", "source": str(source)}
+    file = write_tiny_params(
+        tmp_path / "params.yaml", raw_data=raw, automation={"settled_seconds": 0}
+    )
+    return open_workspace(file, tmp_path / "data")
+
+
+@pytest.fixture
+def sensor(delivered):
+    """Looks again, with the memory of the look before; what the sensor asks for."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        definitions = build_definitions(delivered)
+        repository = definitions.get_repository_def()
+        memory = {}
+
+        def evaluate():
+            context = dg.build_sensor_context(
+                instance=instance, cursor=memory.get("cursor"), repository_def=repository
+            )
+            outcome = repository.get_sensor_def("new_raw_data").evaluate_tick(context)
+            memory["cursor"] = outcome.cursor
+            return outcome
+
+        evaluate.instance = instance
+        yield evaluate
+
+
+def test_the_sensor_asks_once_for_a_delivery(sensor, source):
+    assert sensor().run_requests == []
+    (request,) = sensor().run_requests
+    assert request.run_key.startswith("raw data ")
+    assert sensor().run_requests == []
+    (source / "events.parquet").write_bytes(b"two")
+    sensor()
+    (second,) = sensor().run_requests
+    assert second.run_key != request.run_key
+
+
+def test_what_the_artefacts_were_made_from_is_no_delivery(sensor, delivered, source):
+    folder = delivered.folder("raw_data")
+    folder.mkdir(parents=True)
+    parents = {SOURCE: HashCache(None).hash_path(source)}
+    recipe = Recipe("raw_data", None, parents, {}, "code", 1)
+    Lineage.of(recipe, folder, HashCache(None)).write(folder)
+    for _ in range(3):
+        assert sensor().run_requests == []
+    (source / "events.parquet").write_bytes(b"two")
+    sensor()
+    assert len(sensor().run_requests) == 1
+
+
+def test_a_retraining_that_waits_will_read_the_delivery(sensor):
+    run = dg.DagsterRun(
+        "full_retrain", status=dg.DagsterRunStatus.NOT_STARTED, tags={RETRAIN_TAG: "full"}
+    )
+    sensor.instance.add_run(run)
+    sensor()
+    outcome = sensor()
+    assert outcome.run_requests == []
+    assert "already waiting to retrain" in outcome.skip_message
+
+
+def test_a_cron_schedule_that_is_none_is_refused_in_one_sentence(tmp_path):
+    file = write_tiny_params(tmp_path / "params.yaml", automation={"retrain_cron": "61 3 * * 1"})
+    with pytest.raises(InputError, match=r"params\.yaml: automation\.retrain_cron is '61 3"):
+        build_schedule(open_workspace(file, tmp_path / "data"), None)
+
+
+@pytest.fixture
+def conditions(delivered):
+    """Evaluates the automation conditions; the assets that they want made."""
+    definitions = build_definitions(delivered)
+    keys = delivered.params.modality_embeddings.modalities
+    with dg.DagsterInstance.ephemeral() as instance:
+        memory = {"cursor": None}
+
+        def evaluate():
+            result = dg.evaluate_automation_conditions(
+                defs=definitions, instance=instance, cursor=memory["cursor"]
+            )
+            memory["cursor"] = result.cursor
+            wanted = [
+                entry.key.to_user_string() for entry in result.results if entry.true_subset.size
+            ]
+            return sorted(wanted)
+
+        def made(*names):
+            for name in names:
+                partitions = keys if name == "modality_embeddings" else [None]
+                for key in partitions:
+                    event = dg.AssetMaterialization(name, partition=key)
+                    instance.report_runless_asset_event(event)
+
+        evaluate.made = made
+        yield evaluate
+
+
+def test_light_assets_follow_what_they_are_made_from_and_nothing_is_trained(conditions):
+    assert conditions() == []  # nothing is there to make them from
+    conditions.made("raw_data", "interactions", "modality_embeddings")
+    assert conditions() == ["coverage_report", "item_statistics"]
+    conditions.made("item_statistics", "coverage_report", "encoder_checkpoint")
+    assert conditions() == []
+    conditions.made("interactions")
+    assert conditions() == ["coverage_report", "item_statistics"]
+    conditions.made("item_statistics", "coverage_report")
+    assert conditions() == []
