@@ -34,7 +34,7 @@ _POOL = """query { instance { concurrencyLimit(concurrencyKey: "gpu") {
 class OpenedUI:
     """Web server, daemon and code server on one data folder."""
 
-    def __init__(self, root: Path, *where: object, log: Path) -> None:
+    def __init__(self, root: Path, *where: object, log: Path, **environment: str) -> None:
         self.port = free_port()
         self._log = log
         with log.open("a") as file:
@@ -42,7 +42,7 @@ class OpenedUI:
                 [sys.executable, "-m", "orchestration", "ui", "--port", str(self.port)]
                 + [str(part) for part in where],
                 cwd=root,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, **environment},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
