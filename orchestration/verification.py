@@ -93,7 +93,7 @@ def _verify_submission(workspace: Workspace, folder: Path) -> Finding:
     if manifest["lineage"] != lineage.hash:
         problems.append("its lineage file is not the one that the manifest was written for")
     page = folder / PAGE_FILE
-    if not page.is_file() or hash_file(page) != manifest["page"]:
+    if "page" in manifest and (not page.is_file() or hash_file(page) != manifest["page"]):
         problems.append(f"{PAGE_FILE} is not the page that was written with the manifest")
     problems += _missing_parents(lineage.recipe.parents, manifest["artifacts"])
     return Finding(path, "; ".join(problems) or None)
