@@ -43,8 +43,8 @@ def _describe(made: TuningReport) -> dict[str, Any]:
 def tuning_study(workspace: Workspace) -> TuningReport:
     """Trials of one training with other values, as an Optuna study; made only when asked for.
 
-    Trials that an earlier run, or `onepiece tune` beside this one, has finished are not repeated.
-    `onepiece adopt` writes the winner into a parameter file.
+    Trials that an earlier run or `onepiece tune` has finished are not repeated. `onepiece adopt`
+    writes the winner into a parameter file.
     """
     finish_study(workspace, workspace.params.tuning_study.num_processes)
     return read_study(workspace)

@@ -32,7 +32,7 @@ MEASURE = "ndcg@10"
 POLL_SECONDS = 0.5
 
 
-class Stopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
+class TrialInterruptedError(Exception):
     """The process was asked to end; the trial's state is kept."""
 
 
@@ -115,18 +115,15 @@ def run_trial(
     Raises:
         InputError: the values do not go together, or the loss is not a number any more.
         optuna.TrialPruned: see :class:`Watch`.
-        Stopped: by ``interrupted``.
+        TrialInterruptedError: by ``interrupted``.
     """
     settings = params.tuning_study
     asset = settings.training
     length = {"epochs": settings.epochs, "validate_every_epochs": settings.validate_every_epochs}
     chosen = changed(params, changes | {f"{asset}.{key}": one for key, one in length.items()})
-    inputs, facts = TrainingInputs.load(data, chosen, asset), {}
-    if touches_codebook(changes) and inputs.codes is not None:
-        codebook = _own_codebook(data, chosen, folder, world)
-        report = codebook.report[-1]
-        facts = {"codebook": {key: report[key]["conflict_rate"] for key in ("before", "after")}}
-        inputs = _with_codebook(inputs, codebook)
+    own = touches_codebook(changes)
+    codebook = _own_codebook(data, chosen, folder, world) if own else None
+    inputs = _inputs(data, chosen, asset, codebook)
     trainer = build_trainer(inputs, chosen, asset, world)
     trainer.what = name
     states = StateFolder(folder / "state", fingerprint(inputs, chosen, asset))
@@ -137,12 +134,12 @@ def run_trial(
         trainer.restore(known)
         watch()  # a trial that is tried again has told nothing yet, and may have no step left
     if not trainer.run(states, watch):
-        raise Stopped
+        raise TrialInterruptedError
     found = validations(trainer)
     if not found:
         raise InputError("there is no validation user; see interactions.split")
     value = trainer.progress.best if getattr(chosen, asset).patience else found[-1]
-    return value, {**facts, "steps": trainer.progress.step}
+    return value, {"steps": trainer.progress.step, **_facts(codebook)}
 
 
 def _own_codebook(data: Path, params: Params, folder: Path, world: World) -> Codebook:
@@ -172,7 +169,11 @@ def _own_codebook(data: Path, params: Params, folder: Path, world: World) -> Cod
     return Codebook.load(made)
 
 
-def _with_codebook(inputs: TrainingInputs, codebook: Codebook) -> TrainingInputs:
+def _inputs(data: Path, params: Params, asset: str, codebook: Codebook | None) -> TrainingInputs:
+    """What the training opens, with the trial's own semantic IDs where it has some."""
+    inputs = TrainingInputs.load(data, params, asset)
+    if codebook is None or inputs.codes is None:
+        return inputs
     digest = hash_bytes(codebook.codes.tobytes())
     return dataclasses.replace(
         inputs,
@@ -180,6 +181,14 @@ def _with_codebook(inputs: TrainingInputs, codebook: Codebook) -> TrainingInputs
         sid_sizes=tuple(codebook.sizes),
         content=f"{inputs.content} {digest}",
     )
+
+
+def _facts(codebook: Codebook | None) -> dict[str, Any]:
+    if codebook is None:
+        return {}
+    report = codebook.report[-1]
+    rates = {key: report[key]["conflict_rate"] for key in ("before", "after")}
+    return {"codebook": {"codes": hash_bytes(codebook.codes.tobytes()), "conflict_rate": rates}}
 
 
 def forget(folder: Path) -> None:

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from assets.tuning.shared_study import ORIGIN, SharedStudy
 from assets.tuning.space import require_valid_bounds
 from assets.tuning.task import StudyTask, home_of
-from assets.tuning.trial import MEASURE, POLL_SECONDS, Stopped, forget, run_trial
+from assets.tuning.trial import MEASURE, POLL_SECONDS, TrialInterruptedError, forget, run_trial
 from assets.workspace import Workspace
 from model.errors import InputError
 from model.params import Params
@@ -67,13 +67,13 @@ class Worker:
         """Ask for trials, train them with the others and tell the results.
 
         Raises:
-            Stopped: somebody asked to stop.
+            TrialInterruptedError: somebody asked to stop.
         """
         study = SharedStudy(home_of(self._workspace), self._task.name, self._workspace.params)
         with study.working():
             while not study.is_complete():
                 if self._interrupted():
-                    raise Stopped
+                    raise TrialInterruptedError
                 taken = study.take()
                 if taken is None:
                     self._broadcast(Order(None))
@@ -164,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
         worker = Worker(workspace, world, interrupted)
         try:
             worker.lead() if world.is_first else worker.follow()
-        except Stopped:
+        except TrialInterruptedError:
             return False
         return True
 

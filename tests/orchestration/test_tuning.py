@@ -95,7 +95,7 @@ def test_a_trial_that_was_stopped_goes_on_from_its_state(world, caplog, steps):
     unbroken = _work(world(num_trials=1))
     shutil.rmtree(home_of(world().workspace))
     asked = iter([False] * steps)  # once before the trial, then after each of its five steps
-    with pytest.raises(trial_module.Stopped):
+    with pytest.raises(trial_module.TrialInterruptedError):
         _work(world(num_trials=1), lambda: next(asked, True))
     with caplog.at_level("INFO", "onepiece"):
         assert _work(world(num_trials=1)) == unbroken
@@ -154,7 +154,7 @@ def test_trials_that_touch_it_make_a_codebook_of_their_own(world, finished):
     sizes = {"kind": "categorical", "choices": [[24, 24], [40, 40]]}
     trials = _work(world(**RECOMMENDER, space={"codebook.sizes": sizes}))
     assert [trial["state"] for trial in trials] == ["complete", "complete"]
-    assert trials[0]["facts"]["codebook"]["after"] == 0.0
+    assert trials[0]["facts"]["codebook"]["conflict_rate"]["after"] == 0.0
     assert trials[0]["parameters"]["codebook.sizes"] in sizes["choices"]
     assert "fused_embeddings" in trials[0]["lineage"]["parents"]
     assert Lineage.read(finished.data / "codebook") == before

@@ -1,0 +1,64 @@
+"""A retraining on the tiny world: the judgement, the submission's model, and the way back."""
+
+import json
+
+from assets.manifest import read_manifest
+from assets.promotion import JudgedModel
+from model.artifact import read_json
+from tests.orchestration.conftest import World
+from tests.orchestration.tiny_world import write_tiny_params
+
+
+def _retrained(world):
+    """The same world with a recommender that is trained for a quarter of the time."""
+    training = {"batch_size": 64, "max_validation_users": 50, "epochs": 0.25}
+    write_tiny_params(world.params_file, recommender_checkpoint=training)
+    done = world.onepiece("materialize")
+    assert done.returncode == 0, done.stderr
+    assert "codebook: making it" not in done.stderr
+    return World(world.params_file, world.data)
+
+
+def _model_of_submission(world):
+    """The judged model that the newest submission was made from."""
+    manifest = read_manifest(world.workspace.current_folder("submission"))
+    (path,) = [path for path in manifest["artifacts"] if path.startswith("champion/")]
+    return path.removeprefix("champion/")
+
+
+def _recommendations(world):
+    folder = world.workspace.current_folder("submission")
+    return (folder / "recommendations.parquet").read_bytes()
+
+
+def test_a_challenger_is_judged_and_the_way_back_is_one_command(copied):
+    first = copied.workspace.input_folder("champion").name
+    before = _recommendations(copied)
+    world = _retrained(copied)
+    judged = JudgedModel.load(world.workspace.current_folder("champion"))
+    decision = judged.decision
+    assert judged.folder.name != first
+    assert decision.incumbent == first
+    assert decision.promoted == (decision.challenger["score"] >= decision.champion["ci95"][0])
+    assert judged.incumbent_metrics["cascade"]["score"] == decision.champion["score"]
+    assert judged.metrics["cascade"]["score"] == decision.challenger["score"]
+    assert f"{decision.challenger['score']:.4f}" in decision.reason
+    champion = world.workspace.input_folder("champion").name
+    assert champion == (judged.folder.name if decision.promoted else first)
+    assert _model_of_submission(world) == champion
+
+    if decision.promoted:
+        back = world.onepiece("rollback")
+        assert back.returncode == 0, back.stderr
+        assert f"champion: {champion} -> {first}" in back.stdout
+        record = read_json(world.data / "champion" / "rollbacks.json")
+        assert [(entry["from"], entry["to"]) for entry in record] == [(champion, first)]
+        done = world.onepiece("materialize")
+        assert "recommender_checkpoint: making it" not in done.stderr
+    assert _model_of_submission(world) == first
+    assert _recommendations(world) == before
+    assert world.onepiece("verify").returncode == 0
+    refused = world.onepiece("rollback")
+    assert refused.returncode == 2
+    assert "is the first champion" in refused.stderr
+    assert json.loads(world.onepiece("lineage", "--json").stdout)["id"]
