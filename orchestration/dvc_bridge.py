@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +46,26 @@ class DvcRecorder:
         Raises:
             InputError: somebody held it for a day.
         """
+        (stage,) = self._wait(lambda: self._repo.stage.collect(target), target)
+        with self._wait(lambda: self._locked(stage), target):
+            yield
+
+    def _locked(self, stage: Any) -> ExitStack:
+        """DVC's own lock on a stage's files, held until the stack is closed; or a LockError."""
         from dvc.rwlock import rwlock
 
-        (stage,) = self._wait(lambda: self._repo.stage.collect(target), target)
-        holding = rwlock(
-            self._repo.tmp_dir,
-            self._repo.fs,
-            " ".join(sys.argv),
-            [dep.fs_path for dep in stage.deps],
-            [out.fs_path for out in stage.outs],
-            self._repo.config["core"].get("hardlink_lock", False),
-        )
-        self._wait(holding.__enter__, target)
-        try:
-            yield
-        finally:
-            holding.__exit__(None, None, None)
+        with ExitStack() as held:
+            held.enter_context(
+                rwlock(
+                    self._repo.tmp_dir,
+                    self._repo.fs,
+                    " ".join(sys.argv),
+                    [dep.fs_path for dep in stage.deps],
+                    [out.fs_path for out in stage.outs],
+                    self._repo.config["core"].get("hardlink_lock", False),
+                )
+            )
+            return held.pop_all()
 
     def record(self, target: str) -> None:
         """Commit a stage's outputs, unless DVC has them already."""
