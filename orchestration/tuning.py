@@ -30,7 +30,11 @@ def tune(workspace: Workspace, processes: int | None) -> str:
         RunFailedError: something else went wrong.
     """
     materialize(workspace, workspace.stages[TUNING_STUDY].inputs, only=False, tags=TAGS)
-    with workspace.reading(TUNING_STUDY), workspace.device(DEVICE, shared=True):
+    with (
+        workspace.recorder.exclusive(TUNING_STUDY),  # no outputs: others may hold it likewise
+        workspace.reading(TUNING_STUDY),
+        workspace.device(DEVICE, shared=True),
+    ):
         finish_study(workspace, processes or workspace.params.tuning_study.num_processes)
     materialize(workspace, [TUNING_STUDY], only=False, tags=TAGS)
     report = TuningReport.load(workspace.folder(TUNING_STUDY))

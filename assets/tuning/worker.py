@@ -90,6 +90,7 @@ class Worker:
         while (order := self._broadcast(None)) is not None:
             if order.changes is not None:
                 self._train(order, None)
+                self._meet()
 
     def _lead_trial(self, study: SharedStudy, trial: optuna.Trial, order: Order) -> None:
         assert order.changes is not None
@@ -102,7 +103,13 @@ class Worker:
             value, facts = outcome
             study.finish(trial, value, facts)
             logger.info("trial %d: %s %.6g", order.number, MEASURE, value)
+        self._meet()
         forget(self._folder(order))
+
+    def _meet(self) -> None:
+        """Wait until no process looks into the trial's folder any more."""
+        if self._world.size > 1:
+            dist.barrier()
 
     def _train(
         self, order: Order, trial: optuna.Trial | None
@@ -123,14 +130,21 @@ class Worker:
         except optuna.TrialPruned:
             return "worse than others at the same validation"
         except InputError as error:
+            self._require_same_task()
             return str(error)
         except torch.OutOfMemoryError:
             if self._world.size > 1:  # the others of this training are still in it
                 raise
             return "does not fit into the device's memory"
-        finally:
-            if self._world.size > 1:
-                dist.barrier()  # nobody looks into the trial's folder any more
+
+    def _require_same_task(self) -> None:
+        """See that a refusal was due to the trial's values, not to what it was trained on.
+
+        Raises:
+            InputError: what it is trained on is not there any more, or another.
+        """
+        if StudyTask.of(self._workspace) != self._task:
+            raise InputError("the data changed while the study ran; run the same command again")
 
     def _folder(self, order: Order) -> Path:
         trials = home_of(self._workspace) / "trials" / self._task.name
