@@ -352,6 +352,14 @@ def test_ids_that_nobody_knows_are_refused_when_there_are_no_others(scene):
         scene.read()
 
 
+def test_a_modality_without_rows_is_refused(scene):
+    scene.write([(1, [1.0, 2.0, 3.0])])
+    path = scene.vectors / "part-0.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(InputError, match="modality 90 covers no item, no rows; vectors and"):
+        scene.read()
+
+
 def test_a_missing_modality_names_those_that_are_there(world, interactions, tmp_path):
     params = ModalityEmbeddingsParams(modalities=["99"], text_width=8)
     for layout, there in (
