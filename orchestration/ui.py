@@ -8,6 +8,7 @@ from orchestration.instance import open_instance
 from orchestration.workspace import DATA_VARIABLE, PARAMS_VARIABLE
 
 HOST = "127.0.0.1"
+SENSOR_SECONDS = 6 * 3600  # a first look at raw files hashes all of them
 
 
 def serve(workspace: Workspace, port: int) -> None:
@@ -22,6 +23,7 @@ def serve(workspace: Workspace, port: int) -> None:
         **os.environ,
         PARAMS_VARIABLE: str(workspace.params_file),
         DATA_VARIABLE: str(workspace.data),
+        "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": str(SENSOR_SECONDS),
     }
     command = [sys.executable, "-m", "orchestration.development_server"]
     where = ["--host", HOST, "--port", str(port), "--working-directory", str(workspace.root)]
