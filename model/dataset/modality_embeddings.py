@@ -105,8 +105,8 @@ def read_modality_embedding(
     if not item_of_row.any():
         reason = f"none of its {len(item_of_row):,} ids is known" if len(item_of_row) else "no rows"
         raise InputError(
-            f"{raw.root}: modality {modality} covers no item, {reason}; vectors and items must come "
-            "from the same release"
+            f"{raw.root}: modality {modality} covers no item, {reason}; vectors and items must "
+            "come from the same release"
         )
     width = _width(source, modality, raw.root)
     with_rows = np.zeros(interactions.num_items + 1, bool)
