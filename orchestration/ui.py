@@ -24,6 +24,7 @@ def serve(workspace: Workspace, port: int) -> None:
         PARAMS_VARIABLE: str(workspace.params_file),
         DATA_VARIABLE: str(workspace.data),
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": str(SENSOR_SECONDS),
+        "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "60",  # else as long as a sensor may take
     }
     command = [sys.executable, "-m", "orchestration.development_server"]
     where = ["--host", HOST, "--port", str(port), "--working-directory", str(workspace.root)]
