@@ -54,8 +54,7 @@ def adopt(workspace: Workspace, into: Path | None) -> str:
     Raises:
         InputError: there is no finished trial, or the file would not be valid.
     """
-    folder = workspace.folder(TUNING_STUDY)
-    report = TuningReport.load(folder) if folder.exists() else read_study(workspace)
+    report = _newest(workspace)
     winner = report.best
     target = into or workspace.params_file
     source = target if target.exists() else workspace.params_file
@@ -63,6 +62,12 @@ def adopt(workspace: Workspace, into: Path | None) -> str:
     Params.parse(text, target)
     atomic_write(target, text)
     return f"{target}: {_winner(report)}"
+
+
+def _newest(workspace: Workspace) -> TuningReport:
+    """The study as it stands; the asset when nothing was tried yet with the present data."""
+    present, folder = read_study(workspace), workspace.folder(TUNING_STUDY)
+    return present if present.trials or not folder.exists() else TuningReport.load(folder)
 
 
 def _winner(report: TuningReport) -> str:
