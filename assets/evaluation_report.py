@@ -13,6 +13,7 @@ from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.evaluation import evaluate
 from model.inference.report import PATHS, EvaluationReport
+from model.inference.search_index import SEARCH_INDEX
 from model.network.checkpoint import Checkpoint
 from model.params import Params
 from model.tokenizer.codebook import Codebook
@@ -54,6 +55,7 @@ def _judge_worth(made: EvaluationReport, workspace: Workspace) -> Verdict:
 )
 def evaluation_report(
     params: Params,
+    workspace: Workspace,
     recommender_checkpoint: Checkpoint,
     codebook: Codebook,
     interactions: Interactions,
@@ -69,4 +71,5 @@ def evaluation_report(
         modality_embeddings,
         params,
         inference_device(),
+        index_folder=workspace.data / SEARCH_INDEX,
     )

@@ -20,6 +20,7 @@ from model.artifact import atomic_write, publish_folder
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.inference.search_index import SEARCH_INDEX
 from model.inference.submission import Submission, make_submission
 from model.params import Params
 
@@ -102,4 +103,5 @@ def submission(
         inference_device(),
         beam_weight=champion.beam_weight,
         shard_folder=_shards(workspace),
+        index_folder=workspace.data / SEARCH_INDEX,
     )

@@ -18,7 +18,7 @@ from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.inference.inputs import InferenceInputs
 from model.inference.quota import save_study, study_run
 from model.inference.report import EvaluationReport
-from model.inference.search_index import with_index
+from model.inference.search_index import SEARCH_INDEX, with_index
 from model.inference.shards import open_shards
 from model.inference.submission import submission_task
 from model.params import Params
@@ -33,7 +33,8 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
     )
     shards = open_shards(shard_folder, task, inputs.interactions.num_users)
     if shards.missing():
-        recommender, _ = with_index(inputs.recommender(params.cascade, device))
+        recommender = inputs.recommender(params.cascade, device)
+        recommender, _ = with_index(recommender, data / SEARCH_INDEX)
         shards.fill(
             recommender,
             beam_weight=beam_weight,

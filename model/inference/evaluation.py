@@ -9,6 +9,7 @@ round.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ def evaluate(
     embeddings: Mapping[str, ModalityEmbedding],
     params: Params,
     device: torch.device,
+    *,
+    index_folder: Path | None = None,
 ) -> EvaluationReport:
     """Measure popularity, co-occurrence, embedding-only, SID-only and the cascade.
 
@@ -49,6 +52,7 @@ def evaluate(
         embeddings: the modalities.
         params: sections ``seed``, ``cascade`` and ``evaluation_report`` are read.
         device: to compute on.
+        index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
 
     Raises:
         InputError: no test user, no weight on any target's action, or no validation user where
@@ -57,7 +61,7 @@ def evaluate(
     recommender = prepare_recommender(
         checkpoint, codebook, interactions, statistics, embeddings, params.cascade, device
     )
-    recommender, index_facts = with_index(recommender)
+    recommender, index_facts = with_index(recommender, index_folder)
     tuning = choose_beam_weight(recommender, params)
     users = sample_users(interactions.test_event, params.evaluation_report.max_users, params.seed)
     if len(users) == 0:

@@ -6,6 +6,8 @@ faiss answers -1 where it finds too few: such a user is searched exactly, so tha
 becomes an item.
 """
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,10 +22,13 @@ from model.errors import InputError
 from model.inference.filters import Seen
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
+from model.inference.shards import fingerprint
 
 Kind = Literal["ivf", "hnsw"]
 
+SEARCH_INDEX = "search_index"  # folder of the indexes beside the artefacts
 SEED = 0
+KEPT = 2  # indexes in a folder: the champion's and the challenger's
 SAMPLE_USERS = 1000  # whose vectors choose the probes and measure the recall
 TARGET_RECALL = 0.95  # of the true ten
 HNSW_NEIGHBORS, HNSW_BUILD, HNSW_SEARCH = 32, 200, 128
@@ -105,8 +110,13 @@ class IndexSearch:
         return scores, rows
 
 
-def with_index(recommender: Recommender) -> tuple[Recommender, dict[str, Any]]:
+def with_index(recommender: Recommender, folder: Path | None) -> tuple[Recommender, dict[str, Any]]:
     """Let a recommender search as ``cascade.search`` says.
+
+    Args:
+        recommender: with exact search.
+        folder: of the indexes that are kept, each in a folder named after what it was built from:
+            built once, and opened by whoever searches the same vectors; None keeps none.
 
     Returns:
         The recommender and the facts of its index (``kind`` alone where the search is exact).
@@ -119,8 +129,26 @@ def with_index(recommender: Recommender) -> tuple[Recommender, dict[str, Any]]:
     users = np.unique(np.linspace(0, num_users - 1, min(SAMPLE_USERS, num_users)).astype(np.int64))
     batches = recommender.batches("submission", users)
     queries = torch.cat([recommender.encode(batch)[1] for _, batch in batches])
-    index = build_index(exact, recommender.catalogue.item_ids, kind, queries, seed=SEED)
+    index = _open_or_build(exact, recommender.catalogue.item_ids, kind, queries, folder)
     return replace(recommender, search=IndexSearch(index, exact)), index.facts
+
+
+def _open_or_build(
+    exact: ExactSearch, item_ids: np.ndarray, kind: Kind, queries: Tensor, folder: Path | None
+) -> SearchIndex:
+    """The index of these vectors, users and items; a damaged one is built again."""
+    if folder is None:
+        return build_index(exact, item_ids, kind, queries, seed=SEED)
+    arrays = (x.cpu().numpy() for x in (exact.vectors, exact.bias, queries))
+    own = folder / fingerprint([kind, item_ids, *arrays])
+    if own.exists():
+        with suppress(InputError):
+            return SearchIndex.load(own)
+    index = build_index(exact, item_ids, kind, queries, seed=SEED)
+    index.save(own)
+    for other in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(other, ignore_errors=True)
+    return index
 
 
 def build_index(

@@ -141,6 +141,7 @@ def make_submission(
     *,
     beam_weight: float,
     shard_folder: Path,
+    index_folder: Path | None = None,
 ) -> Submission:
     """Recommend to every user.
 
@@ -157,6 +158,7 @@ def make_submission(
         device: to compute on.
         beam_weight: of the evaluation report, as given or tuned there.
         shard_folder: keeps finished shards; they stay until the caller removes them.
+        index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
 
     Raises:
         InputError: a user for whom ten items cannot be found.
@@ -173,7 +175,7 @@ def make_submission(
             params,
             device,
         )
-        recommender, _ = with_index(recommender)
+        recommender, _ = with_index(recommender, index_folder)
         shards.fill(recommender, beam_weight=beam_weight, rank=0, world_size=1)
     made = shards.collect()
     counts = statistics.counts.sum(axis=1)

@@ -1,6 +1,6 @@
 """What the cascade costs per user against the size of the catalogue, beside embedding search.
 
-``python -m tests.benchmarks.bench_cascade_catalogue [--threads 2] [--out cascade.png]`` measures
+``python -m tests.benchmarks.bench_cascade_catalogue [--threads 1] [--out cascade.png]`` measures
 everything after the encoder: beams (20), 384 semantic IDs of 2 x 4,096 codes, their items' cosines,
 history filter, ranking and back-fill; with two decoders of random weights and histories of 100
 events. Beside it stand exact search and, where ``--ivf`` allows, inverted lists that find 95 % of
@@ -181,8 +181,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     sizes = [10_000, 100_000, 660_000, 3_640_000]
     parser.add_argument("--sizes", type=int, nargs="+", default=sizes)
-    parser.add_argument("--users", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--users", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--ivf", type=int, default=660_000, help="largest size with an index")
     parser.add_argument("--out", type=Path, default=Path("cascade_catalogue.png"))

@@ -103,13 +103,40 @@ def test_a_damaged_index_is_refused(index, tmp_path, name, kept):
 
 def test_the_parameter_chooses_the_search():
     interactions = random_interactions(30, 200)
-    exact, facts = with_index(fake_recommender(interactions, cascade_params()))
+    exact, facts = with_index(fake_recommender(interactions, cascade_params()), None)
     assert facts == {"kind": "exact"}
     approximate = cascade_params(search="hnsw")
-    indexed, facts = with_index(fake_recommender(interactions, approximate))
+    indexed, facts = with_index(fake_recommender(interactions, approximate), None)
     assert facts["kind"] == "hnsw"
     assert facts["queries"] == 30
     users = np.arange(30)
     one = recommend(exact, "test", users, beam_weight=0.0)
     two = recommend(indexed, "test", users, beam_weight=0.0)
     assert np.array_equal(one.item_ids, two.item_ids)  # 200 items: the graph finds them all
+
+
+def test_an_index_is_kept_and_built_again_only_for_other_vectors(tmp_path, monkeypatch):
+    interactions, params = random_interactions(30, 200), cascade_params(search="ivf")
+    built: list[int] = []
+
+    def counting(*given, **named):
+        built.append(1)
+        return build_index(*given, **named)
+
+    monkeypatch.setattr("model.inference.search_index.build_index", counting)
+    one, facts = with_index(fake_recommender(interactions, params), tmp_path)
+    two, again = with_index(fake_recommender(interactions, params), tmp_path)
+    assert facts == again
+    assert len(built) == 1
+    users = np.arange(30)
+    first, second = (recommend(way, "test", users, beam_weight=0.0) for way in (one, two))
+    assert np.array_equal(first.item_ids, second.item_ids)
+    (folder,) = tmp_path.iterdir()
+    assert SearchIndex.load(folder).facts["recall@10"] == facts["recall@10"]
+    damage(folder / "index.faiss", 100)
+    with_index(fake_recommender(interactions, params), tmp_path)
+    with_index(fake_recommender(interactions, params, seed=1), tmp_path)
+    assert len(built) == 3
+    with_index(fake_recommender(interactions, params, seed=2), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not folder.exists()
