@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.tuning.processes import shares
+from assets.tuning.processes import _visible, shares
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,11 @@ from assets.tuning.processes import shares
 )
 def test_each_worker_has_its_share(devices, processes, divided):
     assert shares(range(devices), processes) == divided
+
+
+def test_a_device_is_called_by_the_name_under_which_we_were_given_it(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5f")
+    assert _visible([1]) == "GPU-5f"
+    assert _visible([0, 1]) == "3,GPU-5f"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert _visible([1, 2]) == "1,2"
