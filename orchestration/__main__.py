@@ -209,15 +209,22 @@ def rebuild(
 def explain(
     user: Annotated[str, typer.Argument(help="A user's raw id.")],
     test: Annotated[bool, typer.Option("--test", help="What the evaluation saw.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write an HTML page there instead.")] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
     """Show why a user gets these ten items."""
+    from model.artifact import atomic_write
+    from model.inference.explain_page import as_page, as_text
     from orchestration.explanation import explain as take_apart
     from orchestration.workspace import open_workspace
 
     part = "test" if test else "submission"
-    typer.echo(take_apart(open_workspace(params, data), user, part))
+    found = take_apart(open_workspace(params, data), user, part)
+    if page is None:
+        typer.echo(as_text(found), nl=False)
+    else:
+        atomic_write(page, as_page(found))
 
 
 @app.command()
@@ -355,9 +362,10 @@ def main() -> None:
     except RunFailedError as error:
         typer.echo(f"onepiece: {error}", err=True)
         sys.exit(RUN_FAILED)
-    except KeyboardInterrupt:
-        typer.echo("onepiece: interrupted; the same command carries on", err=True)
-        sys.exit(INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # what typer makes of KeyboardInterrupt
+            typer.echo("onepiece: interrupted; the same command carries on", err=True)
+        raise
 
 
 if __name__ == "__main__":

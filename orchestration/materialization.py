@@ -22,6 +22,7 @@ logger = logging.getLogger("onepiece")
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _CHECK_FAILED = "DagsterAssetCheckFailedError"
+_INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def run(workspace: Workspace, targets: Sequence[Target], tags: Mapping[str, str]
     Raises:
         InputError: an asset refused its input.
         RunFailedError: an asset failed, or a blocking check did.
+        KeyboardInterrupt: the user stopped it.
     """
     names = list(dict.fromkeys(target.asset for target in targets))
     assets = load_assets(workspace, names)
@@ -154,7 +156,7 @@ def run(workspace: Workspace, targets: Sequence[Target], tags: Mapping[str, str]
         raise _failure(outcome, workspace)
 
 
-def _failure(outcome: dg.ExecuteInProcessResult, workspace: Workspace) -> Exception:
+def _failure(outcome: dg.ExecuteInProcessResult, workspace: Workspace) -> BaseException:
     """What to tell the user: the sentence of a refusal, or the failing step and its error."""
     for event in outcome.all_events:
         if not event.is_step_failure:
@@ -163,6 +165,8 @@ def _failure(outcome: dg.ExecuteInProcessResult, workspace: Workspace) -> Except
         refusals = [error for error in errors if error.cls_name == InputError.__name__]
         if refusals:
             return InputError(_message(refusals[0]))
+        if any(error.cls_name in _INTERRUPTED for error in errors):
+            return KeyboardInterrupt()
         if errors and errors[-1].cls_name == _CHECK_FAILED:
             reason = workspace.refusal(str(event.step_key)) or _message(errors[-1])
             return RunFailedError(f"{event.step_key}: a blocking check failed: {reason}")

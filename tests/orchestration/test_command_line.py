@@ -1,12 +1,15 @@
 """The command line as a user meets it: another process, its exit code and what it says."""
 
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from orchestration.workspace import ROOT
-from tests.orchestration.command import onepiece
+from tests.orchestration.command import ENVIRONMENT, onepiece
 
 
 def _params(folder, change):
@@ -122,6 +125,28 @@ def test_asking_for_a_submission_that_is_not_there(tmp_path):
         done = onepiece(*command, "--data", tmp_path)
         assert done.returncode == 2, command
         assert len(done.stderr.splitlines()) == 1, command
+
+
+def test_control_c_is_one_sentence(tmp_path):
+    world = {"num_users": 50_000, "num_items": 20_000}
+    file = _params(tmp_path, lambda values: values["raw_data"]["synthetic_world"].update(world))
+    where = ("--params", str(file), "--data", str(tmp_path / "data"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "orchestration", "materialize", "raw_data", *where],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stderr:
+            if "raw_data: making it" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest.strip() == "onepiece: interrupted; the same command carries on"
+    assert not (tmp_path / "data" / "raw_data").exists()
+    assert [path for path in tmp_path.rglob("*") if ".partial-" in path.name] == []
 
 
 def test_a_missing_parent_is_named(tmp_path):
