@@ -8,6 +8,7 @@ from types import FrameType
 
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.training.distributed import World, join_world, leave_world
+from model.training.memory import keep_freed_memory
 
 TERMINATED_EXIT = 128 + signal.SIGTERM
 
@@ -35,7 +36,10 @@ def run_worker(work: Callable[[World, Interruption], bool]) -> int:
     interruption = Interruption()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        finished = work(join_world(), interruption)
+        world = join_world()
+        if world.device.type == "cpu":
+            keep_freed_memory()
+        finished = work(world, interruption)
     except InputError as error:
         logging.getLogger("onepiece").error("%s%s", REFUSED, error)
         return INPUT_ERROR_EXIT

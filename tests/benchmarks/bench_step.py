@@ -8,12 +8,13 @@ The first prints tokens per processor second and the share of the measured sgemm
 of the linear layers and of the attention's triangle, nothing computed again, over time. Rounds
 are interleaved and the fastest counts, so that a busy neighbour slows down both alike. The second
 prints the peak of resident memory above that of the idle process, in a process of its own each.
-The third draws what is saved for backward per layer, against the length of one row.
+The third prints and draws, against the length of a row, what a row leaves for backward in a layer,
+and the peak of the fast way with two layers and eight rows.
 """
 
 import argparse
 import multiprocessing
-import resource
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +25,12 @@ from torch import Tensor, nn
 from model.network.attention import AttentionPlan, Backend, plan_attention, use_backend
 from model.network.hstu import NUM_TIME_BUCKETS, HSTULayer
 from model.params import Params
+from model.training.memory import keep_freed_memory
 from tests.benchmarks.bench_attention import fastest, sgemm_rate
 
 WAYS: tuple[Backend, Backend] = ("numba", "reference")
 LENGTHS = (64, 128, 256, 512, 1024, 2048)
+PEAK_LAYERS, PEAK_ROWS = 2, 8
 
 
 class Stack(nn.Module):
@@ -99,24 +102,38 @@ def print_rates(given: argparse.Namespace) -> None:
 def print_memory(given: argparse.Namespace) -> None:
     """Peak memory of each way above the idle process."""
     for way in WAYS:
-        context = multiprocessing.get_context("spawn")
-        receive, send = context.Pipe(duplex=False)
-        child = context.Process(target=_measure_memory, args=(given, way, send))
-        child.start()
-        print(f"{way:10s} {receive.recv() / 2**20:7,.0f} MiB above the idle process")
-        child.join()
+        print(f"{way:10s} {peak(given, way) / 2**20:7,.0f} MiB above the idle process")
+
+
+def peak(given: argparse.Namespace, way: Backend) -> int:
+    """Bytes of the highest resident memory above the idle process, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    child = context.Process(target=_measure_memory, args=(given, way, send))
+    child.start()
+    found = receive.recv()
+    child.join()
+    return found
 
 
 def _measure_memory(given: argparse.Namespace, way: Backend, send) -> None:
+    keep_freed_memory()
     torch.set_num_threads(given.threads)
     small = Stack(given.dim, given.heads, 1, 8)
     training_step(small, way, 2, 8, given.dim)()  # libraries and compiled kernels are idle memory
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    idle = highest_resident()
     stack = Stack(given.dim, given.heads, given.layers, given.length)
     step = training_step(stack, way, given.batch, given.length, given.dim)
     for _ in range(3):
         step()
-    send.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) * 1024)
+    send.send(highest_resident() - idle)
+
+
+def highest_resident() -> int:
+    """Bytes, of this program alone: a process begins with the figure of the one that started it."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found, "Linux tells this"
+    return int(found[1]) * 1024
 
 
 def saved_bytes(stack: Stack, way: Backend, length: int, dim: int) -> int:
@@ -138,7 +155,7 @@ def saved_bytes(stack: Stack, way: Backend, length: int, dim: int) -> int:
 
 
 def plot_memory(given: argparse.Namespace) -> None:
-    """Saved for backward, by length."""
+    """Saved for backward, and the peak, by length."""
     axes = (figure := Figure(figsize=(6, 4), layout="tight")).subplots()
     for way in WAYS:
         saved = []
@@ -149,8 +166,17 @@ def plot_memory(given: argparse.Namespace) -> None:
             f"{way:10s}",
             *(f"{length}: {mib:.1f}" for length, mib in zip(LENGTHS, saved, strict=True)),
         )
-        axes.plot(LENGTHS, saved, marker="o", label=way)
-    axes.set(xscale="log", yscale="log", xlabel="length", ylabel="MiB saved per row and layer")
+        axes.plot(LENGTHS, saved, marker="o", label=f"{way}, saved per row and layer")
+    shape = {"layers": PEAK_LAYERS, "batch": PEAK_ROWS}
+    peaks = [
+        peak(argparse.Namespace(**vars(given) | shape | {"length": length}), "numba") / 2**20
+        for length in LENGTHS
+    ]
+    print("peak      ", *(f"{n}: {mib:.0f}" for n, mib in zip(LENGTHS, peaks, strict=True)))
+    axes.plot(
+        LENGTHS, peaks, marker="o", label=f"numba, peak of {PEAK_ROWS} rows in {PEAK_LAYERS} layers"
+    )
+    axes.set(xscale="log", yscale="log", xlabel="length", ylabel="MiB")
     axes.legend()
     figure.savefig(given.plot)
 
@@ -166,6 +192,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    keep_freed_memory()
     if given.plot:
         plot_memory(given)
     elif given.memory:
