@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from model.errors import INPUT_ERROR_EXIT, InputError
+from orchestration import stage_server
 from orchestration.failures import RunFailedError
 
 # Nothing leaves the machine: no tool may report what it was used for.
@@ -348,7 +349,15 @@ def doctor(data: DataFolder = DEFAULT_DATA) -> None:
 
 
 def main() -> None:
-    """Run the command line; bad input is one sentence and exit code 2."""
+    """Run the command line; a stage of `dvc repro` where everything is imported already."""
+    code = stage_server.run_stage() if "DVC_STAGE" in os.environ else None
+    if code is not None:
+        sys.exit(code)
+    run_command()
+
+
+def run_command() -> None:
+    """Run the command line here; bad input is one sentence and exit code 2."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("onepiece")
