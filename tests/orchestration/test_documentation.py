@@ -75,6 +75,16 @@ RUN_ELSEWHERE = (
         r"torchrun .*",
     ),
     (
+        "tests/orchestration/test_tuning.py",
+        "test_from_the_command_line",
+        r"onepiece (tune|adopt|materialize tuning_study).*",
+    ),
+    (
+        _REPOSITORY,
+        "test_the_tuning_study_is_frozen_until_somebody_asks",
+        r"dvc (un)?freeze .*|dvc repro tuning_study",
+    ),
+    (
         "tests/orchestration/test_scaling.py",
         "test_a_point_more_leaves_the_others_alone",
         r"onepiece (materialize scaling_study|plan).*",

@@ -90,6 +90,15 @@ def test_a_remote_of_a_team_is_nobody_elses_business(clone, dvc):
     succeed(*dvc, "remote", "remove", "--local", "team", cwd=clone)
 
 
+def test_the_tuning_study_is_frozen_until_somebody_asks(clone, dvc):
+    making = "materialize --only tuning_study"
+    assert making not in succeed(*dvc, "repro", "--dry", "tuning_study", cwd=clone)
+    succeed(*dvc, "unfreeze", "tuning_study", cwd=clone)
+    assert making in succeed(*dvc, "repro", "--dry", "tuning_study", cwd=clone)
+    succeed(*dvc, "freeze", "tuning_study", cwd=clone)
+    assert "dvc.yaml" not in succeed("git", "status", "--porcelain", cwd=clone)
+
+
 def test_plots_are_drawn_from_the_templates(clone, dvc):
     succeed(*dvc, "plots", "show", cwd=clone)
     page = (clone / "dvc_plots" / "index.html").read_text()

@@ -1,0 +1,54 @@
+"""What Dagster's users look for on every asset: who, what, how large, and pictures of it."""
+
+import dagster as dg
+import pytest
+
+from orchestration.definitions import build_definitions
+from orchestration.workspace import ROOT, open_workspace
+
+NUMBERS = ("dagster/row_count", "bytes", "files", "seconds", "peak_memory_mib")
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory):
+    return build_definitions(open_workspace(ROOT / "params.yaml", tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def specs(definitions):
+    return [spec for assets in definitions.assets for spec in assets.specs]
+
+
+def test_every_asset_introduces_itself(specs):
+    for spec in specs:
+        name = spec.key.to_user_string()
+        assert spec.group_name in {"dataset", "items", "models", "recommendations", "studies"}, name
+        assert spec.kinds, name
+        assert spec.owners == ["team:recommendation"], name
+        assert len(spec.description) > 20, name
+        assert spec.code_version, name
+        assert spec.tags["compute"] in {"cpu", "inference", "training"}, name
+
+
+def test_what_computes_on_the_device_waits_for_it(definitions):
+    for assets in definitions.assets:
+        for spec in assets.specs:
+            pools = {op.pool for op in [assets.node_def]}
+            assert pools == ({None} if spec.tags["compute"] == "cpu" else {"gpu"}), spec.key
+
+
+def test_every_finished_asset_shows_its_size_its_cost_and_its_content(finished):
+    workspace = finished.workspace
+    with dg.DagsterInstance.from_config(str(workspace.home)) as instance:
+        for name in workspace.main_line:
+            partition = workspace.partitions(workspace.stages[name])[0]
+            record = instance.get_latest_data_version_record(
+                dg.AssetKey(name), partition_key=partition
+            )
+            shown = record.asset_materialization.metadata
+            for number in NUMBERS:
+                assert shown[number].value > 0, f"{name}: {number}"
+            assert shown["path"].value == str(workspace.current_folder(name, partition))
+            texts = [one.value for one in shown.values() if isinstance(one.value, str)]
+            assert any(text.startswith("| ") and " --- |" in text for text in texts), name
+            assert any(text.startswith("![") and "(data:image/" in text for text in texts), name
