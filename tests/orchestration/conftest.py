@@ -8,7 +8,8 @@ import pytest
 
 from assets.workspace import Workspace
 from orchestration.workspace import open_workspace
-from tests.orchestration.command import onepiece
+from tests.orchestration.command import onepiece, run
+from tests.orchestration.tiny_repository import DVC, make_tiny_repository
 from tests.orchestration.tiny_world import write_tiny_params
 
 
@@ -44,3 +45,15 @@ def copied(finished, tmp_path) -> World:
     shutil.copytree(finished.data, tmp_path / "data")
     shutil.copy(finished.params_file, tmp_path / "params.yaml")
     return World(tmp_path / "params.yaml", tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory) -> Path:
+    """A tiny repository in which `dvc repro` has made everything once.
+
+    A test may change a parameter of it and make everything again, but leaves nothing undone.
+    """
+    root = make_tiny_repository(tmp_path_factory.mktemp("repository"))
+    done = run(DVC, "repro", cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root

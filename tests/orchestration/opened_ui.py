@@ -26,7 +26,8 @@ _LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $
 _TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) {
     __typename ... on TerminateRunFailure { message } } }"""
 _RUN = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
-_RUNS = "query { runsOrError { ... on Runs { results { runId status tags { key value } } } } }"
+_LOG = """query ($run: ID!) { logsForRun(runId: $run, limit: 1000) {
+    ... on EventConnection { events { ... on MessageEvent { message } } } } }"""
 _POOL = """query { instance { concurrencyLimit(concurrencyKey: "gpu") {
     claimedSlots { runId } pendingSteps { runId } } } }"""
 
@@ -86,9 +87,10 @@ class OpenedUI:
         wait_until(lambda: self.status(run) in FINISHED, seconds, f"run {run} ends")
         return self.status(run)
 
-    def runs(self) -> list[dict[str, Any]]:
-        """All runs, newest first: ``runId``, ``status``, ``tags``."""
-        return self.ask(_RUNS)["runsOrError"]["results"]
+    def log(self, run: str) -> list[str]:
+        """The lines of a run's page."""
+        events = self.ask(_LOG, run=run)["logsForRun"]["events"]
+        return [event["message"] for event in events if event.get("message")]
 
     def pool(self) -> dict[str, list]:
         """Who holds the device's slot and who waits for it."""

@@ -1,16 +1,10 @@
 """One truth behind two doors: what Dagster made DVC has, and the other way round."""
 
 import dagster as dg
-import pytest
 import yaml
 
 from tests.orchestration.command import onepiece, run
-from tests.orchestration.tiny_repository import DVC, make_tiny_repository
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    return make_tiny_repository(tmp_path_factory.mktemp("repository"))
+from tests.orchestration.tiny_repository import DVC
 
 
 def _versions_in_dagster(root):
@@ -46,22 +40,20 @@ def _set(root, section, **values):
     file.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def test_from_either_door_the_other_sees_nothing_to_do(repository):
-    done = run(DVC, "repro", cwd=repository)
-    assert done.returncode == 0, done.stdout + done.stderr
-    _nothing_left_to_do(repository)
+def test_from_either_door_the_other_sees_nothing_to_do(reproduced):
+    _nothing_left_to_do(reproduced)
 
-    _set(repository, "cascade", beam_width=4)
-    done = onepiece("materialize", cwd=repository)
+    _set(reproduced, "cascade", beam_width=4)
+    done = onepiece("materialize", cwd=reproduced)
     assert done.returncode == 0, done.stderr
     assert "evaluation_report: making it" in done.stderr
     assert "codebook: making it" not in done.stderr
-    _nothing_left_to_do(repository)
+    _nothing_left_to_do(reproduced)
 
 
-def test_another_data_folder_leaves_dvc_alone(repository, tmp_path):
-    before = (repository / "dvc.lock").read_bytes()
-    done = onepiece("materialize", "item_statistics", "--data", tmp_path / "mine", cwd=repository)
+def test_another_data_folder_leaves_dvc_alone(reproduced, tmp_path):
+    before = (reproduced / "dvc.lock").read_bytes()
+    done = onepiece("materialize", "item_statistics", "--data", tmp_path / "mine", cwd=reproduced)
     assert done.returncode == 0, done.stderr
-    assert (repository / "dvc.lock").read_bytes() == before
+    assert (reproduced / "dvc.lock").read_bytes() == before
     assert (tmp_path / "mine" / ".dagster").is_dir()
