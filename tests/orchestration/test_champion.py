@@ -1,7 +1,5 @@
 """A retraining on the tiny world: the judgement, the submission's model, and the way back."""
 
-import json
-
 from assets.manifest import read_manifest
 from assets.promotion import JudgedModel
 from model.artifact import read_json
@@ -61,4 +59,3 @@ def test_a_challenger_is_judged_and_the_way_back_is_one_command(copied):
     refused = world.onepiece("rollback")
     assert refused.returncode == 2
     assert "is the first champion" in refused.stderr
-    assert json.loads(world.onepiece("lineage", "--json").stdout)["id"]
