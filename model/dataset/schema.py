@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -77,7 +78,8 @@ def describe_features(
     digest = hashlib.blake2b(json.dumps(sizes, sort_keys=True).encode(), digest_size=16)
     for chunk in pa.chunked_array([interactions.raw_item_ids]).chunks:
         for first in range(0, len(chunk), 1_000_000):
-            part = chunk.slice(first, 1_000_000).to_pylist()
-            digest.update("\n".join(part).encode())
+            part = chunk.slice(first, 1_000_000).cast(pa.string())
+            whole = pa.ListArray.from_arrays([0, len(part)], part)
+            digest.update(pc.binary_join(whole, "\n")[0].as_buffer())
     sids = tuple(int(size) for size in sid_sizes)
     return FeatureSchema(**sizes, sid_sizes=sids, vocabulary_hash=digest.hexdigest())

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -46,7 +47,7 @@ class TrainingInputs:
     initial_weights: dict[str, Tensor] | None
     content: str
 
-    @property
+    @cached_property
     def schema(self) -> FeatureSchema:
         """What the network is built for."""
         return describe_features(
