@@ -152,7 +152,14 @@ def submissions(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_
     from orchestration.workspace import open_workspace
 
     rows = read_ledger(open_workspace(params, data))
-    typer.echo(columns(COLUMNS, [[str(row[name]) for name in COLUMNS] for row in rows]))
+    cells = [
+        [
+            f"{value:.4f}" if isinstance(value := row[name], float) else str(value)
+            for name in COLUMNS
+        ]
+        for row in rows
+    ]
+    typer.echo(columns(COLUMNS, cells))
 
 
 @app.command()
