@@ -60,9 +60,13 @@ class Shards:
             if shard % world_size == rank:
                 users = self.users(shard)
                 made = recommend(recommender, "submission", users, beam_weight=beam_weight)
-                with atomic_folder(self._path(shard)) as out:
-                    for field in fields(Recommendations):
-                        np.save(out / f"{field.name}.npy", getattr(made, field.name))
+                self.save(shard, made)
+
+    def save(self, shard: int, made: Recommendations) -> None:
+        """Keep the answers to a shard's users."""
+        with atomic_folder(self._path(shard)) as out:
+            for field in fields(Recommendations):
+                np.save(out / f"{field.name}.npy", getattr(made, field.name))
 
     def collect(self) -> Recommendations:
         """All shards, in the order of the users.

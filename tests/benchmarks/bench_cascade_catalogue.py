@@ -31,7 +31,7 @@ from model.inference.catalogue import Catalogue
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
 from model.inference.search_index import IndexSearch, build_index
-from model.inference.trie import build_trie
+from model.inference.trie import Trie, build_trie
 from model.network.decoder import SidDecoder
 from model.params import CascadeParams
 from tests.benchmarks.bench_beam import LENGTH, make_decoder
@@ -47,7 +47,7 @@ class World:
     """One catalogue and the users who are answered from it."""
 
     catalogue: Catalogue
-    codes: np.ndarray
+    trie: Trie
     interactions: Any
     queries: Tensor
     search: ExactSearch
@@ -76,7 +76,7 @@ def make_world(num_items: int, num_users: int) -> World:
     )
     queries = F.normalize(vectors[chosen] + noise / DIM**0.5, dim=-1)
     search = ExactSearch(vectors, torch.zeros(num_items))
-    return World(catalogue, codes, interactions, queries, search)
+    return World(catalogue, build_trie(codes[1:]), interactions, queries, search)
 
 
 def make_recommender(world: World, decoder: SidDecoder, hidden: Tensor) -> Recommender:
@@ -103,7 +103,7 @@ def make_recommender(world: World, decoder: SidDecoder, hidden: Tensor) -> Recom
         dataset=nothing,
         interactions=world.interactions,
         catalogue=world.catalogue,
-        trie=build_trie(world.codes[1:]),
+        trie=world.trie,
         search=world.search,
         params=params,
         device=torch.device("cpu"),

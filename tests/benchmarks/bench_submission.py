@@ -1,11 +1,14 @@
 """How much memory the submission of many users takes, and how fast it is made.
 
-``python -m tests.benchmarks.bench_submission --params params.yaml --data data --users 20000 60000``
-repeats the users of a finished run as often as it takes, in a scratch folder, and makes and writes
-their submission in a process of its own, one size after the other. Prints users per second, the
-peak of the memory that the process owns and of all that was mapped (what it owns and the pages of
-files that the system may drop at will), and both carried on along a straight line to ``--carry-on``
-users.
+``python -m tests.benchmarks.bench_submission --params params.yaml --data data --users 100000
+1000000 --answer 5000`` repeats the users of a finished run as often as it takes, in a scratch
+folder, and makes and writes their submission in a process of its own, one size after the other.
+Without ``--answer`` the network answers all of them; with it, about that many: the other shards
+hold what the finished run recommended to the same users, as if the step had been interrupted.
+(A shard and its batches are of one size, however many there are.)
+
+Prints the peak of the memory that the process owns and of all that was mapped (with the pages of
+files, which the system may drop at will), and users per second where all were answered.
 """
 
 import argparse
@@ -13,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +25,11 @@ import torch
 
 from model.dataset.features import ArrayColumn, FeatureTable
 from model.dataset.interactions import Interactions
+from model.inference.cascade import Recommendations
 from model.inference.inputs import InferenceInputs
 from model.inference.report import EvaluationReport
-from model.inference.submission import make_submission
+from model.inference.shards import USERS_PER_SHARD, Shards, open_shards
+from model.inference.submission import Submission, make_submission, submission_task
 from model.params import Params
 
 GIB, POLL_SECONDS = 2**30, 0.05
@@ -83,21 +88,40 @@ def _repeat_rows(table: FeatureTable, copies: int) -> FeatureTable:
     )
 
 
-def submit(params: Params, data: Path, scratch: Path) -> None:
+def submit(params: Params, data: Path, scratch: Path, answer: int | None) -> None:
     """Make and write the submission of the users in the scratch folder."""
     inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
+    interactions = Interactions.load(scratch / "interactions")
+    beam_weight = EvaluationReport.load(data / "evaluation_report").beam_weight
+    if answer is not None:
+        task = submission_task(
+            inputs.checkpoint, inputs.codebook, interactions, params.cascade, beam_weight
+        )
+        shards = open_shards(scratch / "shards", task, interactions.num_users)
+        fill_from(shards, data / "submission", shards.count - -(-answer // USERS_PER_SHARD))
     made = make_submission(
         inputs.checkpoint,
         inputs.codebook,
-        Interactions.load(scratch / "interactions"),
+        interactions,
         inputs.statistics,
         inputs.embeddings,
         params.cascade,
         torch.device("cpu"),
-        beam_weight=EvaluationReport.load(data / "evaluation_report").beam_weight,
+        beam_weight=beam_weight,
         shard_folder=scratch / "shards",
     )
     made.save(scratch / "submission")
+
+
+def fill_from(shards: Shards, submissions: Path, count: int) -> None:
+    """Finish the first ``count`` shards with the newest submission's answers to the same users."""
+    newest = submissions / (submissions / "latest").read_text().strip()
+    known = Submission.load(newest).recommendations
+    for shard in range(count):
+        users = shards.users(shard)
+        same = users % len(known.user_indices)
+        columns = {f.name: getattr(known, f.name)[same] for f in fields(Recommendations)}
+        shards.save(shard, Recommendations(**columns | {"user_indices": users}))
 
 
 def watch(command: list[str], users: int) -> Peak:
@@ -127,7 +151,11 @@ def measure(given: argparse.Namespace, num_users: int) -> Peak:
         command += ["--params", str(given.params), "--data", str(given.data)]
         repeated = repeat_users(base, num_users)
         repeated.save(Path(scratch) / "interactions")
-        return watch([*command, "--work-in", scratch], repeated.num_users)
+        if given.answer is not None:
+            command += ["--answer", str(given.answer)]
+        num_users = repeated.num_users
+        del repeated
+        return watch([*command, "--work-in", scratch], num_users)
 
 
 def main() -> None:
@@ -136,24 +164,22 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--users", type=int, nargs="+", default=[20_000, 60_000])
-    parser.add_argument("--carry-on", type=int, default=1_000_000)
+    parser.add_argument("--answer", type=int, help="users that the network answers; else all")
     parser.add_argument("--scratch", type=Path, help="folder of the scratch folder")
     parser.add_argument("--work-in", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work_in:
-        submit(Params.load(given.params), given.data, given.work_in)
+        submit(Params.load(given.params), given.data, given.work_in, given.answer)
         return
     peaks = [measure(given, num_users) for num_users in given.users]
     for peak in peaks:
-        print(f"{peak.users:>9,} users: {peak.users / peak.seconds:6.0f} users/s, ", end="")
-        print(f"{peak.owned / GIB:.2f} GiB owned, {peak.mapped / GIB:.2f} GiB with mapped files")
+        print(f"{peak.users:>9,} users: {peak.owned / GIB:.2f} GiB owned, ", end="")
+        print(f"{peak.mapped / GIB:.2f} GiB with mapped files, {peak.seconds:.0f} s", end="")
+        print("" if given.answer else f", {peak.users / peak.seconds:.0f} users/s")
     first, last = peaks[0], peaks[-1]
     if last.users > first.users:
-        for name in ("owned", "mapped"):
-            slope = (getattr(last, name) - getattr(first, name)) / (last.users - first.users)
-            reached = getattr(last, name) + slope * (given.carry_on - last.users)
-            print(f"{name}: {slope:,.0f} bytes per user more, so {reached / GIB:.2f} GiB ", end="")
-            print(f"at {given.carry_on:,} users")
+        slope = (last.owned - first.owned) / (last.users - first.users)
+        print(f"{slope:,.0f} bytes owned for each user more")
 
 
 if __name__ == "__main__":
