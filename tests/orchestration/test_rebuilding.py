@@ -1,0 +1,46 @@
+"""What a rebuild puts in place instead of making it: found by hash, or refused by name."""
+
+import shutil
+
+import pytest
+
+from assets.manifest import read_manifest
+from assets.workspace import SUBMISSION
+from model.errors import InputError
+from orchestration.dvc_storage import DvcStorage
+from orchestration.rebuild_plan import RebuildPlan
+from orchestration.rebuilding import _put_in_place
+from orchestration.verification import problem_on_disk
+from tests.orchestration.conftest import World
+
+
+def _place(world, target, *taken):
+    workspace = world.workspace
+    manifest = read_manifest(workspace.current_folder(SUBMISSION))
+    plan = RebuildPlan(frozenset(taken), targets=(), why=())
+    _put_in_place(workspace, manifest, DvcStorage(target), plan, target)
+    return manifest["artifacts"]
+
+
+def test_a_champion_of_an_earlier_run_is_taken_whole_and_named_champion(copied, tmp_path):
+    target = tmp_path / "target"
+    artifacts = _place(copied, target, "champion")
+    (name,) = [path for path in artifacts if path.startswith("champion/")]
+    placed = World(copied.params_file, target).workspace
+    assert problem_on_disk(placed, name, artifacts[name]["hash"]) is None
+    assert placed.input_folder("champion") == placed.current_folder("champion") == target / name
+    assert [path.name for path in target.iterdir()] == ["champion"]
+
+
+def test_every_partition_is_taken(copied, tmp_path):
+    _place(copied, tmp_path / "target", "modality_embeddings")
+    for key in ("81", "82"):
+        assert (tmp_path / "target" / "modality_embeddings" / key / "lineage.json").exists()
+
+
+@pytest.mark.parametrize("name", ["interactions", "champion"])
+def test_what_nobody_has_any_more_is_refused_by_name(copied, tmp_path, name):
+    folder = copied.workspace.input_folder(name)
+    shutil.rmtree(folder)
+    with pytest.raises(InputError, match=rf"^[0-9a-f]{{12}}: {name}.* is neither in the data"):
+        _place(copied, tmp_path / "target", name)
