@@ -8,7 +8,7 @@ from model.errors import InputError
 from model.inference.cascade import NUM_RECOMMENDATIONS, Recommendations
 from model.inference.filters import seen_items
 
-USERS_AT_ONCE = 100_000
+USERS_AT_ONCE = 10_000  # whose histories are looked through together
 
 
 def validate_recommendations(
