@@ -57,7 +57,11 @@ def _describe(made: JudgedModel) -> dict[str, Any]:
         rows.append(_row("champion", made.incumbent_metrics))
     return {
         "dagster/row_count": len(rows),
-        "scores": bars([row["model"] for row in rows], [row["score"] for row in rows], "score"),
+        "scores": bars(
+            [row["model"] for row in rows],
+            [row[f"validation {METRIC}"] for row in rows],
+            f"validation {METRIC}",
+        ),
         "promoted": decision.promoted,
         "reason": decision.reason,
         "comparison": dg.MetadataValue.md(table(rows)),
@@ -65,10 +69,14 @@ def _describe(made: JudgedModel) -> dict[str, Any]:
 
 
 def _row(model: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    cascade = metrics["cascade"]
-    low, high = cascade["ci95"][METRIC]
-    shown = {name: cascade[name] for name in _SHOWN}
-    return {"model": model, **shown, f"{METRIC}, 95 %": f"{low:.4f} to {high:.4f}"}
+    validation = metrics["validation"]
+    low, high = validation["ci95"][METRIC]
+    return {
+        "model": model,
+        f"validation {METRIC}": validation[METRIC],
+        "95 %": f"{low:.4f} to {high:.4f}",
+        **{f"test {name}": metrics["cascade"][name] for name in _SHOWN},
+    }
 
 
 @artifact_asset(
@@ -87,7 +95,7 @@ def champion(
 ) -> JudgedModel:
     """The judgement of the newest model; promoted unless it is worse than the champion.
 
-    The champion is measured again on the same held-out targets where the data has changed.
+    The champion is measured again on the same validation targets where the data has changed.
     """
     incumbent = _incumbent(workspace)
     measured, obstacle = None, None

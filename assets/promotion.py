@@ -9,7 +9,7 @@ from model.artifact import read_json
 from model.network.checkpoint import Checkpoint
 from model.tokenizer.codebook import Codebook
 
-METRIC = "score"  # the competition's, of the cascade, on the held-out targets
+METRIC = "score"  # the competition's, of the cascade, on validation targets
 DECISION_FILE, METRICS_FILE = "decision.json", "metrics.json"
 INCUMBENT_METRICS_FILE = "incumbent_metrics.json"  # the champion's, on the same targets
 CHECKPOINT_FOLDER, CODEBOOK_FOLDER = "recommender_checkpoint", "codebook"
@@ -22,7 +22,7 @@ class Decision:
     Attributes:
         promoted: whether it does.
         reason: one sentence with the numbers.
-        challenger: its score and 95 % interval.
+        challenger: its validation score and 95 % interval.
         champion: the champion's on the same data, or None where there was none to compare with.
         incumbent: the champion's folder name before the decision, or None.
     """
@@ -87,7 +87,9 @@ def decide(
     incumbent: str | None,
     obstacle: str | None = None,
 ) -> Decision:
-    """Promote unless the score falls below the champion's confidence interval.
+    """Promote unless the validation score falls below the champion's confidence interval.
+
+    Test targets decide nothing: after many retrainings they would be tuned on.
 
     Args:
         challenger: metrics of the new model.
@@ -103,12 +105,12 @@ def decide(
     floor = old["ci95"][0]
     promoted = new["score"] >= floor
     reason = (
-        f"Its {METRIC} {new['score']:.4f} {'reaches' if promoted else 'falls below'} the lower end "
-        f"{floor:.4f} of the champion's 95 % interval around {old['score']:.4f}."
+        f"Its validation {METRIC} {new['score']:.4f} {'reaches' if promoted else 'falls below'} "
+        f"the lower end {floor:.4f} of the champion's 95 % interval around {old['score']:.4f}."
     )
     return Decision(promoted, reason, new, old, incumbent)
 
 
 def _standing(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    cascade = metrics["cascade"]
-    return {"score": cascade[METRIC], "ci95": list(cascade["ci95"][METRIC])}
+    validation = metrics["validation"]
+    return {"score": validation[METRIC], "ci95": list(validation["ci95"][METRIC])}

@@ -25,7 +25,7 @@ from model.inference.paths import PATHS, PathLists, rank_paths
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import with_index
-from model.inference.tuning import Tuning, tune_beam_weight
+from model.inference.tuning import GRID, Tuning, tune_beam_weight
 from model.network.checkpoint import Checkpoint
 from model.params import EvaluationReportParams, Params
 from model.tokenizer.codebook import Codebook
@@ -55,8 +55,7 @@ def evaluate(
         index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
 
     Raises:
-        InputError: no test user, no weight on any target's action, or no validation user where
-            ``cascade.beam_weight`` is to be tuned.
+        InputError: no test user, no validation user, or no weight on any target's action.
     """
     recommender = prepare_recommender(
         checkpoint, codebook, interactions, statistics, embeddings, params.cascade, device
@@ -78,14 +77,12 @@ def evaluate(
 
 
 def choose_beam_weight(recommender: Recommender, params: Params) -> Tuning:
-    """The weight as given, or tuned on a seeded sample of validation users."""
-    given = params.cascade.beam_weight
-    if given != "validation":
-        return Tuning(beam_weight=given, users=0, table=[])
-    section = params.evaluation_report
+    """The weight as given, or tuned, and where a seeded sample of validation targets stands."""
+    given, section = params.cascade.beam_weight, params.evaluation_report
     events = recommender.interactions.validation_event
     users = sample_users(events, section.max_users, params.seed)
-    return tune_beam_weight(recommender, users, section.action_weights)
+    grid = GRID if given == "validation" else (given,)
+    return tune_beam_weight(recommender, users, section.action_weights, grid)
 
 
 def sample_users(events: np.ndarray, max_users: int, seed: int) -> np.ndarray:
@@ -152,6 +149,7 @@ def summarise(
         "targets_not_candidates": int((lists.fate == Fate.NOT_A_CANDIDATE).sum()),
         "beam_weight": tuning.beam_weight,
         "validation_users": tuning.users,
+        "validation": _validation_metrics(tuning, section, seed),
         "cascade_losses": losses,
         **paths,
     }
@@ -160,6 +158,23 @@ def summarise(
         breakdowns=breakdown_rows(groups, lists.ranks, weights),
         tuning=tuning.table,
     )
+
+
+def _validation_metrics(
+    tuning: Tuning, section: EvaluationReportParams, seed: int
+) -> dict[str, object]:
+    """What the proposals of validation users are worth, with intervals: models compete by it."""
+    gains = _gains(tuning.ranks, [10])
+    intervals = metrics.bootstrap_intervals(
+        np.stack(list(gains.values()), axis=1),
+        tuning.weights,
+        samples=section.bootstrap_samples,
+        seed=seed,
+    )
+    found: dict[str, object] = {
+        name: metrics.weighted_mean(column, tuning.weights) for name, column in gains.items()
+    }
+    return found | {"ci95": dict(zip(gains, intervals.tolist(), strict=True))}
 
 
 def _path_metrics(log_q: torch.Tensor, top_rows: np.ndarray) -> dict[str, object]:

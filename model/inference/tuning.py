@@ -2,8 +2,10 @@
 
 All weights of a small grid are tried on the same proposals; the best NDCG@10 wins, and of equals
 the smaller weight. Zero is in the grid: the blend cannot lose on the users that it was tuned on.
+Where the validation targets stand with the weight that is used is kept: models are compared by it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +27,23 @@ class Tuning:
         beam_weight: the best.
         users: validation users that it was chosen on.
         table: per weight of the grid its NDCG@10 and HR@10 on the proposals alone.
+        ranks: (users,) int64, of the validation targets with the best weight, 1-based, 0 where a
+            target is not among the proposals.
+        weights: (users,) of the users, by the action of the target.
     """
 
     beam_weight: float
     users: int
     table: list[dict[str, float]]
+    ranks: np.ndarray
+    weights: np.ndarray
 
 
 def tune_beam_weight(
-    recommender: Recommender, users: np.ndarray, action_weights: tuple[float, float, float]
+    recommender: Recommender,
+    users: np.ndarray,
+    action_weights: tuple[float, float, float],
+    grid: Sequence[float] = GRID,
 ) -> Tuning:
     """Choose ``beam_weight`` for the best NDCG@10 on validation targets.
 
@@ -41,17 +51,18 @@ def tune_beam_weight(
         recommender: proposes.
         users: (U,) user indices with a validation target.
         action_weights: weight of a user by the action of the target.
+        grid: the weights to choose from.
 
     Raises:
         InputError: no validation user, or none that weighs anything.
     """
     if len(users) == 0:
         raise InputError(
-            "cascade.beam_weight is 'validation' and no user has a validation target; raise "
-            "interactions.split.validation_fraction or give a number"
+            "no user has a validation target: there is nothing to tune cascade.beam_weight or to "
+            "compare models on; raise interactions.split.validation_fraction"
         )
     interactions = recommender.interactions
-    ranks: list[list[np.ndarray]] = [[] for _ in GRID]
+    ranks: list[list[np.ndarray]] = [[] for _ in grid]
     weights = []
     for proposals in recommender.propose("validation", users):
         events = interactions.validation_event[proposals.users]
@@ -59,7 +70,7 @@ def tune_beam_weight(
         is_target = proposals.rows == torch.from_numpy(targets).to(proposals.rows)[:, None]
         is_target &= proposals.rows >= 0
         weights.append(np.asarray(action_weights)[interactions.action_types[events]])
-        for tried, beam_weight in zip(ranks, GRID, strict=True):
+        for tried, beam_weight in zip(ranks, grid, strict=True):
             scores = rescore(
                 proposals,
                 recommender.catalogue.log_q,
@@ -71,15 +82,14 @@ def tune_beam_weight(
             place = found.to(torch.int8).argmax(dim=1) + 1
             tried.append(torch.where(found.any(dim=1), place, 0).cpu().numpy())
     weight = np.concatenate(weights)
-    table = []
-    for tried, beam_weight in zip(ranks, GRID, strict=True):
-        rank = np.concatenate(tried)
-        table.append(
-            {
-                "beam_weight": beam_weight,
-                "ndcg@10": metrics.ndcg(rank, 10, weight),
-                "hr@10": metrics.hit_rate(rank, 10, weight),
-            }
-        )
-    best = max(table, key=lambda row: (row["ndcg@10"], -row["beam_weight"]))
-    return Tuning(beam_weight=best["beam_weight"], users=len(users), table=table)
+    ranked = [np.concatenate(tried) for tried in ranks]
+    table = [
+        {
+            "beam_weight": beam_weight,
+            "ndcg@10": metrics.ndcg(rank, 10, weight),
+            "hr@10": metrics.hit_rate(rank, 10, weight),
+        }
+        for rank, beam_weight in zip(ranked, grid, strict=True)
+    ]
+    best = max(range(len(grid)), key=lambda n: (table[n]["ndcg@10"], -table[n]["beam_weight"]))
+    return Tuning(grid[best], len(users), table, ranked[best].astype(np.int64), weight)

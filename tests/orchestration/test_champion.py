@@ -38,8 +38,8 @@ def test_a_challenger_is_judged_and_the_way_back_is_one_command(copied):
     assert judged.folder.name != first
     assert decision.incumbent == first
     assert decision.promoted == (decision.challenger["score"] >= decision.champion["ci95"][0])
-    assert judged.incumbent_metrics["cascade"]["score"] == decision.champion["score"]
-    assert judged.metrics["cascade"]["score"] == decision.challenger["score"]
+    assert judged.incumbent_metrics["validation"]["score"] == decision.champion["score"]
+    assert judged.metrics["validation"]["score"] == decision.challenger["score"]
     assert f"{decision.challenger['score']:.4f}" in decision.reason
     champion = world.workspace.input_folder("champion").name
     assert champion == (judged.folder.name if decision.promoted else first)

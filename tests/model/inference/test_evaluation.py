@@ -43,7 +43,7 @@ def report_of(recommender: Recommender) -> EvaluationReport:
     lists = rank_paths(recommender, USERS, 0.1, SECTION.cutoffs)
     actions = recommender.interactions.action_types[recommender.interactions.test_event[USERS]]
     counts = training_counts(recommender.interactions)
-    tuning = Tuning(0.1, 0, [])
+    tuning = Tuning(0.1, 4, [], np.array([1, 0, 3, 11]), np.array([1.0, 1.0, 2.0, 1.0]))
     return summarise(recommender, counts, lists, WEIGHTS[actions], tuning, SECTION, seed=3)
 
 
@@ -175,6 +175,23 @@ def test_saved_report_is_the_same_bytes_again_and_loads(recommender, tmp_path):
     assert loaded.metrics == json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert loaded.beam_weight == 0.1
     assert list(loaded.table()["path"]) == list(PATHS)
+
+
+def test_validation_targets_are_measured_apart_from_test_targets(recommender):
+    measured = report_of(recommender).metrics["validation"]
+    assert measured["hr@10"] == pytest.approx(3 / 5)  # ranks 1 and 3 of weights 1, 1, 2, 1
+    assert measured["ndcg@10"] == pytest.approx((1 + 2 * 0.5) / 5)
+    assert measured["score"] == pytest.approx(0.31 * 3 / 5 + 0.69 * 2 / 5)
+    low, high = measured["ci95"]["score"]
+    assert low <= measured["score"] <= high
+
+
+def test_a_given_weight_is_the_whole_grid():
+    recommender = fake_recommender(random_interactions(40, 80), cascade_params())
+    tuning = tune_beam_weight(recommender, USERS, (1.0, 1.0, 1.0), (0.1,))
+    assert tuning.beam_weight == 0.1
+    assert len(tuning.ranks) == len(tuning.weights) == tuning.users == 40
+    assert tuning.table[0]["hr@10"] == pytest.approx(metrics.hit_rate(tuning.ranks, 10))
 
 
 def test_a_sample_of_users_is_seeded_and_ascending():
