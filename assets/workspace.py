@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -115,7 +116,13 @@ class Workspace:
         file = self.folder(asset) / pointer
         if not file.exists():
             raise InputError(f"{file}: not found; materialise {asset}")
-        return self.folder(asset) / file.read_text().strip()
+        name = file.read_bytes().decode(errors="replace").strip() if file.is_file() else ""
+        if not re.fullmatch(r"\w+", name):
+            raise InputError(
+                f"{file}: not the name of a version; write into it which folder beside it is "
+                f"meant, or remove it and materialise {asset}"
+            )
+        return self.folder(asset) / name
 
     def staging(self, asset: str, partition: str | None = None) -> Path:
         """Where an artefact is made before it takes its place."""

@@ -67,3 +67,18 @@ with _locked(Path({str(workspace.data / ".locks" / "interactions")!r}), fcntl.LO
     assert (workspace.data / ".locks" / "interactions").exists()
     with workspace.exclusive("interactions"):
         pass
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"../elsewhere", b"two\nlines"])
+def test_a_damaged_pointer_to_a_version_is_refused_with_its_name(workspace, content):
+    file = workspace.folder("submission") / "latest"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"submission/latest: not the name of a version; write"):
+        workspace.current_folder("submission")
+
+
+def test_a_folder_in_place_of_a_pointer_is_refused(workspace):
+    (workspace.folder("champion") / "champion").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"champion/champion: not the name of a version"):
+        workspace.input_folder("champion")
