@@ -44,7 +44,9 @@ def materialize(params: Params, source: Path, seed: int, folder: Path, asset: st
     write_json(file, values)  # JSON is YAML
     command = [sys.executable, "-m", "orchestration", "materialize", asset]
     command += ["--params", str(file), "--data", str(folder / "data")]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    code = subprocess.run(command, check=False, stdout=sys.stderr).returncode
+    if code:
+        raise SystemExit(code)  # it has said why
 
 
 def report_figures(folder: Path) -> Figures:
