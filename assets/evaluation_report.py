@@ -18,7 +18,7 @@ from model.network.checkpoint import Checkpoint
 from model.params import Params
 from model.tokenizer.codebook import Codebook
 
-_SHOWN = ("hr@10", "ndcg@10", "score", "catalogue_coverage")
+_SHOWN = ("hr@10", "ndcg@10", "mrr@10", "score", "catalogue_coverage", "novelty", "gini")
 
 
 def _describe(made: EvaluationReport) -> dict[str, Any]:
