@@ -26,6 +26,7 @@ STYLE: Any = {
     "svg.hashsalt": "onepiece",  # the same figure is the same bytes
 }
 NUM_BUDGETS = 5
+REACH = 2.0  # how far beyond the measured data lines of equal compute are drawn
 
 
 def draw_figures(study: "ScalingStudy", folder: Path) -> None:
@@ -44,11 +45,13 @@ def draw_figures(study: "ScalingStudy", folder: Path) -> None:
 
 def _write(file: Path, panels: Sequence[str], draw: Callable[[Any, str], None]) -> None:
     from matplotlib import pyplot
+    from matplotlib.ticker import NullFormatter
 
     size = (WIDTH * len(panels), HEIGHT)
     figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False)
     for axis, panel in zip(axes[0], panels, strict=True):
         draw(axis, panel)
+        axis.xaxis.set_minor_formatter(NullFormatter())  # they run into each other
     figure.tight_layout()
     figure.savefig(file.with_suffix(".png"), dpi=150, metadata={"Software": None})
     figure.savefig(file.with_suffix(".svg"), metadata={"Date": None})
@@ -125,11 +128,16 @@ def _iso_flop(axis: Any, study: "ScalingStudy", loss: str) -> None:
     sizes = np.geomspace(measured.min() * 0.7, measured.max() * 3, 120)
     per_token = CostModel.of(study.table).flops_per_token(sizes)
     budgets = np.geomspace(flops.min(), flops.max() * 4, NUM_BUDGETS)
+    tokens = column(study.table, "tokens")
     for number, budget in enumerate(budgets):
-        losses = fit.law(np.stack([sizes, budget / per_token], axis=1) / BILLION)
+        seen = budget / per_token
+        losses = fit.law(np.stack([sizes, seen], axis=1) / BILLION)
+        losses[(seen < tokens.min() / REACH) | (seen > tokens.max() * REACH)] = np.nan
+        if np.isnan(losses).all():
+            continue
         shade = str(0.7 - 0.7 * number / (NUM_BUDGETS - 1))
         axis.plot(sizes, losses, color=shade, label=f"{budget:.1e} FLOPs")
-        lowest = int(losses.argmin())
+        lowest = int(np.nanargmin(losses))
         axis.plot(sizes[lowest], losses[lowest], marker="o", color=shade)
     title = f"{loss}: equal compute\n{fit.verdict}"
     axis.set(xscale="log", xlabel="parameters outside tables", ylabel="expected loss", title=title)

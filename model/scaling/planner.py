@@ -1,8 +1,9 @@
 """What the next model should be, what it would reach, and how long it would take.
 
-Candidates are as wide for their depth as the best points of the study are. Where the study has a
-law in size and data, a candidate sees as much of one epoch as the budget pays for; where it has
-one in size alone, it must be able to see the whole epoch.
+Candidates are as wide for their depth as the best points of the study are. The law in size says
+what a whole epoch brings. Where the study has a law in size and data as well, a candidate may see
+less, and that law says what is lost by it. Of all candidates that the budget pays for, the cheapest
+is taken that no other is expected to beat by more than two trainings of one model differ.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +18,13 @@ from model.scaling.costs import CostModel, frontier
 from model.scaling.grid import Point
 from model.scaling.rows import column, with_most_data
 from model.scaling.size import measure_size, network_without_weights, training_flops_per_token
-from model.scaling.study import BILLION, ScalingStudy
+from model.scaling.study import BILLION, DATA, SIZE, ScalingStudy
 
 SECONDS_PER_HOUR = 3600
 MAX_EXTRAPOLATION = 30.0  # largest candidate, in sizes of the largest point
 MAX_LAYERS = 96
+SIZE_AND_DATA = f"{SIZE},{DATA}"
+FLATTENS = "larger models would gain less than two trainings of one model differ"
 
 Measure = Callable[[Point], tuple[int, float]]  # parameters and training FLOPs per token
 
@@ -93,7 +96,7 @@ class Plan:
 
 
 def make_plan(study: ScalingStudy, candidates: Sequence[Candidate], budget: Budget) -> Plan:
-    """The candidate with the lowest expected sum of losses that the budget pays for.
+    """The cheapest candidate that the budget pays for and no other beats noticeably.
 
     Args:
         study: laws and costs.
@@ -103,8 +106,8 @@ def make_plan(study: ScalingStudy, candidates: Sequence[Candidate], budget: Budg
     Raises:
         InputError: no loss follows a law, or the budget is too small for any candidate.
     """
-    costs, key = CostModel.of(study.table), _law_key(study)
-    losses = [loss for loss in study.losses if _holds(study, loss, key)]
+    costs = CostModel.of(study.table)
+    losses = [loss for loss in study.losses if _holds(study, loss, SIZE)]
     if not losses:
         raise InputError(
             f"scaling_study: no loss of {study.protocol} follows a power law, so that nothing can "
@@ -112,13 +115,16 @@ def make_plan(study: ScalingStudy, candidates: Sequence[Candidate], budget: Budg
         )
     epoch = float(max(row["tokens"] for row in study.table))
     tokens = np.array([_affordable(one, costs, budget, epoch) for one in candidates])
-    # A law in size alone holds for whole epochs.
-    possible = tokens >= (epoch if key == "N" else min(row["tokens"] for row in study.table))
+    partial = all(_holds(study, loss, SIZE_AND_DATA) for loss in losses)
+    possible = tokens >= (min(row["tokens"] for row in study.table) if partial else epoch)
     if not possible.any():
         raise InputError(_too_small(candidates, costs, epoch))
-    x = _variables(candidates, tokens, key)
-    expected = sum(study.fits[f"{loss} {key}"].law(x) for loss in losses)
-    best = int(np.where(possible, expected, np.inf).argmin())
+    sizes = np.array([one.parameters for one in candidates], np.float64)
+    expected = sum(_expected(study, loss, sizes, tokens, epoch) for loss in losses)
+    expected = np.where(possible, expected, np.inf)
+    flops = tokens * np.array([one.flops_per_token for one in candidates])
+    good_enough = expected <= expected.min() + _spread(study, losses)
+    best = int(np.where(good_enough, flops, np.inf).argmin())
     chosen, seen = candidates[best], float(tokens[best])
     hours = seen * costs.seconds_per_token(chosen.flops_per_token) / SECONDS_PER_HOUR
     return Plan(
@@ -127,8 +133,11 @@ def make_plan(study: ScalingStudy, candidates: Sequence[Candidate], budget: Budg
         flops=seen * chosen.flops_per_token,
         device_hours=hours,
         device=costs.device,
-        expectations=[_expectation(study, loss, key, x[best : best + 1]) for loss in losses],
-        remarks=_remarks(study, candidates, chosen, seen, epoch),
+        expectations=[_expectation(study, loss, chosen, seen, epoch) for loss in losses],
+        remarks=[
+            *_remarks(study, candidates, chosen, seen, epoch),
+            *([FLATTENS] if chosen.parameters < sizes[int(expected.argmin())] else []),
+        ],
     )
 
 
@@ -182,11 +191,6 @@ def best_ratio(study: ScalingStudy) -> float:
     return float(np.exp(np.log(column(best, "width") / column(best, "layers")).mean()))
 
 
-def _law_key(study: ScalingStudy) -> str:
-    """The law in size and data where all losses that have one in size have that as well."""
-    return "N,D" if all(_holds(study, loss, "N,D") for loss in study.losses) else "N"
-
-
 def _holds(study: ScalingStudy, loss: str, key: str) -> bool:
     fit = study.fits.get(f"{loss} {key}")
     return fit is not None and fit.holds
@@ -201,18 +205,36 @@ def _affordable(one: Candidate, costs: CostModel, budget: Budget, epoch: float) 
     return min(epoch, seconds / costs.seconds_per_token(one.flops_per_token))
 
 
-def _variables(candidates: Sequence[Candidate], tokens: np.ndarray, key: str) -> np.ndarray:
-    """(n, k) in billions, as the laws have them."""
-    sizes = np.array([one.parameters for one in candidates], np.float64)
-    columns = [sizes, tokens] if key == "N,D" else [sizes]
-    return np.stack(columns, axis=1) / BILLION
+def _expected(
+    study: ScalingStudy, loss: str, sizes: np.ndarray, tokens: np.ndarray, epoch: float
+) -> np.ndarray:
+    """(n,) losses of n models that see so many tokens."""
+    whole = study.fits[f"{loss} {SIZE}"].law(sizes[:, None] / BILLION)
+    if (tokens >= epoch).all() or not _holds(study, loss, SIZE_AND_DATA):
+        return whole
+    law = study.fits[f"{loss} {SIZE_AND_DATA}"].law
+    seen, all_of_it = (
+        law(np.stack([sizes, part], axis=1) / BILLION) for part in (tokens, 0 * tokens + epoch)
+    )
+    return whole + seen - all_of_it
 
 
-def _expectation(study: ScalingStudy, loss: str, key: str, x: np.ndarray) -> Expectation:
-    fit = study.fits[f"{loss} {key}"]
-    low, high = fit.interval(x, of_a_run=True)
+def _spread(study: ScalingStudy, losses: Sequence[str]) -> float:
+    """By how much the sum of the losses of two trainings may differ for no reason."""
+    return float(np.sqrt(sum(study.fits[f"{loss} {SIZE}"].residuals.var() for loss in losses)))
+
+
+def _expectation(
+    study: ScalingStudy, loss: str, chosen: Candidate, tokens: float, epoch: float
+) -> Expectation:
+    sizes, seen = np.array([float(chosen.parameters)]), np.array([tokens])
+    fit = study.fits[f"{loss} {SIZE}"]
+    at = sizes[:, None] / BILLION
+    low, high = fit.interval(at, of_a_run=True)
+    expected = float(_expected(study, loss, sizes, seen, epoch)[0])
+    lost = expected - float(fit.law(at)[0])  # by seeing less than an epoch
     best = float(column(study.table, loss).min())
-    return Expectation(loss, float(fit.law(x)[0]), float(low[0]), float(high[0]), best)
+    return Expectation(loss, expected, float(low[0]) + lost, float(high[0]) + lost, best)
 
 
 def _too_small(candidates: Sequence[Candidate], costs: CostModel, epoch: float) -> str:
@@ -247,7 +269,7 @@ def _remarks(
             "the forecast of the study's own largest size was outside its interval for "
             + ", ".join(missed)
         )
-    lawless = [loss for loss in study.losses if not _holds(study, loss, _law_key(study))]
+    lawless = [loss for loss in study.losses if not _holds(study, loss, SIZE)]
     if lawless:
         remarks.append(f"no power law in {', '.join(lawless)}, which did not count")
     return remarks

@@ -35,13 +35,22 @@ def measure(point: Point) -> tuple[int, float]:
     return parameters_of(point), 6.0 * parameters_of(point) + 6.0 * point.width * 900
 
 
-def fake_point(point: Point, rng: np.random.Generator, *, flat: bool = False) -> ScalingPoint:
+def saturating_loss(name: str, parameters: float) -> float:
+    """Soon at its floor."""
+    return TRUTH[name][0] + 3e-6 / (parameters / 1e9)
+
+
+def fake_point(point: Point, rng: np.random.Generator, form: str) -> ScalingPoint:
     tokens = EPOCH_TOKENS * point.percent // 100
     parameters, flops = measure(point)
     losses = {}
     for name in TRUTH:
-        level = 4.0 if flat else true_loss(name, parameters, tokens)
-        losses[name] = level + NOISE * float(rng.standard_normal())
+        levels = {
+            "law": true_loss(name, parameters, tokens),
+            "flat": 4.0,
+            "saturating": saturating_loss(name, parameters),
+        }
+        losses[name] = levels[form] + NOISE * float(rng.standard_normal())
     return ScalingPoint(
         point=point,
         size=Size(parameters + 1_000_000, parameters, parameters),
@@ -62,7 +71,7 @@ def fake_points(
     seeds: Iterable[int] = (0, 1),
     percents: Iterable[int] = (100,),
     *,
-    flat: bool = False,
+    form: str = "law",
 ) -> dict[str, ScalingPoint]:
     rng = np.random.default_rng(5)
     points = [
@@ -71,7 +80,7 @@ def fake_points(
         for percent in percents
         for seed in seeds
     ]
-    return {point.name: fake_point(point, rng, flat=flat) for point in points}
+    return {point.name: fake_point(point, rng, form) for point in points}
 
 
 def fake_study(points: dict[str, ScalingPoint], samples: int = 40) -> ScalingStudy:

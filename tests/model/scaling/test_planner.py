@@ -62,6 +62,13 @@ def test_with_a_law_in_data_a_part_of_the_epoch_may_be_better(with_data):
     assert any("of one epoch" in remark for remark in plan.remarks)
 
 
+def test_where_the_law_is_flat_nothing_larger_is_recommended():
+    study = fake_study(fake_points(form="saturating"), samples=5)
+    plan = _plan(study, flops=1e15)
+    assert plan.candidate.parameters < 6 * max(row["parameters"] for row in study.table)
+    assert any("larger models would gain less" in remark for remark in plan.remarks)
+
+
 def test_an_extrapolation_is_called_one(study):
     plan = _plan(study, flops=3e13)
     assert any("times the largest size that was measured" in remark for remark in plan.remarks)
@@ -81,7 +88,7 @@ def test_a_budget_for_nothing_is_refused(study):
 
 
 def test_without_a_law_there_is_no_plan():
-    flat = fake_study(fake_points(flat=True), samples=2)
+    flat = fake_study(fake_points(form="flat"), samples=2)
     with pytest.raises(InputError, match="no loss of joint follows a power law"):
         _plan(flat, flops=1e12)
 

@@ -55,7 +55,7 @@ def test_what_cannot_be_fitted_is_said(points):
 
 
 def test_flat_losses_are_no_law():
-    study = fake_study(fake_points(flat=True), samples=2)
+    study = fake_study(fake_points(form="flat"), samples=2)
     assert all(study.fits[f"{loss} N"].verdict == NO_LAW for loss in TRUTH)
     assert NO_LAW in study.summary()
 
