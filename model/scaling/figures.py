@@ -138,7 +138,9 @@ def _iso_flop(axis: Any, study: "ScalingStudy", loss: str) -> None:
         shade = str(0.7 - 0.7 * number / (NUM_BUDGETS - 1))
         axis.plot(sizes, losses, color=shade, label=f"{budget:.1e} FLOPs")
         lowest = int(np.nanargmin(losses))
-        axis.plot(sizes[lowest], losses[lowest], marker="o", color=shade)
+        drawn = np.flatnonzero(np.isfinite(losses))
+        if drawn[0] < lowest < drawn[-1]:  # at an end it is no best size
+            axis.plot(sizes[lowest], losses[lowest], marker="o", color=shade)
     title = f"{loss}: equal compute\n{fit.verdict}"
     axis.set(xscale="log", xlabel="parameters outside tables", ylabel="expected loss", title=title)
     axis.legend(fontsize=7)
