@@ -86,7 +86,7 @@ RUN_ELSEWHERE = (
     ),
     (
         "tests/orchestration/test_scaling.py",
-        "test_a_point_more_leaves_the_others_alone",
+        "test_a_point_more_or_a_point_lost_leaves_the_others_alone",
         r"onepiece (materialize scaling_study|plan).*",
     ),
 )

@@ -3,7 +3,6 @@
 import pytest
 import yaml
 
-from assets.lineage import Lineage
 from model.scaling.study import ScalingStudy
 from orchestration.materialization import (
     Target,
@@ -16,15 +15,14 @@ from tests.orchestration.command import onepiece
 from tests.orchestration.tiny_world import write_tiny_params
 
 POINTS = [f"infonce_only_l1_d{width}_e0_f100_s0" for width in (8, 16, 24)]
-STUDY = {"protocols": ["infonce_only"], "points": POINTS, "bootstrap_samples": 5}
+ONE_MORE = "infonce_only_l2_d16_e0_f100_s0"
+STUDY = {"protocols": ["infonce_only"], "bootstrap_samples": 5}
 
 
 @pytest.fixture
 def asked(copied):
     """The finished world, with a study in its parameter file."""
-    values = yaml.safe_load(copied.params_file.read_text())
-    values["scaling_study"].update(STUDY)
-    copied.params_file.write_text(yaml.safe_dump(values, sort_keys=False))
+    _ask_for(copied, POINTS)
     return copied
 
 
@@ -36,27 +34,33 @@ def test_nobody_runs_it_unasked(asked):
     assert not (asked.data / "scaling_points").exists()
 
 
-def test_a_point_more_leaves_the_others_alone(asked):
-    """Point by point; a finished one is not repeated, and the study is made of all."""
-    first = asked.onepiece("materialize", f"scaling_points@{POINTS[0]}")
-    assert first.returncode == 0, first.stderr
-    made = Lineage.read(asked.data / "scaling_points" / POINTS[0])
+def _ask_for(world, points):
+    values = yaml.safe_load(world.params_file.read_text())
+    values["scaling_study"].update(STUDY | {"points": points})
+    world.params_file.write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def _stale(world):
+    workspace = world.workspace
+    return stale(workspace, with_upstream(workspace, parse_targets(workspace, ["scaling_study"])))
+
+
+def test_a_point_more_or_a_point_lost_leaves_the_others_alone(asked):
     done = asked.onepiece("materialize", "scaling_study")
     assert done.returncode == 0, done.stderr
-    assert f"scaling_points@{POINTS[0]}: making it" not in done.stderr
-    for name in POINTS[1:]:
-        assert f"scaling_points@{name}: making it" in done.stderr
-    assert Lineage.read(asked.data / "scaling_points" / POINTS[0]) == made
-    study = ScalingStudy.load(asked.data / "scaling_study" / "infonce_only")
+    folder = asked.data / "scaling_study" / "infonce_only"
+    study = ScalingStudy.load(folder)
     assert [row["point"] for row in study.table] == POINTS
     assert "infonce N" in study.fits
-    assert (asked.data / "scaling_study" / "infonce_only" / "laws.svg").exists()
+    assert (folder / "laws.svg").exists()
+    assert _stale(asked) == []
 
-    targets = with_upstream(asked.workspace, parse_targets(asked.workspace, ["scaling_study"]))
-    assert stale(asked.workspace, targets) == []
+    study_again = Target("scaling_study", "infonce_only")
+    _ask_for(asked, [*POINTS, ONE_MORE])
+    assert _stale(asked) == [Target("scaling_points", ONE_MORE), study_again]
+    _ask_for(asked, POINTS)
     (asked.data / "scaling_points" / POINTS[1] / "point.json").unlink()
-    lost = [Target("scaling_points", POINTS[1]), Target("scaling_study", "infonce_only")]
-    assert stale(asked.workspace, targets) == lost
+    assert _stale(asked) == [Target("scaling_points", POINTS[1]), study_again]
 
     refused = asked.onepiece("plan", "--flops", "1")
     assert refused.returncode == 2, refused.stderr
