@@ -34,7 +34,7 @@ COMMANDS = {"dvc repro": (str(DVC), "repro"), "onepiece materialize": MATERIALIZ
 # A word of the command line by which a process below `onepiece ui` is known.
 SERVICES = {
     "run worker": "multiprocessing.spawn",
-    "web server": "dagster_webserver",
+    "web server": "orchestration.web_server",
     "daemon": "dagster._daemon",
     "code server": "dagster api grpc",
 }
@@ -140,9 +140,10 @@ class Chaos:
         launched = ui.launch()
         time.sleep(delay)
         targets = ui.children(SERVICES[victim])
-        if ui.status(launched) in FINISHED or not targets:
+        if ui.status(launched) in FINISHED or (victim == "run worker" and not targets):
             ui.wait(launched)
             return False
+        assert targets, f"no process of `onepiece ui` is its {victim}"
         self.chance.choice(targets).kill()
         return True
 
