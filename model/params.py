@@ -301,7 +301,7 @@ class CascadeParams(Section):
     default_action: Literal["click", "conversion"]  # asked for where the input names none
     batch_size: Positive
     search: Literal["exact", "ivf", "hnsw"]  # back-fill and embedding-only
-    blocked_items: tuple[int | str, ...] = ()  # raw ids of items that nobody is recommended
+    blocked_items: tuple[int | str, ...]  # raw ids of items that nobody is recommended
 
 
 class EvaluationReportParams(Section):

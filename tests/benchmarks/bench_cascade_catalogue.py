@@ -97,6 +97,7 @@ def make_recommender(world: World, decoder: SidDecoder, hidden: Tensor) -> Recom
         default_action="click",
         batch_size=len(hidden),
         search="exact",
+        blocked_items=(),
     )
     return Recommender(
         network=network,

@@ -127,6 +127,7 @@ def cascade_params(**changes: Any) -> CascadeParams:
         "default_action": "click",
         "batch_size": 4,
         "search": "exact",
+        "blocked_items": [],
     }
     return CascadeParams(**(values | changes))
 
