@@ -1,10 +1,10 @@
 """What a team does with a recorded pipeline: share it, compare, experiment, make one again."""
 
-import json
 import re
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from orchestration.workspace import ROOT
 from tests.orchestration.command import onepiece
@@ -61,8 +61,8 @@ def test_an_experiment_leaves_both_doors_in_step(clone, dvc):
     assert "everything: up to date" in onepiece("materialize", cwd=clone).stderr
     changed = succeed(*dvc, "params", "diff", cwd=clone)
     assert re.search(r"cascade.beam_width\s+8\s+4", changed)
-    metrics = json.loads(succeed(*dvc, "metrics", "diff", "--json", cwd=clone))["diff"]
-    assert "data/evaluation_report/metrics.json" in metrics
+    metrics = succeed(*dvc, "metrics", "diff", cwd=clone)
+    assert re.search(r"evaluation_report/metrics.json\s+cascade\.", metrics)
     assert "data/codebook/metrics.json" not in metrics
     shown = succeed(*dvc, "exp", "show", "--only-changed", "--md", cwd=clone)
     assert "[narrow]" in shown
@@ -83,11 +83,14 @@ def test_two_submissions_are_told_apart(clone):
 def test_a_remote_of_a_team_is_nobody_elses_business(clone, dvc):
     before = succeed("git", "status", "--porcelain", cwd=clone)
     page = (ROOT / "docs" / "sharing.md").read_text()
-    for command in re.findall(r"^dvc (remote .*)$", page, re.M):
-        succeed(*dvc, *command.split(), cwd=clone)
-    assert "team\ts3://bucket/onepiece" in succeed(*dvc, "remote", "list", cwd=clone)
-    assert succeed("git", "status", "--porcelain", cwd=clone) == before
-    succeed(*dvc, "remote", "remove", "--local", "team", cwd=clone)
+    try:
+        for command in re.findall(r"^dvc (remote .*)$", page, re.M):
+            succeed(*dvc, *command.split(), cwd=clone)
+        listed = succeed(*dvc, "remote", "list", cwd=clone)
+        assert re.search(r"team\s+s3://bucket/onepiece\s+\(default\)", listed)
+        assert succeed("git", "status", "--porcelain", cwd=clone) == before
+    finally:  # nobody has S3 here
+        succeed(*dvc, "remote", "remove", "--local", "team", cwd=clone)
 
 
 def test_the_tuning_study_is_frozen_until_somebody_asks(clone, dvc):
@@ -96,7 +99,9 @@ def test_the_tuning_study_is_frozen_until_somebody_asks(clone, dvc):
     succeed(*dvc, "unfreeze", "tuning_study", cwd=clone)
     assert making in succeed(*dvc, "repro", "--dry", "tuning_study", cwd=clone)
     succeed(*dvc, "freeze", "tuning_study", cwd=clone)
-    assert "dvc.yaml" not in succeed("git", "status", "--porcelain", cwd=clone)
+    stages = yaml.safe_load((clone / "dvc.yaml").read_text())["stages"]
+    assert stages["tuning_study"]["frozen"] is True
+    succeed("git", "checkout", "dvc.yaml", cwd=clone)  # DVC has changed its indentation
 
 
 def test_plots_are_drawn_from_the_templates(clone, dvc):
