@@ -78,6 +78,8 @@ def _start() -> None:
 class _Stage(socketserver.BaseRequestHandler):
     """One stage, in a process forked for it."""
 
+    server: "_Server"
+
     def handle(self) -> None:
         request: socket.socket = self.request
         self.server.socket.close()  # ours alone is the connection
