@@ -14,7 +14,7 @@ export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test ui lint fix repro doctor clean gc
+.PHONY: help install demo test long ui lint fix repro doctor clean gc
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: install ## linters, types, import rules and all tests
 	pyright
 	lint-imports
 	pytest
+
+long: install ## the tests that take minutes: browser, kills, shared repositories, the pages' commands
+	pytest -m long
 
 ui: install ## Dagster's web page on this machine
 	onepiece ui

@@ -42,6 +42,8 @@ class ProgressReport:
         self.started = self.shown = time.monotonic()
         self.tokens = 0
         self.silent = silent
+        if not silent:
+            logger.info("%s: %d of %d steps to go", what, num_steps - first_step, num_steps)
         shows_bar = sys.stderr.isatty() and not silent
         self.bar = (
             tqdm(total=num_steps, initial=first_step, desc=what, unit="step", mininterval=0.5)

@@ -7,13 +7,12 @@ what it destroys.
 import logging
 import multiprocessing
 import os
+import re
 import signal
-import threading
 from pathlib import Path
 
 BEGUN, TRAINING = "as it begins", "in the middle of the training"
 WHOLE, PUBLISHED = "before it takes its place", "before it is recorded"
-TRAINING_SECONDS = 6.0
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["orchestration.definitions", "dagster._core.storage.sql"])
@@ -52,8 +51,8 @@ def _materialize(params_file: Path, data: Path, log: Path, death: tuple[str, str
 
 def _arrange(target: str, moment: str, logger: logging.Logger) -> None:
     if moment in (BEGUN, TRAINING):
-        wait = TRAINING_SECONDS if moment == TRAINING else 0.0
-        logger.addHandler(_KillOnLine(f"{target}: making it", wait))
+        line = "making it" if moment == BEGUN else r"\d+ of \d+ steps to go"
+        logger.addHandler(_KillOnLine(f"{re.escape(target)}: {line}"))
     elif moment == WHOLE:
         _kill_in_place_of("assets.lineage", "Lineage", "write", target)
     else:
@@ -61,13 +60,13 @@ def _arrange(target: str, moment: str, logger: logging.Logger) -> None:
 
 
 class _KillOnLine(logging.Handler):
-    def __init__(self, line: str, wait: float) -> None:
+    def __init__(self, pattern: str) -> None:
         super().__init__()
-        self._line, self._wait = line, wait
+        self._line = re.compile(f"(.* )?{pattern}")
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() == self._line:
-            threading.Timer(self._wait, _die).start() if self._wait else _die()
+        if self._line.fullmatch(record.getMessage()):
+            _die()
 
 
 def _kill_in_place_of(module: str, owner: str, method: str, target: str) -> None:

@@ -62,6 +62,7 @@ def page(opened, tmp_path):
         browser.close()
 
 
+@pytest.mark.long
 def test_everything_is_made_from_the_graph_and_shown(page: Page, capsys):
     shutil.rmtree(SCREENSHOTS, ignore_errors=True)
     page.goto(GRAPH + EXPANDED)

@@ -16,6 +16,7 @@ WAITED = "waiting, another process uses it|waiting for DVC"
 BLOCKED = "blocked by|is busy|Unable to acquire lock"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("others", [(REPRO, REPRO), (MATERIALIZE, REPRO), (MATERIALIZE,) * 2])
 def test_two_at_once_leave_one_result(reproduced, others):
     _change(reproduced)

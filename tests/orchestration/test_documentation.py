@@ -28,7 +28,7 @@ RUN_ELSEWHERE = (
     (
         "tests/orchestration/test_documentation.py",
         "test_make_lists_what_the_pages_name",
-        r"make( test| gc)?",
+        r"make( test| long| gc)?",
     ),
     (
         "tests/orchestration/test_documentation.py",
@@ -165,6 +165,7 @@ def _bash(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
 def test_the_commands_of_a_page_run(file, desk):
     if file.name == "your_data.md":  # whose files fit the file that it begins with

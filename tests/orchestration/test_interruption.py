@@ -2,13 +2,9 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 
 from assets.lineage import Lineage
 from orchestration.verification import verify
-from orchestration.workspace import ROOT
-from tests.orchestration.command import ENVIRONMENT
 from tests.orchestration.conftest import World
 from tests.orchestration.interrupted import BEGUN, PUBLISHED, TRAINING, WHOLE, materialize
 
@@ -16,7 +12,7 @@ TRAINED = ("encoder_checkpoint", "recommender_checkpoint")
 
 
 def _targets(world):
-    stages = world.workspace.stages.values()
+    stages = [world.workspace.stages[name] for name in world.workspace.main_line]
     return [stage.target(key) for stage in stages for key in world.workspace.partitions(stage)]
 
 
@@ -60,20 +56,11 @@ def test_killed_in_every_stage_in_turn_a_world_is_the_same_in_the_end(finished, 
     assert log.read_text().endswith("everything: up to date\n")
 
 
-def test_a_user_who_gives_a_killed_command_again_is_told_of_it(copied):
+def test_a_user_who_gives_a_killed_command_again_is_told_of_it(copied, tmp_path):
     shutil.rmtree(copied.data / "submission")
-    where = ["--params", str(copied.params_file), "--data", str(copied.data)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orchestration", "materialize", *where],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert any("submission: making it" in line for line in process.stderr)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    death = ("submission", BEGUN)
+    code = materialize(copied.params_file, copied.data, tmp_path / "log", death)
+    assert code == -signal.SIGKILL
     done = copied.onepiece("materialize")
     assert done.returncode == 0, done.stderr
     assert "was killed; closing it" in done.stderr

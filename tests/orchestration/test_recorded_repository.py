@@ -16,6 +16,8 @@ from tests.orchestration.recorded_repository import (
 )
 from tests.orchestration.tiny_repository import DVC
 
+pytestmark = pytest.mark.long  # minutes: a repository with several finished runs
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):

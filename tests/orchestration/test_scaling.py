@@ -45,6 +45,7 @@ def _stale(world):
     return stale(workspace, with_upstream(workspace, parse_targets(workspace, ["scaling_study"])))
 
 
+@pytest.mark.long
 def test_a_point_more_or_a_point_lost_leaves_the_others_alone(asked):
     done = asked.onepiece("materialize", "scaling_study")
     assert done.returncode == 0, done.stderr

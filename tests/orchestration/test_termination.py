@@ -42,6 +42,7 @@ def _trainings(opened):
     return opened.children("model.training", TRAINED)
 
 
+@pytest.mark.long
 def test_a_terminated_run_lets_go_and_another_goes_on_from_its_state(opened, folder):
     run = _launch(opened)
     state = folder / "data" / ".resume" / TRAINED
@@ -64,6 +65,7 @@ def test_a_terminated_run_lets_go_and_another_goes_on_from_its_state(opened, fol
     assert any("going on from step" in line for line in opened.log(again))
 
 
+@pytest.mark.long
 def test_two_daemons_with_the_same_to_do_train_once(opened, folder):
     """Every run that either of them starts finds what the first has made."""
     (folder / "params.yaml").write_text(

@@ -77,6 +77,7 @@ def _lines_until(process, text):
     raise AssertionError(f"it ended without {text!r}")
 
 
+@pytest.mark.long
 def test_a_study_that_was_killed_ends_with_the_trials_of_one_that_was_not(world, tmp_path):
     unbroken = _work(world())
     assert [trial["number"] for trial in unbroken] == [0, 1, 2, 3, 4]
@@ -179,6 +180,7 @@ def test_two_processes_train_one_trial_together(world):
     assert [trial["number"] for trial in trials] == [0, 1]
 
 
+@pytest.mark.long
 def test_from_the_command_line(world, tmp_path):
     settings = world(num_trials=3)
     refused = settings.onepiece("adopt")
