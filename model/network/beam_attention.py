@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from model.network.attention_plan import time_buckets
 
-TOKENS_AT_ONCE = {"cpu": 8192, "cuda": 1 << 20}  # of rows that go through the layers together
+TOKENS_AT_ONCE = {"cpu": 16384, "cuda": 1 << 20}  # of rows that go through the layers together
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ def attend(
 
 def _panels(weight: Tensor) -> Tensor:
     """(N, dim) -> (N / PANEL, dim, PANEL), N rounded up: the right factor of a tile."""
-    padded = nn.functional.pad(weight, (0, 0, 0, -len(weight) % PANEL))
+    missing = -len(weight) % PANEL
+    padded = nn.functional.pad(weight, (0, 0, 0, missing)) if missing else weight
     return padded.view(-1, PANEL, weight.shape[1]).transpose(1, 2).contiguous()
 
 
