@@ -31,12 +31,14 @@ class Checkpoint:
         network_params: the ``network`` section that it was built with.
         schema: of the data that it was trained on.
         metadata: ``history`` (rows of equal keys), ``num_parameters`` and whatever training tells.
+        folder: that it was read from, for messages; None for one that was never written.
     """
 
     weights: dict[str, Tensor]
     network_params: dict[str, Any]
     schema: FeatureSchema
     metadata: dict[str, Any]
+    folder: Path | None = None
 
     def build(self) -> OnePiece:
         """The network in evaluation mode, on the CPU.
@@ -49,9 +51,10 @@ class Checkpoint:
             network.load_state_dict(self.weights, strict=True)
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            name = "the checkpoint" if self.folder is None else str(self.folder / WEIGHTS)
             raise InputError(
-                f"the checkpoint's weights are of another configuration than its {FACTS} says: "
-                f"{first}; train it again"
+                f"{name}: the weights are of another configuration than {FACTS} says: {first}; "
+                "train it again"
             ) from None
         return network.eval()
 
@@ -89,7 +92,7 @@ class Checkpoint:
                 f"{folder / FACTS}: written by another version ({error}); train it again"
             ) from None
         weights = load_tensors(folder / WEIGHTS)
-        return cls(weights, network_params, schema, metadata)
+        return cls(weights, network_params, schema, metadata, folder)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

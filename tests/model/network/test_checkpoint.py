@@ -53,10 +53,11 @@ def test_a_pickle_under_its_name_is_refused_and_not_run(checkpoint, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_another_configuration_is_refused_by_name(checkpoint):
+def test_another_configuration_is_refused_by_name(checkpoint, tmp_path):
     params = dict(checkpoint.network_params, dim=32)
-    with pytest.raises(InputError, match="another configuration"):
-        dataclasses.replace(checkpoint, network_params=params).build()
+    dataclasses.replace(checkpoint, network_params=params).save(tmp_path / "one")
+    with pytest.raises(InputError, match=r"one/weights\.safetensors: .* another configuration"):
+        Checkpoint.load(tmp_path / "one").build()
 
 
 def test_facts_of_another_version_are_refused(checkpoint, tmp_path):
