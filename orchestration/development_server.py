@@ -1,9 +1,11 @@
-"""`dagster dev` with the web server that also serves the artefacts."""
+"""`dagster dev`, whose web server also serves the artefacts and whose code server comes back."""
 
 import signal
 from typing import Any
 
 from dagster._cli import dev
+
+from orchestration.code_server import RevivedCodeServers
 
 _WEB_SERVER, _OURS = "dagster_webserver", "orchestration.web_server"
 _start = dev.open_ipc_subprocess  # pyright: ignore[reportPrivateImportUsage]
@@ -21,6 +23,7 @@ def main() -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     dev.open_ipc_subprocess = _start_ours  # pyright: ignore[reportPrivateImportUsage]
+    dev.ProxyServerManager = RevivedCodeServers  # pyright: ignore[reportPrivateImportUsage]
     dev.dev_command()
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +152,22 @@ class Chaos:
         if victim in ("web server", "daemon"):  # the others are told to end with it
             self._opened().process.wait(60)
         ui = self._opened()
-        status = ui.wait(ui.launch())
+        status = ui.wait(self._launched(ui))
         assert status == "SUCCESS", f"{status}: {self.root / 'ui.log'}"
+
+    def _launched(self, ui: OpenedUI) -> str:
+        """A run; a code server that was killed takes some seconds to come back."""
+        runs: list[str] = []
+
+        def launches() -> bool:
+            try:
+                runs.append(ui.launch())
+            except (urllib.error.HTTPError, AssertionError):  # no answer, or no such job yet
+                return False
+            return True
+
+        wait_until(launches, FREE_SECONDS, "the code server is back")
+        return runs[0]
 
     def _opened(self) -> OpenedUI:
         if self.ui is None or not self.ui.process.is_running():
