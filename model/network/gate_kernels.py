@@ -1,4 +1,4 @@
-"""The numba kernels of norm and gate: one pass over each token instead of one per operation.
+"""The numba kernels of SiLU, norm and gate: one pass over each token, not one per operation.
 
 y = (norm(x) * weight + bias) * gate, norm over the last dimension. Tokens are dealt to a fixed
 number of lots, each of which adds up its own gradients of weight and bias: the bytes do not
@@ -8,6 +8,8 @@ depend on the number of threads. Importing this needs numba.
 import numpy as np
 from numba import njit, prange
 
+from model.network.vector_math import sigmoid
+
 LOTS = 32
 
 # Sums over a token may take any order, or they would not be vectors.
@@ -16,6 +18,32 @@ OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"contract", "nsz", "arcp", "reassoc"},
 }
+
+
+# NaN and infinity stay what they are, so that a diverging run is seen.
+EXACT = {**OPTIONS, "fastmath": {"contract", "nsz", "arcp"}}
+
+
+@njit(parallel=True, cache=True, **EXACT)
+def silu(x, y):
+    """Write ``y`` = SiLU x, both (T, D): several times as fast as PyTorch's."""
+    for lot in prange(LOTS):
+        for t in range(lot * len(x) // LOTS, (lot + 1) * len(x) // LOTS):
+            row, to = x[t], y[t]
+            for d in range(len(row)):
+                to[d] = row[d] * sigmoid(row[d])
+
+
+@njit(parallel=True, cache=True, **EXACT)
+def silu_backward(x, slopes):
+    """Gradients of SiLU x become those of x, in place; both (T, D)."""
+    for lot in prange(LOTS):
+        for t in range(lot * len(x) // LOTS, (lot + 1) * len(x) // LOTS):
+            row, slope = x[t], slopes[t]
+            for d in range(len(row)):
+                s = sigmoid(row[d])
+                weight = row[d] * s
+                slope[d] *= s + weight - weight * s
 
 
 @njit(parallel=True, cache=True, **OPTIONS)

@@ -67,7 +67,7 @@ class _GatedAttention(torch.autograd.Function):
     ):
         from model.network import attention_cpu, gate_kernels
 
-        active = F.silu(uvqk)
+        active = _silu(uvqk)
         biases = (position_bias, time_bias)
         attended = attention_cpu.forward(_qkv(active, num_heads), biases, plan, scales).flatten(1)
         y, stats = torch.empty_like(attended), attended.new_empty(len(attended), 2)
@@ -86,7 +86,7 @@ class _GatedAttention(torch.autograd.Function):
         from model.network import attention_cpu, gate_kernels
 
         uvqk, position_bias, time_bias, weight, bias, attended, stats = ctx.saved_tensors
-        active, slopes = F.silu(uvqk), torch.empty_like(uvqk)
+        active, slopes = _silu(uvqk), torch.empty_like(uvqk)
         attended_grad = torch.empty_like(attended)
         dweight, dbias = (weight.new_zeros(gate_kernels.LOTS, len(weight)) for _ in range(2))
         given = (attended, active, weight, bias)
@@ -101,8 +101,18 @@ class _GatedAttention(torch.autograd.Function):
             _qkv(active, heads), (position_bias, time_bias), ctx.plan, ctx.scales,
             attended_grad.unflatten(1, (heads, -1)), _qkv(slopes, heads),
         )  # fmt: skip
-        torch.ops.aten.silu_backward.grad_input(slopes, uvqk, grad_input=slopes)
+        with attention_cpu.torch_threads():
+            gate_kernels.silu_backward(uvqk.numpy(), slopes.numpy())
         return slopes, *bias_grads, dweight.sum(0), dbias.sum(0), None, None, None, None
+
+
+def _silu(uvqk: Tensor) -> Tensor:
+    from model.network import attention_cpu, gate_kernels
+
+    active = torch.empty_like(uvqk)
+    with attention_cpu.torch_threads():
+        gate_kernels.silu(uvqk.detach().numpy(), active.numpy())
+    return active
 
 
 def _qkv(uvqk: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:

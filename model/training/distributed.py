@@ -73,6 +73,18 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
+def same_everywhere(found: dict[str, float], world: World) -> dict[str, float]:
+    """What the first process found: others may differ in the last bit."""
+    if world.size == 1:
+        return found
+    values = torch.tensor(
+        [value if world.is_first else 0.0 for value in found.values()],
+        device=world.device,
+        dtype=torch.float64,
+    )
+    return dict(zip(found, total(values).tolist(), strict=True))
+
+
 def average_sparse_gradients(tables: Iterable[nn.Parameter]) -> None:
     """Average row-sparse gradients over the processes: only touched rows travel."""
     if not dist.is_initialized():

@@ -13,25 +13,26 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from model.dataset.sequences import Batch, SequenceDataset
+from model.dataset.sequences import SequenceDataset
 from model.errors import InputError
 from model.network.checkpoint import weights_of
 from model.training.dealt_state import DealtState
-from model.training.distributed import World, average_sparse_gradients, gather_rows, total
+from model.training.distributed import World, average_sparse_gradients, same_everywhere, total
 from model.training.ema import ExponentialMovingAverage
 from model.training.lookahead import Lookahead
 from model.training.objective import Objective, Totals
 from model.training.optimizers import build_optimizers
 from model.training.order import Order
 from model.training.progress_report import ProgressReport
+from model.training.random_state import generators, restore_generators
 from model.training.recorder import Recorder
 from model.training.resume import State, StateFolder
 from model.training.schedule import learning_rate_factor
+from model.training.training_batches import TrainingBatches
 from model.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Trainer:
         self.order = Order(dataset.training_users(), params.batch_size, params.epochs, seed)
         self.dealt = DealtState(self.network, world)
         self.optimizers = build_optimizers(self.network, optimizer_params)
+        self.batches = TrainingBatches(self.order, dataset, params, seed, world)
         decay = optimizer_params.ema_decay
         self.average = ExponentialMovingAverage(self.network, decay) if decay else None
         self.best_weights: dict[str, Tensor] = {}
@@ -159,16 +161,11 @@ class Trainer:
 
     def state(self) -> State:
         """Everything that decides what comes next; in a world of many, all must call it."""
-        generators = [torch.get_rng_state()[None]]
-        if self.world.device.type == "cuda":
-            generators.append(torch.cuda.get_rng_state(self.world.device)[None])
-        if self.world.size > 1:
-            generators = [gather_rows(one.to(self.world.device))[0].cpu() for one in generators]
         tensors = {
             "objective": self.objective.state_dict(),
             "optimizers": self.optimizers.state_dict(),
             "running": {"terms": self.recorder.sums, "newest": self.recorder.newest}
-            | {f"generator{place}": one for place, one in enumerate(generators)},
+            | generators(self.world),
         }
         if self.average is not None:
             tensors["average"] = self.average.state_dict()
@@ -188,18 +185,9 @@ class Trainer:
         self.recorder.sums = state.tensors["running"]["terms"]
         self.recorder.newest = state.tensors["running"].get("newest", self.recorder.newest)
         self.recorder.rows = state.facts["history"]
-        self._restore_generators(state.tensors["running"])
+        restore_generators(state.tensors["running"], self.world)
         known = {one.name for one in fields(Progress)} & state.facts.keys()
         self.progress = Progress(**{name: state.facts[name] for name in known})
-
-    def _restore_generators(self, kept: dict[str, Tensor]) -> None:
-        """Those of this process; one that was not there before keeps its own."""
-        rank, device = self.world.rank, self.world.device
-        if rank >= len(kept["generator0"]):
-            return
-        torch.set_rng_state(kept["generator0"][rank].clone())  # it reads a view's memory from 0 on
-        if device.type == "cuda" and "generator1" in kept:  # a state made on CPUs has none
-            torch.cuda.set_rng_state(kept["generator1"][rank].clone(), device)
 
     def _parallel(self) -> nn.Module:
         if self.world.size == 1:
@@ -238,25 +226,6 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.network)
         return sum(len(batch.rows) for batch in batches), self.recorder.add(terms, norm)
-
-    def batches(self, step: int) -> list[Batch]:
-        """The micro-batches of a step that this process works on."""
-        pieces = self.params.accumulation_steps
-        shares = self.order.share(step, self.world.rank, self.world.size, pieces)
-        generator = np.random.default_rng((self.seed, step, self.world.rank))
-        batches = []
-        for users in shares:
-            windows = self.dataset.training_windows(users)
-            extra = self._extra_items(generator)
-            batches.append(self.dataset.assemble(windows, extra_items=extra).to(self.world.device))
-        return batches
-
-    def _extra_items(self, generator: np.random.Generator) -> np.ndarray | None:
-        num_items = self.dataset.interactions.num_known_items
-        if self.params.loss.negatives == "full_catalogue":
-            return np.arange(1, num_items + 1)
-        wanted = self.params.loss.num_uniform_negatives
-        return generator.integers(1, num_items + 1, wanted) if wanted else None
 
     def _accumulating(self, last: bool) -> Any:
         if last or not isinstance(self.parallel, DistributedDataParallel):
@@ -299,7 +268,7 @@ class Trainer:
         applied = self.average.applied(self.network) if self.average is not None else nullcontext()
         with applied:
             found = self.validation.measure(self.network, self.world.device)
-            found = _same_everywhere(found, self.world)
+            found = same_everywhere(found, self.world)
             self.recorder.append(self.progress.step, found)
             if self.params.patience and found["ndcg@10"] > self.progress.best:
                 self.best_weights = weights_of(self.network)
@@ -321,15 +290,3 @@ class Trainer:
         if self.world.is_first:
             states.save(state)
         self.kept = states.newest()
-
-
-def _same_everywhere(found: dict[str, float], world: World) -> dict[str, float]:
-    """What the first process found: others may differ in the last bit."""
-    if world.size == 1:
-        return found
-    values = torch.tensor(
-        [value if world.is_first else 0.0 for value in found.values()],
-        device=world.device,
-        dtype=torch.float64,
-    )
-    return dict(zip(found, total(values).tolist(), strict=True))

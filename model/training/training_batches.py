@@ -1,0 +1,51 @@
+"""What a step of a training works on: rows by the order, features by the data set."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.dataset.sequences import Batch, SequenceDataset
+from model.training.distributed import World
+from model.training.order import Order
+
+if TYPE_CHECKING:
+    from model.params import TrainingParams
+
+
+@dataclass(frozen=True)
+class TrainingBatches:
+    """The micro-batches of any step, for one process; they follow from the step's number.
+
+    Attributes:
+        order: which rows make which step.
+        dataset: gives rows.
+        params: of the training.
+        seed: of the extra negatives.
+        world: of processes.
+    """
+
+    order: Order
+    dataset: SequenceDataset
+    params: "TrainingParams"
+    seed: int
+    world: World
+
+    def __call__(self, step: int) -> list[Batch]:
+        """On the world's device; as many as ``accumulation_steps``."""
+        pieces = self.params.accumulation_steps
+        shares = self.order.share(step, self.world.rank, self.world.size, pieces)
+        generator = np.random.default_rng((self.seed, step, self.world.rank))
+        batches = []
+        for users in shares:
+            windows = self.dataset.training_windows(users)
+            extra = self._extra_items(generator)
+            batches.append(self.dataset.assemble(windows, extra_items=extra).to(self.world.device))
+        return batches
+
+    def _extra_items(self, generator: np.random.Generator) -> np.ndarray | None:
+        num_items = self.dataset.interactions.num_known_items
+        if self.params.loss.negatives == "full_catalogue":
+            return np.arange(1, num_items + 1)
+        wanted = self.params.loss.num_uniform_negatives
+        return generator.integers(1, num_items + 1, wanted) if wanted else None
