@@ -3,7 +3,9 @@
 Three forms compete: a constant, a power law, and a power law above an irreducible loss. BIC chooses
 between the last two, an F test at five per cent must reject the constant, else the verdict is "no
 power law". Intervals come from a bootstrap of residuals that chooses the form anew in every sample,
-so that they hold the doubt about the form as well.
+so that they hold the doubt about the form as well. What the seeds of one size have in common (its
+shape suits it well or badly) is drawn once per size: more seeds do not make a law surer than its
+sizes allow.
 """
 
 from collections.abc import Sequence
@@ -53,7 +55,7 @@ class Fit:
         verdict: which form that is, or "no power law".
         p_value: of the F test against a constant.
         qualities: of all forms.
-        residuals: (n,) of the points, inflated for the fitted numbers.
+        residuals: (n,) of the points, inflated as in :class:`Residuals`.
         samples: (B, 1 + 2k) E, scales and exponents of each bootstrap sample.
         confidence: of all intervals.
     """
@@ -191,14 +193,14 @@ def fit_losses(
     chosen = min(qualities[1:], key=lambda one: one.bic)
     p_value = _f_test(qualities[0], chosen, len(losses))
     law = laws[chosen.form]
-    residuals = _inflated(losses - law(x), chosen.parameters)
+    residuals = Residuals.of(x, losses - law(x), chosen.parameters)
     return Fit(
         variables=tuple(variables),
         law=law,
         verdict=chosen.form if p_value < SIGNIFICANCE else NO_LAW,
         p_value=p_value,
         qualities=tuple(qualities),
-        residuals=residuals,
+        residuals=residuals.whole,
         samples=_bootstrap(x, law(x), residuals, laws, samples, seed),
         confidence=confidence,
     )
@@ -247,16 +249,48 @@ def _f_test(constant: Quality, chosen: Quality, count: int) -> float:
     return float(stats.f.sf(gain / max(chosen.rss / left, 1e-300), more, left))
 
 
-def _inflated(residuals: np.ndarray, parameters: int) -> np.ndarray:
-    """As wide as residuals of points that the law has not seen, on average; mean 0."""
-    count = len(residuals)
-    return (residuals - residuals.mean()) * np.sqrt(count / max(count - parameters, 1))
+@dataclass(frozen=True)
+class Residuals:
+    """What the law leaves unexplained, in two parts that are drawn apart.
+
+    Both parts have mean 0 and are as wide as those of points that no law was fitted to, on average.
+
+    Attributes:
+        groups: (n,) int64, the size (and data) that each point belongs to, from 0.
+        common: (G,) float64 mean residual of each group.
+        own: (n,) float64 residual of each point within its group.
+    """
+
+    groups: np.ndarray
+    common: np.ndarray
+    own: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray, residuals: np.ndarray, parameters: int) -> Self:
+        """Split residuals (n,) of points (n, k) to which ``parameters`` numbers were fitted."""
+        _, groups, counts = np.unique(x, axis=0, return_inverse=True, return_counts=True)
+        groups = groups.reshape(-1)
+        means = np.bincount(groups, residuals) / counts
+        common = (means - means.mean()) * np.sqrt(len(means) / max(len(means) - parameters, 1))
+        repeats = len(residuals) - len(means)
+        widened = np.sqrt(len(residuals) / repeats) if repeats else 0.0
+        return cls(groups, common, (residuals - means[groups]) * widened)
+
+    @property
+    def whole(self) -> np.ndarray:
+        """(n,) of the points, both parts."""
+        return self.common[self.groups] + self.own
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """(n,) others, alike within each group as far as these are."""
+        common = rng.choice(self.common, len(self.common))
+        return common[self.groups] + rng.choice(self.own, len(self.own))
 
 
 def _bootstrap(
     x: np.ndarray,
     predicted: np.ndarray,
-    residuals: np.ndarray,
+    residuals: Residuals,
     laws: dict[str, PowerLaw],
     samples: int,
     seed: int,
@@ -264,7 +298,7 @@ def _bootstrap(
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(samples):
-        losses = predicted + rng.choice(residuals, len(residuals))
+        losses = predicted + residuals.draw(rng)
         tried = []
         for form, law in laws.items():
             again = fit_law(x, losses, irreducible=form == ABOVE_FLOOR, start=law)

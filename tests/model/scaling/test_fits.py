@@ -107,3 +107,19 @@ def test_plain_values_and_back():
     assert again.to_json() == fit.to_json()
     at = np.array([[0.1]])
     assert again.interval(at, of_a_run=True) == fit.interval(at, of_a_run=True)
+
+
+def test_more_seeds_of_the_same_sizes_do_not_make_a_law_surer():
+    sizes = np.geomspace(0.01, 1.0, 7)
+    misfit = np.array(
+        [0.02, -0.02, 0.01, 0.02, -0.03, -0.01, 0.02]
+    )  # of a shape: all seeds share it
+    losses = PowerLaw(2.0, (0.5,), (0.4,))(sizes[:, None]) + misfit
+    beyond = np.array([[5.0]])
+    widths = {}
+    for seeds in (1, 4):
+        noise = np.random.default_rng(seeds).normal(0, 1e-3, (seeds, len(sizes)))
+        fit = _fit(np.tile(sizes, seeds), (losses + noise).ravel(), samples=200)
+        low, high = fit.interval(beyond, of_a_run=False)
+        widths[seeds] = float(high[0] - low[0])
+    assert widths[4] > 0.8 * widths[1]
