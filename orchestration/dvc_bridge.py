@@ -13,10 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from assets.workspace import NoRecorder, Recorder
 from model.errors import InputError
+from orchestration.lock_guard import LOCK, is_whole, start_guard
 
 logger = logging.getLogger("onepiece")
 
@@ -35,7 +34,8 @@ class DvcRecorder:
         if self._repository is None:
             from dvc.repo import Repo  # half a second: only where something is recorded
 
-            _set_damaged_lock_aside(self._root / "dvc.lock")
+            _set_damaged_lock_aside(self._root / LOCK)
+            start_guard(os.getpid(), self._root)
             self._repository = Repo(str(self._root))
         return self._repository
 
@@ -99,11 +99,7 @@ class DvcRecorder:
 
 def _set_damaged_lock_aside(file: Path) -> None:
     """A power cut while DVC wrote leaves half a file; everything is then recorded anew."""
-    try:
-        yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        return
-    except (yaml.YAMLError, UnicodeDecodeError):
+    if file.exists() and not is_whole(file.read_bytes()):
         aside = file.with_suffix(".lock.damaged")
         logger.warning("%s: damaged; set aside as %s and written anew", file, aside.name)
         file.rename(aside)
