@@ -6,6 +6,7 @@ leaves a small process behind that remembers the last whole file, and puts it ba
 the wrong moment. What DVC had not recorded by then comes from its run cache or is made again.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -25,8 +26,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def dvc_above() -> int | None:
     """The process number of the `dvc` that this process is a stage of."""
-    above = [one.pid for one in psutil.Process().parents() if _is_dvc(one)]
-    return above[0] if above else None
+    return next((one.pid for one in psutil.Process().parents() if _is_dvc(one)), None)
 
 
 def start_guard(writer: int, root: Path) -> None:
@@ -37,16 +37,22 @@ def start_guard(writer: int, root: Path) -> None:
         root: of the repository.
     """
     try:
-        _marker(root, writer).touch(exist_ok=False)
-    except (FileExistsError, FileNotFoundError):  # guarded already; no repository of DVC's
+        marker = _marker(root, writer).open("w")
+    except FileNotFoundError:  # no repository of DVC's
         return
-    subprocess.Popen(
-        [sys.executable, "-m", "orchestration.lock_guard", str(writer), str(root)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # guarded already
+            return
+        subprocess.Popen(
+            [sys.executable, "-m", "orchestration.lock_guard", str(writer), str(root)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=[marker.fileno()],  # the guard holds the lock; what a dead one left is free
+        )
 
 
 def guard(file: Path, lives: Callable[[], bool], seconds: float = LOOK_SECONDS) -> None:

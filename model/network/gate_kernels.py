@@ -18,8 +18,6 @@ OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"contract", "nsz", "arcp", "reassoc"},
 }
-
-
 # NaN and infinity stay what they are, so that a diverging run is seen.
 EXACT = {**OPTIONS, "fastmath": {"contract", "nsz", "arcp"}}
 

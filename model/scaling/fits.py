@@ -17,6 +17,7 @@ from scipy import stats
 
 from model.errors import InputError
 from model.scaling.laws import PowerLaw, fit_law
+from model.scaling.residuals import Residuals
 
 SIGNIFICANCE = 0.05
 NO_LAW = "no power law"
@@ -55,7 +56,7 @@ class Fit:
         verdict: which form that is, or "no power law".
         p_value: of the F test against a constant.
         qualities: of all forms.
-        residuals: (n,) of the points, inflated as in :class:`Residuals`.
+        residuals: (n,) of the points, inflated as in :class:`~model.scaling.residuals.Residuals`.
         samples: (B, 1 + 2k) E, scales and exponents of each bootstrap sample.
         confidence: of all intervals.
     """
@@ -247,44 +248,6 @@ def _f_test(constant: Quality, chosen: Quality, count: int) -> float:
         return 1.0
     gain = max(constant.rss - chosen.rss, 0.0) / more
     return float(stats.f.sf(gain / max(chosen.rss / left, 1e-300), more, left))
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """What the law leaves unexplained, in two parts that are drawn apart.
-
-    Both parts have mean 0 and are as wide as those of points that no law was fitted to, on average.
-
-    Attributes:
-        groups: (n,) int64, the size (and data) that each point belongs to, from 0.
-        common: (G,) float64 mean residual of each group.
-        own: (n,) float64 residual of each point within its group.
-    """
-
-    groups: np.ndarray
-    common: np.ndarray
-    own: np.ndarray
-
-    @classmethod
-    def of(cls, x: np.ndarray, residuals: np.ndarray, parameters: int) -> Self:
-        """Split residuals (n,) of points (n, k) to which ``parameters`` numbers were fitted."""
-        _, groups, counts = np.unique(x, axis=0, return_inverse=True, return_counts=True)
-        groups = groups.reshape(-1)
-        means = np.bincount(groups, residuals) / counts
-        common = (means - means.mean()) * np.sqrt(len(means) / max(len(means) - parameters, 1))
-        repeats = len(residuals) - len(means)
-        widened = np.sqrt(len(residuals) / repeats) if repeats else 0.0
-        return cls(groups, common, (residuals - means[groups]) * widened)
-
-    @property
-    def whole(self) -> np.ndarray:
-        """(n,) of the points, both parts."""
-        return self.common[self.groups] + self.own
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """(n,) others, alike within each group as far as these are."""
-        common = rng.choice(self.common, len(self.common))
-        return common[self.groups] + rng.choice(self.own, len(self.own))
 
 
 def _bootstrap(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from orchestration.lock_guard import LOCK, guard, is_whole
-from tests.orchestration.command import onepiece
+from tests.orchestration.command import ENVIRONMENT, onepiece, run
 from tests.orchestration.opened_ui import wait_until
 from tests.orchestration.tiny_repository import DVC, make_tiny_repository
 
@@ -70,14 +70,14 @@ def test_the_last_whole_file_is_put_back(tmp_path, steps, left):
 @pytest.mark.long
 def test_a_repro_that_dies_while_it_writes_can_be_repeated(tmp_path):
     root = make_tiny_repository(tmp_path / "repository")
-    repro = subprocess.Popen([DVC, "repro", "interactions"], cwd=root)
+    repro = subprocess.Popen([DVC, "repro", "interactions"], cwd=root, env=ENVIRONMENT)
     wait_until(lambda: any((root / ".dvc" / "tmp").glob("guard-of-*")), 120, "it is guarded")
     wait_until(lambda: (root / LOCK).exists(), 120, "the first stage is recorded")
     repro.kill()
     (root / LOCK).write_bytes(b"")  # as DVC leaves it between emptying and writing
     repro.wait()
     wait_until(lambda: not any((root / ".dvc" / "tmp").glob("guard-of-*")), 30, "the guard is done")
-    again = subprocess.run([DVC, "repro", "interactions"], cwd=root, capture_output=True, text=True)
+    again = run(DVC, "repro", "interactions", cwd=root)
     assert again.returncode == 0, again.stderr
     assert is_whole((root / LOCK).read_bytes())
 

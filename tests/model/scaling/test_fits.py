@@ -111,9 +111,8 @@ def test_plain_values_and_back():
 
 def test_more_seeds_of_the_same_sizes_do_not_make_a_law_surer():
     sizes = np.geomspace(0.01, 1.0, 7)
-    misfit = np.array(
-        [0.02, -0.02, 0.01, 0.02, -0.03, -0.01, 0.02]
-    )  # of a shape: all seeds share it
+    # Of a shape, so that all seeds share it.
+    misfit = np.array([0.02, -0.02, 0.01, 0.02, -0.03, -0.01, 0.02])
     losses = PowerLaw(2.0, (0.5,), (0.4,))(sizes[:, None]) + misfit
     beyond = np.array([[5.0]])
     widths = {}
