@@ -269,6 +269,7 @@ class TrainingParams(Section):
     precision: Literal["fp32", "bf16"]
     shard_tables: bool  # rows of large tables dealt to the processes; whole copies otherwise
     initialize_from_encoder: bool  # start from encoder_checkpoint's weights
+    inherited_rate: Share  # of the learning rates: for weights that came from the encoder
 
 
 class CodebookParams(Section):

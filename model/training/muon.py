@@ -7,7 +7,7 @@ Paper: 4 (reference: 6).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -73,16 +73,17 @@ class Muon:
         self.momenta = {name: torch.zeros_like(p) for name, (p, _) in parameters.items()}
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """Update every parameter that has a gradient."""
+    def step(self, lr: float, rates: Mapping[str, float]) -> None:
+        """Update every parameter that has a gradient, at ``lr`` times its rate, 1 where unnamed."""
         for names in self._batches():
             directions = torch.cat([self._direction(name) for name in names])
             rows, columns = directions.shape[1:]
-            reach = lr * max(1.0, rows / columns) ** 0.5
+            reach = max(1.0, rows / columns) ** 0.5
             weights = [_matrices(*self.parameters[name]) for name in names]
             updates = orthogonalize(directions).split([len(weight) for weight in weights])
-            for weight, update in zip(weights, updates, strict=True):
-                weight.mul_(1.0 - lr * self.weight_decay).sub_(update, alpha=reach)
+            for name, weight, update in zip(names, weights, updates, strict=True):
+                own = lr * rates.get(name, 1.0)
+                weight.mul_(1.0 - own * self.weight_decay).sub_(update, alpha=own * reach)
 
     def state_dict(self) -> dict[str, Tensor]:
         """``<name>.momentum`` of every parameter: the tensors themselves, no copies."""

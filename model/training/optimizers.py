@@ -48,6 +48,7 @@ class Optimizers:
         embedding: over the embedding tables.
         others: name -> parameter of ``adamw``.
         params: learning rates at their peak.
+        rates: name -> share of them that a parameter moves at, 1 where unnamed.
     """
 
     def __init__(
@@ -57,17 +58,18 @@ class Optimizers:
         embedding: RowSparseAdamW,
         others: dict[str, nn.Parameter],
         params: "OptimizerParams",
+        rates: Mapping[str, float],
     ) -> None:
         self.muon, self.adamw, self.embedding = muon, adamw, embedding
-        self.others, self.params = others, params
+        self.others, self.params, self.rates = others, params, rates
 
     def step(self, factor: float) -> None:
         """Update all parameters that have a gradient, at ``factor`` of the peak learning rates."""
-        self.muon.step(factor * self.params.muon_lr)
+        self.muon.step(factor * self.params.muon_lr, self.rates)
         for group in self.adamw.param_groups:
-            group["lr"] = factor * self.params.adamw_lr
+            group["lr"] = factor * self.params.adamw_lr * group["rate"]
         self.adamw.step()
-        self.embedding.step(factor * self.params.embedding_lr)
+        self.embedding.step(factor * self.params.embedding_lr, self.rates)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -131,8 +133,16 @@ class Optimizers:
         return [*hidden, *self.others.values(), *self.embedding.tables.values()]
 
 
-def build_optimizers(network: Network, params: "OptimizerParams") -> Optimizers:
-    """Give every parameter of a network to one optimiser; all state is there from the start."""
+def build_optimizers(
+    network: Network, params: "OptimizerParams", rates: Mapping[str, float]
+) -> Optimizers:
+    """Give every parameter of a network to one optimiser; all state is there from the start.
+
+    Args:
+        network: see above.
+        params: of the optimisers.
+        rates: name -> share of the learning rates that a parameter moves at, 1 where unnamed.
+    """
     hidden, tables = network.hidden_matrices(), network.embedding_tables()
     others = {
         name: parameter
@@ -141,21 +151,26 @@ def build_optimizers(network: Network, params: "OptimizerParams") -> Optimizers:
     }
     return Optimizers(
         Muon(hidden, momentum=params.muon_momentum, weight_decay=params.weight_decay),
-        _adamw(others, params),
+        _adamw(others, params, rates),
         RowSparseAdamW(tables, betas=params.betas, eps=EPSILON, weight_decay=params.weight_decay),
         others,
         params,
+        rates,
     )
 
 
-def _adamw(others: dict[str, nn.Parameter], params: "OptimizerParams") -> torch.optim.AdamW:
+def _adamw(
+    others: dict[str, nn.Parameter], params: "OptimizerParams", rates: Mapping[str, float]
+) -> torch.optim.AdamW:
     """Torch's fused AdamW (on the CPU seven times the speed of ``foreach``), state laid out."""
-    decays = [parameter for parameter in others.values() if parameter.dim() >= 2]
-    stays = [parameter for parameter in others.values() if parameter.dim() < 2]
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in others.items():
+        decay = params.weight_decay if parameter.dim() >= 2 else 0.0
+        groups.setdefault((decay, rates.get(name, 1.0)), []).append(parameter)
     adamw = torch.optim.AdamW(
         [
-            {"params": decays, "weight_decay": params.weight_decay},
-            {"params": stays, "weight_decay": 0.0},
+            {"params": groups[decay, rate], "weight_decay": decay, "rate": rate}
+            for decay, rate in sorted(groups, reverse=True)
         ],
         lr=params.adamw_lr,
         betas=params.betas,

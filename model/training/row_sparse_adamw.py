@@ -7,6 +7,8 @@ and the correction of many, a step several times too long; rare items would pay 
 decay, too, falls on touched rows only. Row 0 is padding and never moves.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -39,8 +41,8 @@ class RowSparseAdamW:
         }
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """Update the rows that the gradients name.
+    def step(self, lr: float, rates: Mapping[str, float]) -> None:
+        """Update the rows that the gradients name, at ``lr`` times their table's rate or 1.
 
         Raises:
             TypeError: a dense gradient, which would touch every row.
@@ -51,7 +53,7 @@ class RowSparseAdamW:
             if table.grad.layout != torch.sparse_coo:
                 raise TypeError(f"{name} has a dense gradient; make its embedding with sparse=True")
             grad = table.grad.coalesce()
-            self._update(name, grad.indices()[0], grad.values(), lr)
+            self._update(name, grad.indices()[0], grad.values(), lr * rates.get(name, 1.0))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Moments and counts of every table: the tensors themselves, no copies."""

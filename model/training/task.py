@@ -114,7 +114,15 @@ def build_trainer(inputs: TrainingInputs, params: "Params", asset: str, world: W
         params.seed,
     )
     return Trainer(
-        asset, objective, dataset, validation, training, params.optimizer, params.seed, world
+        asset,
+        objective,
+        dataset,
+        validation,
+        training,
+        params.optimizer,
+        params.seed,
+        world,
+        rates=dict.fromkeys(inputs.initial_weights or (), float(training.inherited_rate)),
     )
 
 

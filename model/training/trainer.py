@@ -7,7 +7,7 @@ device, with the same number of processes and threads).
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -73,6 +73,7 @@ class Trainer:
         optimizer_params: "OptimizerParams",
         seed: int,
         world: World,
+        rates: Mapping[str, float],
     ) -> None:
         """Lay everything out.
 
@@ -85,6 +86,7 @@ class Trainer:
             optimizer_params: of the optimisers.
             seed: of order and dropout.
             world: of processes.
+            rates: name -> share of the learning rates that a parameter moves at.
         """
         self.what, self.objective, self.dataset = what, objective, dataset
         self.validation, self.params, self.optimizer_params = validation, params, optimizer_params
@@ -92,7 +94,7 @@ class Trainer:
         self.network = objective.network
         self.order = Order(dataset.training_users(), params.batch_size, params.epochs, seed)
         self.dealt = DealtState(self.network, world)
-        self.optimizers = build_optimizers(self.network, optimizer_params)
+        self.optimizers = build_optimizers(self.network, optimizer_params, rates)
         self.batches = TrainingBatches(self.order, dataset, params, seed, world)
         decay = optimizer_params.ema_decay
         self.average = ExponentialMovingAverage(self.network, decay) if decay else None

@@ -81,7 +81,7 @@ class Network(nn.Module):
 def train(layer: nn.Module, steps: int) -> tuple[list[float], list[float]]:
     """Losses and Ginis by step."""
     world, network = World(), Network(layer)
-    optimizers = build_optimizers(network, OPTIMIZER)
+    optimizers = build_optimizers(network, OPTIMIZER, {})
     rows = torch.arange(ROWS).repeat_interleave(LENGTH)
     losses, ginis = [], []
     for step in range(steps):

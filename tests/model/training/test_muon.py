@@ -69,7 +69,7 @@ def test_every_stacked_matrix_is_stepped_on_its_own(monkeypatch, at_once):
     for step in range(3):
         for name, (parameter, _) in parameters.items():
             parameter.grad = grads[name][step].clone()
-        muon.step(0.02)
+        muon.step(0.02, {})
     for name, (parameter, blocks) in parameters.items():
         columns = parameter.shape[-1]
         height = parameter.shape[-2] // blocks
@@ -88,7 +88,7 @@ def test_a_parameter_without_gradient_is_left_alone():
     one, two = nn.Parameter(make(4, 4, seed=1)), nn.Parameter(make(4, 4, seed=1))
     muon = Muon({"one": (one, 1), "two": (two, 1)}, momentum=0.95, weight_decay=0.1)
     one.grad = make(4, 4, seed=2)
-    muon.step(0.1)
+    muon.step(0.1, {})
     assert torch.equal(two, make(4, 4, seed=1))
     assert not torch.equal(one, two)
 
@@ -96,7 +96,7 @@ def test_a_parameter_without_gradient_is_left_alone():
 def test_the_gradient_itself_is_not_changed():
     parameter = nn.Parameter(make(4, 4, seed=1))
     parameter.grad = make(4, 4, seed=2)
-    Muon({"w": (parameter, 1)}, momentum=0.95, weight_decay=0.0).step(0.1)
+    Muon({"w": (parameter, 1)}, momentum=0.95, weight_decay=0.0).step(0.1, {})
     assert torch.equal(parameter.grad, make(4, 4, seed=2))
 
 

@@ -70,7 +70,7 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 def test_every_parameter_has_one_optimiser_and_only_matrices_decay():
     network = TinyNetwork()
-    optimizers = build_optimizers(network, PARAMS)
+    optimizers = build_optimizers(network, PARAMS, {})
     assert set(optimizers.muon.parameters) == {"pair.weight", "experts"}
     assert set(optimizers.embedding.tables) == {"items.weight"}
     decays, stays = optimizers.adamw.param_groups
@@ -82,7 +82,7 @@ def test_every_parameter_has_one_optimiser_and_only_matrices_decay():
 
 def test_training_lowers_the_loss_and_moves_every_parameter():
     network = TinyNetwork()
-    optimizers = build_optimizers(network, PARAMS)
+    optimizers = build_optimizers(network, PARAMS, {})
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     ids = torch.arange(1, ITEMS)
     first = F.cross_entropy(network(ids), ids % 5).item()
@@ -94,11 +94,29 @@ def test_training_lowers_the_loss_and_moves_every_parameter():
 
 def test_learning_rates_follow_the_factor():
     network = TinyNetwork()
-    optimizers = build_optimizers(network, PARAMS)
+    optimizers = build_optimizers(network, PARAMS, {})
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     F.cross_entropy(network(torch.arange(8)), torch.arange(8) % 5).backward()
     optimizers.step(0.0)
     assert same(before, network.state_dict())
+
+
+def test_each_optimiser_moves_what_is_named_at_its_rate():
+    """One step from zero moments: AdamW and Muon move by the rate of what they would."""
+    start, moved = TinyNetwork(), {}
+    before = {name: tensor.clone() for name, tensor in start.state_dict().items()}
+    names = ("items.weight", "pair.weight", "head.weight", "norm.bias")
+    for rate in (1.0, 0.25, 0.0):
+        network = TinyNetwork()
+        network.load_state_dict(before)
+        plain = PARAMS.model_copy(update={"weight_decay": 0.0})
+        train(network, build_optimizers(network, plain, dict.fromkeys(names, rate)), range(1))
+        state = network.state_dict()
+        moved[rate] = {name: state[name] - before[name] for name in before}
+    for name in before:
+        expected = 0.25 if name in names else 1.0
+        torch.testing.assert_close(moved[0.25][name], expected * moved[1.0][name])
+        assert moved[0.0][name].any() == (name not in names), name
 
 
 @pytest.mark.parametrize("max_norm", [0.1, 1e6])
@@ -109,7 +127,7 @@ def test_clipping_sees_the_common_norm_of_dense_and_sparse_gradients(max_norm):
     ids = torch.tensor([3, 3, 0, 7, 3, 9])  # repeated rows must be summed before they are squared
     for each in (network, dense):
         F.cross_entropy(each(ids), ids % 5).backward()
-    norm = build_optimizers(network, PARAMS).clip(max_norm)
+    norm = build_optimizers(network, PARAMS, {}).clip(max_norm)
     expected = nn.utils.clip_grad_norm_(dense.parameters(), max_norm)
     torch.testing.assert_close(norm, expected)
     for one, two in zip(network.parameters(), dense.parameters(), strict=True):
@@ -118,7 +136,7 @@ def test_clipping_sees_the_common_norm_of_dense_and_sparse_gradients(max_norm):
 
 def test_clipping_without_gradients_and_with_broken_ones():
     network = TinyNetwork()
-    optimizers = build_optimizers(network, PARAMS)
+    optimizers = build_optimizers(network, PARAMS, {})
     assert optimizers.clip(1.0) == 0.0
     network.head.bias.grad = torch.full((5,), torch.nan)
     assert not optimizers.clip(1.0).isfinite()
@@ -126,7 +144,7 @@ def test_clipping_without_gradients_and_with_broken_ones():
 
 def test_zero_grad_forgets_all():
     network = TinyNetwork()
-    optimizers = build_optimizers(network, PARAMS)
+    optimizers = build_optimizers(network, PARAMS, {})
     network(torch.arange(5)).sum().backward()
     optimizers.zero_grad()
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -134,7 +152,7 @@ def test_zero_grad_forgets_all():
 
 def test_saved_and_loaded_training_goes_on_to_the_byte(tmp_path):
     whole = TinyNetwork()
-    optimizers = build_optimizers(whole, PARAMS)
+    optimizers = build_optimizers(whole, PARAMS, {})
     train(whole, optimizers, range(4))
     save_file(whole.state_dict(), tmp_path / "network.safetensors")
     save_file(optimizers.state_dict(), tmp_path / "optimizers.safetensors")
@@ -142,7 +160,7 @@ def test_saved_and_loaded_training_goes_on_to_the_byte(tmp_path):
 
     resumed = TinyNetwork()
     resumed.load_state_dict(load_file(tmp_path / "network.safetensors"))
-    again = build_optimizers(resumed, PARAMS)
+    again = build_optimizers(resumed, PARAMS, {})
     again.load_state_dict(load_file(tmp_path / "optimizers.safetensors"))
     train(resumed, again, range(4, 8))
     assert same(whole.state_dict(), resumed.state_dict())
@@ -151,7 +169,7 @@ def test_saved_and_loaded_training_goes_on_to_the_byte(tmp_path):
 
 def test_the_state_is_complete_before_the_first_step():
     network = TinyNetwork()
-    optimizers = build_optimizers(network, PARAMS)
+    optimizers = build_optimizers(network, PARAMS, {})
     before = set(optimizers.state_dict())
     train(network, optimizers, range(1))
     assert set(optimizers.state_dict()) == before
@@ -162,7 +180,7 @@ def test_the_state_is_complete_before_the_first_step():
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
 def test_the_state_of_another_network_is_refused_whole(change):
-    optimizers = build_optimizers(TinyNetwork(), PARAMS)
+    optimizers = build_optimizers(TinyNetwork(), PARAMS, {})
     state = {name: torch.ones_like(t) for name, t in optimizers.state_dict().items()}
     if change == "missing":
         del state["muon.experts.momentum"]
@@ -177,4 +195,4 @@ def test_the_state_of_another_network_is_refused_whole(change):
 
 def test_no_pydantic_is_needed():
     plain = cast(OptimizerParams, SimpleNamespace(**PARAMS.model_dump()))
-    train(network := TinyNetwork(), build_optimizers(network, plain), range(1))
+    train(network := TinyNetwork(), build_optimizers(network, plain, {}), range(1))

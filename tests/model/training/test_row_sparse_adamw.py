@@ -49,7 +49,7 @@ def test_every_row_is_stepped_as_if_alone():
     for ids in batches():
         table.grad = None
         loss(table, ids, sparse=True).backward()
-        optimizer.step(LR)
+        optimizer.step(LR, {})
     torch.testing.assert_close(table.detach(), expected_table())
     assert torch.equal(table[11], start()[11])  # never met
     assert optimizer.updates["table"].tolist() == [
@@ -65,7 +65,7 @@ def test_rows_named_twice_and_summed_over_micro_batches_count_once():
     loss(parts, ids[:2], sparse=True).backward()
     loss(parts, ids[2:], sparse=True).backward()
     for optimizer in optimizers:
-        optimizer.step(LR)
+        optimizer.step(LR, {})
     torch.testing.assert_close(whole, parts)
 
 
@@ -74,7 +74,7 @@ def test_padding_does_not_move_even_where_a_gradient_names_it():
     table.data[0] = 1.0
     ids, values = torch.tensor([[0, 2]]), torch.ones(2, DIM, dtype=torch.float64)
     table.grad = torch.sparse_coo_tensor(ids, values, table.shape, check_invariants=True)
-    RowSparseAdamW({"t": table}, **SETTINGS).step(LR)
+    RowSparseAdamW({"t": table}, **SETTINGS).step(LR, {})
     assert (table[0] == 1.0).all()
     assert not torch.equal(table[2], start()[2])
 
@@ -86,7 +86,7 @@ def test_a_late_row_steps_no_further_than_the_learning_rate():
         row = 2 if step == 499 else 1
         value = torch.ones(1, DIM)
         table.grad = torch.sparse_coo_tensor(torch.tensor([[row]]), value, table.shape)
-        optimizer.step(LR)
+        optimizer.step(LR, {})
     torch.testing.assert_close(table[2].detach(), torch.full((DIM,), -LR))
 
 
@@ -94,17 +94,17 @@ def test_a_dense_gradient_is_refused():
     table = start()
     loss(table, torch.tensor([1, 2]), sparse=False).backward()
     with pytest.raises(TypeError, match="items has a dense gradient"):
-        RowSparseAdamW({"items": table}, **SETTINGS).step(LR)
+        RowSparseAdamW({"items": table}, **SETTINGS).step(LR, {})
 
 
 def test_tables_without_gradient_are_left_alone():
     table = start()
-    RowSparseAdamW({"t": table}, **SETTINGS).step(LR)
+    RowSparseAdamW({"t": table}, **SETTINGS).step(LR, {})
     assert torch.equal(table, start())
 
 
 def test_an_empty_batch_changes_nothing():
     table = start()
     loss(table, torch.zeros(3, dtype=torch.int64), sparse=True).backward()
-    RowSparseAdamW({"t": table}, **SETTINGS).step(LR)
+    RowSparseAdamW({"t": table}, **SETTINGS).step(LR, {})
     assert torch.equal(table, start())
