@@ -37,7 +37,7 @@ def write_report(workspace: Workspace) -> str:
 
 def _coverage(workspace: Workspace) -> str:
     coverage = read_json(workspace.folder("coverage_report") / "coverage.json")
-    return coverage_table(_modalities(coverage, workspace))
+    return coverage_table(list(coverage["modalities"].items()))
 
 
 def coverage_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -47,11 +47,6 @@ def coverage_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         for name, row in rows
     ]
     return columns(["modality", "covered", "total", "rate"], shown)
-
-
-def _modalities(coverage: Mapping[str, Any], workspace: Workspace) -> list[tuple[str, Any]]:
-    names = workspace.params.modality_embeddings.modalities
-    return [(name, coverage["modalities"][name]) for name in names]
 
 
 def _collisions(workspace: Workspace) -> str:
