@@ -11,6 +11,7 @@ from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.inference.comparison import compare_cascade
 from model.inference.evaluation import evaluate
 from model.inference.report import PATHS, EvaluationReport
 from model.inference.search_index import SEARCH_INDEX
@@ -39,6 +40,11 @@ def _judge_worth(made: EvaluationReport, workspace: Workspace) -> Verdict:
     return Verdict(model > simple, reason, {"cascade": model, "cooccurrence": simple})
 
 
+def _judge_cascade(made: EvaluationReport, workspace: Workspace) -> Verdict:
+    keeps_up, reason = compare_cascade(made.metrics)
+    return Verdict(keeps_up, reason, made.metrics["cascade_minus_embedding"])
+
+
 @artifact_asset(
     group="recommendations",
     kinds={"pytorch", "faiss"},
@@ -50,7 +56,13 @@ def _judge_worth(made: EvaluationReport, workspace: Workspace) -> Verdict:
             "The cascade ranks better than co-occurrence counts, which need no training.",
             _judge_worth,
             blocking=False,
-        )
+        ),
+        Check(
+            "keeps_up_with_embedding_search",
+            "The cascade does not rank worse than exact embedding search by more than chance.",
+            _judge_cascade,
+            blocking=False,
+        ),
     ],
 )
 def evaluation_report(

@@ -5,6 +5,7 @@ from typing import Any
 
 from assets.workspace import SUBMISSION, Workspace
 from model.artifact import read_json
+from model.inference.comparison import compare_cascade
 
 _PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
 _METRICS = ("hr@10", "ndcg@10", "score")
@@ -27,12 +28,13 @@ def write_report(workspace: Workspace) -> str:
         f"Held-out target of {evaluation['users']:,} users, ranked among "
         f"{evaluation['candidates']:,} candidates, seen items {masked}",
         _metrics(evaluation),
+        compare_cascade(evaluation)[1],
         f"Submission  {submission / 'result.json'}",
         f"Manifest    {submission / 'manifest.json'}",
         f"Lineage     {submission / 'lineage.html'} (or: onepiece lineage)",
         "Open the pipeline in a browser: make ui, then http://127.0.0.1:3000",
     ]
-    return "\n\n".join([*parts[:6], "\n".join(parts[6:])])
+    return "\n\n".join([*parts[:7], "\n".join(parts[7:])])
 
 
 def _coverage(workspace: Workspace) -> str:
