@@ -4,6 +4,9 @@
 
 Vectors are clustered like trained item vectors. They take turns, and the best time of each counts;
 the ratio of times is theirs over ours, that of inertias ours over theirs.
+
+The number of iterations is the same, the work in them is not: the first 40 % of ours see a quarter
+of the vectors, all of theirs see every one. That is where the speed comes from.
 """
 
 import argparse
