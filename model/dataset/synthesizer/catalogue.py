@@ -22,7 +22,9 @@ FIRST_RAW_ID = 20_000_000_000
 _UNIVERSE = 1.24  # raw ids / items
 _ITEMS_PER_CELL = 20
 _MAX_STYLES = 32
-_CLUSTERS_PER_COARSE = 10
+_NUM_COARSE = 16
+_CLUSTERS_PER_COARSE = 4  # at the least
+_CLUSTER_SPREAD = 1.1  # of the logarithm of a cluster's items
 _DAY = 86_400.0
 _CANDIDATE_NOISE = 1.9
 # What an event falls on by its action: rows exposure, click, conversion; columns the objective that
@@ -161,7 +163,7 @@ def draw_ages(size: int, rng: np.random.Generator) -> np.ndarray:
 
 def _draw_cells(total: int, clusters: int, styles: int, rng: np.random.Generator) -> np.ndarray:
     """(total,) int32 ascending: cells of uneven size."""
-    cluster_size = rng.lognormal(0.0, 0.8, clusters)
+    cluster_size = rng.lognormal(0.0, _CLUSTER_SPREAD, clusters)
     style_share = rng.lognormal(0.0, 0.5, (clusters, styles))
     share = (cluster_size[:, None] * style_share / style_share.sum(axis=1, keepdims=True)).ravel()
     sizes = rng.multinomial(total, share / share.sum())
@@ -182,7 +184,7 @@ def _draw_expected(
 
 def _draw_coarse(clusters: int, rng: np.random.Generator) -> np.ndarray:
     """(C,) int32 ascending: which coarse cluster each cluster belongs to; some are large."""
-    num_coarse = max(2, clusters // _CLUSTERS_PER_COARSE)
+    num_coarse = int(np.clip(clusters // _CLUSTERS_PER_COARSE, 2, _NUM_COARSE))
     share = rng.lognormal(0.0, 0.3, num_coarse)
     sizes = 1 + rng.multinomial(clusters - num_coarse, share / share.sum())
     return np.repeat(np.arange(num_coarse, dtype=np.int32), sizes)
