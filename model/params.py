@@ -186,7 +186,7 @@ class FeedForwardParams(Section):
     num_shared_experts: NonNegative
     gate: Literal["softmax", "sigmoid"]
     balance_loss_weight: NonNegativeFloat  # sequence-wise
-    bias_step: NonNegativeFloat  # loss-free balancing; 0 switches it off
+    bias_step: NonNegativeFloat  # loss-free balancing, largest step of a logit; 0 switches it off
 
     @model_validator(mode="after")
     def _top_k_fits(self) -> Self:

@@ -13,6 +13,7 @@ from model.network.experts import routed_experts
 from model.network.routing import (
     balancing_step,
     choose,
+    gate_logits,
     gate_scores,
     load_gini,
     sequence_balance_loss,
@@ -44,14 +45,15 @@ class SparseMoE(nn.Module):
     """``top_k`` of ``num_experts`` routed experts per token, and shared ones for all.
 
     No token is dropped. Balance comes from a loss per sequence, whose weight is small, and from
-    a bias that only selects ("loss-free"), which ``end_step`` moves once per optimiser step.
+    a bias that only selects ("loss-free"), which ``end_step`` moves once per optimiser step. The
+    loss pulls towards even loads, the bias towards ``routing.TARGET_GINI``, from either side.
 
     Attributes:
         gate: (num_experts, dim).
         w1: (num_experts, 2 * hidden_dim, dim), gate above up.
         w2: (num_experts, dim, hidden_dim).
         shared: one SwiGLU as wide as all shared experts, which is their sum; None without any.
-        expert_bias: (num_experts,) float32 of mean zero, added to the scores to select.
+        expert_bias: (num_experts,) float32 of mean zero, added to the logits to select.
         load: (num_experts,) int64, slots of each expert in training since the last step's end.
         last_load: (num_experts,) int64, of the last finished step, over all ranks.
     """
@@ -95,8 +97,9 @@ class SparseMoE(nn.Module):
         Returns:
             (T, dim), and the weighted balance loss, 0-d float32: 0 outside training.
         """
-        scores = gate_scores(x, self.gate, self.gate_kind)
-        chosen, weights = choose(scores, self.expert_bias, self.top_k)
+        logits = gate_logits(x, self.gate)
+        scores = gate_scores(logits, self.gate_kind)
+        chosen, weights = choose(logits, scores, self.expert_bias, self.top_k)
         routing = sort_by_expert(chosen, weights, len(self.gate))
         out = routed_experts(x, self.w1, self.w2, routing)
         if self.shared is not None:

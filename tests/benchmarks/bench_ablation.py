@@ -5,7 +5,8 @@ trains ``encoder_checkpoint`` anew for every row, from the artefacts in DIR (mad
 materialize coverage_report``), and ranks the held-out test items of all users by embedding-only
 search. Prints the competition's score, users weighed by ``evaluation_report.action_weights``: of
 all targets, of clicks, of conversions, and of items that training hardly met (those that it never
-met do not compete). With ``--seeds`` above 1 it is the mean over seeds, and ± the standard error of
+met do not compete); and over all layers, recorded steps and seeds the lowest and highest Gini of
+the experts' loads. With ``--seeds`` above 1 it is the mean over seeds, and ± the standard error of
 the difference from the full network, seed by seed.
 """
 
@@ -81,7 +82,8 @@ def measure(params: Params, data: Path) -> dict[str, float]:
     ]
     return {
         **scores(trainer, inputs, weights),
-        "gini": max(ginis, default=float("nan")),
+        "lowest gini": min(ginis, default=float("nan")),
+        "highest gini": max(ginis, default=float("nan")),
         "seconds": seconds,
     }
 
@@ -124,9 +126,10 @@ def main() -> None:
     given = parser.parse_args()
     params = Params.load(given.params)
     print(
-        "| without | score | ratio | clicks | conversions | rare items | highest Gini | seconds |"
+        "| without | score | ratio | clicks | conversions | rare items | lowest Gini "
+        "| highest Gini | seconds |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     full: list[dict[str, float]] = []
     for name in given.only:
         runs = [
@@ -143,11 +146,13 @@ def _row(name: str, runs: list[dict[str, float]], full: list[dict[str, float]]) 
     if len(runs) > 1 and runs is not full:
         lost = [run["all"] - whole["all"] for run, whole in zip(runs, full, strict=True)]
         spread = f" ± {np.std(lost, ddof=1) / np.sqrt(len(lost)):.4f}"
+    lowest = min(run["lowest gini"] for run in runs)
+    highest = max(run["highest gini"] for run in runs)
     ratio = mean["all"] / float(np.mean([run["all"] for run in full]))
     return (
         f"| {name} | {mean['all']:.4f}{spread} | {ratio:.3f} | {mean['clicks']:.4f} "
-        f"| {mean['conversions']:.4f} | {mean['rare']:.4f} | {mean['gini']:.3f} "
-        f"| {mean['seconds']:.0f} |"
+        f"| {mean['conversions']:.4f} | {mean['rare']:.4f} | {lowest:.3f} "
+        f"| {highest:.3f} | {mean['seconds']:.0f} |"
     )
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from model.network import moe as moe_module
 from model.network.experts import grouped_experts, routed_experts
 from model.network.moe import SparseMoE, SwiGLU
-from model.network.routing import choose, gate_scores
+from model.network.routing import choose, gate_logits, gate_scores
 
 LENGTH = 101
 
@@ -45,8 +45,9 @@ class LoopMoE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, dim) -> (T, dim)."""
-        scores = gate_scores(x, self.moe.gate, self.moe.gate_kind)
-        chosen, weights = choose(scores, self.moe.expert_bias, self.moe.top_k)
+        logits = gate_logits(x, self.moe.gate)
+        scores = gate_scores(logits, self.moe.gate_kind)
+        chosen, weights = choose(logits, scores, self.moe.expert_bias, self.moe.top_k)
         out = torch.zeros_like(x)
         for expert in range(len(self.moe.gate)):
             mask = chosen == expert

@@ -14,7 +14,7 @@ def moe_reference(
     num_experts = len(moe.gate)
     logits = x @ moe.gate.t()
     scores = logits.softmax(-1) if moe.gate_kind == "softmax" else logits.sigmoid()
-    chosen = (scores + moe.expert_bias).topk(moe.top_k).indices
+    chosen = (logits + moe.expert_bias).topk(moe.top_k).indices
     weights = scores.gather(1, chosen)
     weights = weights / weights.sum(1, keepdim=True)
     out = torch.zeros_like(x)

@@ -7,7 +7,15 @@ from torch.nn import functional as F
 
 from model.network import experts
 from model.network.moe import SparseMoE, SwiGLU
-from model.network.routing import choose, gate_scores, sort_by_expert
+from model.network.routing import (
+    TARGET_GINI,
+    balancing_step,
+    choose,
+    gate_logits,
+    gate_scores,
+    load_gini,
+    sort_by_expert,
+)
 from tests.model.network.moe_oracle import moe_reference, swiglu_reference
 
 
@@ -62,7 +70,8 @@ def test_the_grouped_products_of_gpus_equal_the_segments_of_cpus():
     results = []
     for form in (experts.grouped_experts, experts.segment_experts):
         inputs = [tensor.clone().requires_grad_() for tensor in (x, w1, w2, gate)]
-        chosen, weights = choose(gate_scores(inputs[0], inputs[3], "sigmoid"), torch.zeros(12), 3)
+        logits = gate_logits(inputs[0], inputs[3])
+        chosen, weights = choose(logits, gate_scores(logits, "sigmoid"), torch.zeros(12), 3)
         out = form(*inputs[:3], sort_by_expert(chosen, weights, 12))
         results.append((out, torch.autograd.grad((out * direction).sum(), inputs)))
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
@@ -134,24 +143,44 @@ def test_gini_of_known_loads():
 
 
 @pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
-def test_the_bias_evens_skewed_loads_and_does_not_drift(gate):
-    moe = make(gate, num_experts=16, step=0.01, loss=0.0).float()
+@pytest.mark.parametrize(("num_experts", "top_k"), [(8, 2), (64, 3)])
+@pytest.mark.parametrize("skew", [0.0, 1.0])
+def test_the_bias_holds_the_loads_of_a_random_gate_at_the_target(gate, num_experts, top_k, skew):
+    moe = make(gate, num_experts=num_experts, top_k=top_k, step=0.3, loss=0.0).float()
     moe.expert_bias.zero_()
     generator = torch.Generator().manual_seed(2)
-    offset = torch.randn(
-        16, generator=generator
-    )  # common to all tokens: some experts are favourites
-    rows = torch.zeros(256, dtype=torch.int64)
+    # common to all tokens: some experts are favourites
+    offset = skew * torch.randn(16, generator=generator)
+    rows = torch.zeros(2048, dtype=torch.int64)
     ginis = []
     with torch.no_grad():
-        for _ in range(200):
-            moe(torch.randn(256, 16, generator=generator) + offset, rows, 1)
+        for _ in range(100):
+            moe(torch.randn(2048, 16, generator=generator) + offset, rows, 1)
             moe.end_step()
             ginis.append(moe.gini().item())
-    assert ginis[0] > 0.4
-    assert sum(ginis[-20:]) / 20 < 0.15
+    assert not skew or ginis[0] > 0.4
+    assert all(0.05 <= gini <= 0.4 for gini in ginis[10:])
+    assert sum(ginis[-20:]) / 20 == pytest.approx(TARGET_GINI, abs=0.02)
     assert moe.expert_bias.mean().abs() < 1e-6
-    assert moe.expert_bias.abs().max() < 1.0
+    assert moe.expert_bias.abs().max() < 10.0
+
+
+@pytest.mark.parametrize(("loads", "direction"), [([0, 50, 150, 600], -1), ([90, 95, 100, 115], 1)])
+def test_the_bias_shrinks_or_widens_the_differences_and_keeps_its_mean(loads, direction):
+    loads = torch.tensor(loads)
+    bias = torch.tensor([0.3, -0.1, -0.3, 0.1])
+    moved = balancing_step(bias, loads, 0.1) - bias
+    assert (moved.diff() * direction > 0).all()
+    assert moved.mean().abs() < 1e-7
+    assert moved.abs().max() < 0.2  # a step and its centring
+
+
+def test_the_bias_leaves_loads_alone_that_are_even_absent_or_on_target():
+    bias = torch.tensor([0.3, -0.1, -0.3, 0.1])
+    on_target = torch.tensor([64, 88, 112, 136])
+    torch.testing.assert_close(load_gini(on_target), torch.tensor(TARGET_GINI))
+    for loads in (torch.full((4,), 7), torch.zeros(4, dtype=torch.int64), on_target):
+        torch.testing.assert_close(balancing_step(bias, loads, 0.1), bias)
 
 
 def test_the_bias_is_saved_and_the_counters_are_not():
