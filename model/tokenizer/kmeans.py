@@ -13,14 +13,14 @@ import numpy as np
 from numba import njit, prange
 
 from model.progress import track
+from model.tokenizer.bounds import repeated_search
 from model.tokenizer.limits import overflow, settle
 from model.tokenizer.nearest import centroid_costs, nearest_centroid, squared_distances
 
 Initialization = Literal["kmeans++", "sample"]
 
 _MOVED_AT_ONCE = 4096
-_PER_CENTROID = 16  # vectors, at the least, for k-means++ to draw from and to iterate roughly on
-_ROUGH_ITERATIONS, _ROUGH_VECTORS = 0.4, 0.25  # of all
+_PER_CENTROID = 16  # vectors for k-means++ to draw from
 _CACHE_LINE = 16  # float32
 
 
@@ -36,9 +36,8 @@ def fit_kmeans(
 ) -> np.ndarray:
     """Cluster a sample.
 
-    The first iterations see a quarter of the vectors, the later ones all of them. Where there are
-    fewer distinct vectors than clusters, the clusters left over are copies of others: they cost an
-    item that moves into them nothing.
+    Where there are fewer distinct vectors than clusters, the clusters left over are copies of
+    others: they cost an item that moves into them nothing.
 
     Args:
         vectors: (n, width) float32.
@@ -53,39 +52,23 @@ def fit_kmeans(
         (K, width) float32 centroids.
     """
     centroids = _seed_centroids(vectors, num_clusters, initialization, generator)
-    part = _rough_part(vectors, num_clusters, generator)
+    search = repeated_search(vectors)
     before = np.empty(0, np.int32)
-    for iteration in track(range(iterations), total=iterations, what=what, unit="iteration"):
-        if iteration >= int(_ROUGH_ITERATIONS * iterations):
-            part = vectors
-        codes = nearest_centroid(centroids)(part)
+    for _ in track(range(iterations), total=iterations, what=what, unit="iteration"):
+        codes = search(centroids)
         if limit_share is not None:
-            limit = math.ceil(limit_share * len(part) / num_clusters)
-            codes = _within_limit(part, centroids, codes, limit)
-        if part is vectors and np.array_equal(codes, before):
+            limit = math.ceil(limit_share * len(vectors) / num_clusters)
+            codes = _within_limit(vectors, centroids, codes, limit)
+        if np.array_equal(codes, before):
             break
         before = codes
-        sums, counts = _sums(part, codes, num_clusters)
+        sums, counts = _sums(vectors, codes, num_clusters)
         filled = counts > 0
         centroids = centroids.copy()
         centroids[filled] = (sums[filled] / counts[filled, None]).astype(np.float32)
         if not filled.all():
-            _revive(part, codes, centroids, np.flatnonzero(~filled), generator)
+            _revive(vectors, codes, centroids, np.flatnonzero(~filled), generator)
     return centroids
-
-
-def _rough_part(
-    vectors: np.ndarray, num_clusters: int, generator: np.random.Generator
-) -> np.ndarray:
-    """The vectors that the first iterations look at.
-
-    While centroids still move far, a part shows them the way as well as all do (nested
-    mini-batches, Newling and Fleuret 2016).
-    """
-    count = max(int(_ROUGH_VECTORS * len(vectors)), _PER_CENTROID * num_clusters)
-    if count >= len(vectors):
-        return vectors
-    return vectors[np.sort(generator.choice(len(vectors), count, replace=False, shuffle=False))]
 
 
 def _within_limit(
