@@ -59,18 +59,19 @@ class World:
 
 
 class Network(nn.Module):
-    """One layer, with what the optimisers ask of a network."""
+    """One layer behind a norm, as in the project's network, with what the optimisers ask of it."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(DIM)
         self.layer = layer
 
     def hidden_matrices(self) -> dict[str, tuple[nn.Parameter, int]]:
-        """Every projection on its own; the gate stays with AdamW."""
+        """Every projection on its own; the gate and the norm stay with AdamW."""
         return {
             name: (parameter, 2 if name.endswith("w1") else 1)
             for name, parameter in self.named_parameters()
-            if not name.endswith("gate")
+            if name.endswith(("w1", "w2"))
         }
 
     def embedding_tables(self) -> dict[str, nn.Parameter]:
@@ -85,7 +86,8 @@ def train(layer: nn.Module, steps: int) -> tuple[list[float], list[float]]:
     rows = torch.arange(ROWS).repeat_interleave(LENGTH)
     losses, ginis = [], []
     for step in range(steps):
-        x, target = world.batch()
+        tokens, target = world.batch()
+        x = network.norm(tokens)
         moe = layer if isinstance(layer, SparseMoE) else None
         out, balance = moe(x, rows, ROWS) if moe else (layer(x), torch.zeros(()))
         loss = F.mse_loss(out, target)
