@@ -62,18 +62,20 @@ def test_an_item_stands_among_the_negatives_once(data):
 
 
 def test_levels_are_cross_entropies_and_items_without_a_semantic_id_are_ignored(data):
-    objective = _objective(data)
+    objective = _objective(data, action_weights=(0.5, 1.0, 2.0))
     batch = data.training_batch(PARAMS)
     _, terms = objective(batch, _totals(objective, batch))
     sids = objective.sids(batch)
     has_sid = (sids > 0).all(dim=1)
     assert 0 < int(has_sid.sum()) < len(sids)
+    weights = torch.tensor([0.5, 1.0, 2.0])[batch.target_actions[has_sid]]
     encoded = objective.network.encode(batch)
     queries = objective.network.decoder(encoded.hidden, encoded.plan, sids)
     for level, query in enumerate(queries, 1):
         weight = objective.network.decoder.output_weight(level)[1:]
         logits = query @ weight.T + objective.network.decoder.output_bias(level)[1:]
-        expected = F.cross_entropy(logits[has_sid], sids[has_sid, level - 1] - 1)
+        rows = F.cross_entropy(logits[has_sid], sids[has_sid, level - 1] - 1, reduction="none")
+        expected = (rows * weights).sum() / weights.sum()
         assert float(terms[level]) == pytest.approx(float(expected), rel=1e-5)
 
 
