@@ -32,12 +32,13 @@ demo: install ## from nothing to a submission on a small synthetic data set, and
 	onepiece materialize
 	onepiece report
 
+# Most tests are too small for threads to pay; two processes share them out by module.
 test: install ## linters, types, import rules and all tests
 	ruff check .
 	ruff format --check .
 	pyright
 	lint-imports
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadscope
 
 long: install ## the tests that take minutes: browser, kills, shared repositories, the pages' commands
 	pytest -m long
