@@ -121,7 +121,8 @@ class ModalityMaker:
             "style": self.catalogue.num_styles,
             "cell": clusters * self.catalogue.num_styles,
         }
-        flat = scale**_FLATTENED / np.linalg.norm(scale**_FLATTENED)
+        flat = scale**_FLATTENED
+        flat /= np.linalg.norm(flat)
         tables = {
             name: rng.standard_normal((size, self._rank), np.float32) * flat
             for name, size in sizes.items()
