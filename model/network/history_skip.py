@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.dataset.sequences import Batch
 from model.network.unit import unit
@@ -33,12 +34,12 @@ class HistorySkip(nn.Module):
             item_vectors: (U, dim) of the batch's distinct items.
             batch: the rows.
         """
-        vectors = unit(item_vectors)[batch.token_items]
+        vectors = F.embedding(batch.token_items, unit(item_vectors))
         vectors = vectors.index_fill(0, batch.offsets[:-1], 0.0) * math.sqrt(vectors.shape[1])
         place = torch.arange(len(vectors), device=vectors.device) - batch.offsets[batch.rows]
         total = vectors * self.weights[0]
         for age in range(1, min(len(self.weights), len(vectors))):
             inside = (place[age:] >= age)[:, None]
             older = vectors[:-age] * self.weights[age] * inside
-            total = total + torch.nn.functional.pad(older, (0, 0, age, 0))
+            total = total + F.pad(older, (0, 0, age, 0))
         return total

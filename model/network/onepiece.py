@@ -82,7 +82,8 @@ class OnePiece(nn.Module):
     def encode(self, batch: Batch) -> EncoderOutput:
         """Run the encoder over packed rows."""
         item_vectors = self.items(batch.items)
-        x = item_vectors[batch.token_items]
+        # Indexing would add up its gradient in an order that several threads make anew each time.
+        x = F.embedding(batch.token_items, item_vectors)
         first = batch.offsets[:-1]
         x = x.index_fill(0, first, 0.0)
         context = self.context(batch)

@@ -1,6 +1,8 @@
 """The short way from the newest items to the output, against a loop over tokens."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -40,3 +42,22 @@ def test_reaches_the_output_of_the_encoder(data):
         network.skip.weights.zero_()
         without = network.encode(batch).hidden
     assert not torch.allclose(with_skip, without, atol=1e-2)
+
+
+def test_several_threads_add_up_the_gradient_in_one_order():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.arange(64).repeat_interleave(100)
+    items = torch.randint(500, (len(rows),), generator=generator)
+    batch: Any = SimpleNamespace(token_items=items, rows=rows, offsets=torch.arange(65) * 100)
+    item_vectors = torch.randn(500, 64, generator=generator, requires_grad=True)
+    skip, before = HistorySkip(8, 64), torch.get_num_threads()
+    direction = torch.randn(len(rows), 64, generator=generator)
+    torch.set_num_threads(4)
+    try:
+        gradients = [
+            torch.autograd.grad((skip(item_vectors, batch) * direction).sum(), item_vectors)[0]
+            for _ in range(10)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
