@@ -160,6 +160,7 @@ class FeatureParams(Section):
     item_id_dim: NonNegative  # width of the zero-initialised item id table; 0 switches it off
     hash_sizes: list[Positive]  # rows of each hashed item id table
     hash_dim: Positive
+    item_id_dropout: Dropout  # of an item's id and hashed ids, per item, in training
     feature_dim: Positive  # width of every sparse, context and modality embedding
     modalities: ModalityNames  # model inputs, a subset of modality_embeddings.modalities
     item_features: bool

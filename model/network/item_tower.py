@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.dataset.item_features import ItemFeatures
 from model.dataset.item_statistics import LAST_YEAR_CODE
@@ -28,6 +29,7 @@ class ItemTower(nn.Module):
     def __init__(self, schema: FeatureSchema, params: "FeatureParams", dim: int) -> None:
         super().__init__()
         width = params.feature_dim
+        self.item_id_dropout = params.item_id_dropout
         self.hash_sizes = list(params.hash_sizes)
         self.item_ids = (
             embedding_table(schema.num_items, params.item_id_dim, zero=True)
@@ -58,11 +60,7 @@ class ItemTower(nn.Module):
 
     def forward(self, items: ItemFeatures) -> Tensor:
         """Embed N items: (N, dim)."""
-        parts: list[Tensor] = []
-        if self.item_ids is not None:
-            parts.append(self.item_ids(items.ids))
-        for size, table in zip(self.hash_sizes, self.hashes, strict=True):
-            parts.append(table(torch.where(items.ids > 0, items.ids % size + 1, 0)))
+        parts = self._id_vectors(items.ids)
         parts += [self.scalars[feature_key(n)](items.scalar(n)) for n in self.names["scalars"]]
         parts += [
             self.arrays[feature_key(n)](items.array(n)).sum(dim=1) for n in self.names["arrays"]
@@ -73,6 +71,20 @@ class ItemTower(nn.Module):
         for name, projection in zip(self.modality_names, self.modalities, strict=True):
             parts.append(projection(*items.vectors(name)))
         return self.projection(torch.cat(parts, dim=1))
+
+    def _id_vectors(self, ids: Tensor) -> list[Tensor]:
+        """What is learned of an item alone, (N, width) each; in training all of it or nothing.
+
+        An item that is left out in this way, as input, target and negative of a batch alike, has
+        to be told by its content: what the ids learn does not take the place of it.
+        """
+        parts = [] if self.item_ids is None else [self.item_ids(ids)]
+        for size, table in zip(self.hash_sizes, self.hashes, strict=True):
+            parts.append(table(torch.where(ids > 0, ids % size + 1, 0)))
+        if not (self.training and self.item_id_dropout and parts):
+            return parts
+        kept = F.dropout(parts[0].new_ones(len(ids), 1), self.item_id_dropout)
+        return [part * kept for part in parts]
 
 
 class ModalityProjection(nn.Module):

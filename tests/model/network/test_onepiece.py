@@ -115,6 +115,31 @@ def test_every_feature_can_be_switched_off(data, switch):
     assert count_parameters(network) < count_parameters(data.network(PARAMS))
 
 
+def test_item_id_dropout_hides_whole_items_and_only_in_training(data):
+    """A hidden item is what its content says; the ids of the others count for more instead."""
+    params = network_params(features={"item_id_dropout": 0.5})
+    tower, items = data.network(params).items, data.training_batch(params).items
+    with torch.no_grad():
+        tower.item_ids.weight[1:].normal_()
+        whole, trained = tower.eval()(items), tower.train()(items)
+        tower.item_ids.weight.mul_(2.0)
+        for table in tower.hashes:
+            table.weight.mul_(2.0)
+        doubled = tower.eval()(items)
+        for table in (tower.item_ids, *tower.hashes):
+            table.weight.zero_()
+        content = tower(items)
+
+    def is_(other):
+        return (trained - other).abs().amax(dim=1) < 1e-5
+
+    real = items.ids > 0
+    assert (is_(content) | is_(doubled))[real].all()
+    assert is_(content)[real].any()
+    assert is_(doubled)[real].any()
+    assert not is_(whole)[real].any()
+
+
 @pytest.mark.parametrize("kind", ["none", "dense", "moe"])
 def test_every_parameter_learns(data, kind):
     """A gradient reaches all of them: nothing is made and never used."""
