@@ -39,8 +39,10 @@ def shuffle_ties(source: Path, folder: Path, seed: int) -> None:
     place = events.schema.get_field_index("item_id:token")
     items = events["item_id:token"].take(order)
     events = events.take(in_time).set_column(place, "item_id:token", items)
-    options = csv.WriteOptions(delimiter="\t", quoting_style="none")
-    csv.write_csv(events, path, options)
+    options = csv.WriteOptions(delimiter="\t", quoting_style="none", include_header=False)
+    with path.open("wb") as file:
+        file.write("\t".join(events.column_names).encode() + b"\n")  # pyarrow would quote it
+        csv.write_csv(events, file, options)
 
 
 def _shuffled(users: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
