@@ -23,7 +23,9 @@ class Nearest(Protocol):
 
 def nearest_centroid(centroids: np.ndarray) -> Nearest:
     """Prepare the search among (K, width) float32 centroids."""
-    return _TorchNearest(centroids) if torch.cuda.is_available() else _FaissNearest(centroids)
+    if torch.cuda.is_available():
+        return TorchNearest(centroids, torch.device("cuda"))
+    return FaissNearest(centroids)
 
 
 def squared_distances(vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -37,7 +39,9 @@ def centroid_costs(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return np.square(centroids).sum(axis=1) - 2.0 * vectors @ centroids.T
 
 
-class _FaissNearest:
+class FaissNearest:
+    """On the CPU."""
+
     def __init__(self, centroids: np.ndarray) -> None:
         self._index = faiss.IndexFlatL2(centroids.shape[1])
         self._index.add(np.ascontiguousarray(centroids, np.float32))
@@ -50,17 +54,18 @@ class _FaissNearest:
         return codes
 
 
-class _TorchNearest:
-    """On the first GPU, in float32."""
+class TorchNearest:
+    """On one device, in float32."""
 
-    def __init__(self, centroids: np.ndarray) -> None:
-        self._centroids = torch.from_numpy(np.ascontiguousarray(centroids, np.float32)).cuda()
+    def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
+        self._centroids = torch.from_numpy(np.ascontiguousarray(centroids, np.float32)).to(device)
         self._offsets = self._centroids.square().sum(dim=1) / 2.0
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         codes = np.empty(len(vectors), np.int32)
         for start in range(0, len(vectors), BLOCK_ROWS):
             block = torch.from_numpy(np.ascontiguousarray(vectors[start : start + BLOCK_ROWS]))
-            scores = torch.addmm(self._offsets, block.cuda(), self._centroids.T, beta=-1.0)
+            block = block.to(self._centroids.device)
+            scores = torch.addmm(self._offsets, block, self._centroids.T, beta=-1.0)
             codes[start : start + BLOCK_ROWS] = scores.argmax(dim=1).to(torch.int32).cpu().numpy()
         return codes

@@ -1,9 +1,15 @@
 import faiss
 import numpy as np
 import pytest
+import torch
 
 from model.tokenizer.kmeans import fit_kmeans
-from model.tokenizer.nearest import nearest_centroid, squared_distances
+from model.tokenizer.nearest import (
+    FaissNearest,
+    TorchNearest,
+    nearest_centroid,
+    squared_distances,
+)
 from tests.model.tokenizer.worlds import clustered
 
 
@@ -20,10 +26,16 @@ def inertia(vectors, centroids) -> float:
     return float(squared_distances(vectors, centroids, codes).mean())
 
 
-def test_nearest_is_the_nearest():
+def _on_a_device(centroids):
+    """What a GPU runs, here on the CPU."""
+    return TorchNearest(centroids, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("prepare", [FaissNearest, _on_a_device])
+def test_nearest_is_the_nearest(prepare):
     vectors, centroids = clustered(5000), clustered(33, seed=1)
     by_hand = np.square(vectors[:, None] - centroids).sum(axis=2)
-    codes = nearest_centroid(centroids)(vectors)
+    codes = prepare(centroids)(vectors)
     assert np.allclose(by_hand[np.arange(5000), codes], by_hand.min(axis=1), atol=1e-6)
 
 
