@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from model.compiled import compiled
 from model.dataset.csr import offsets_of
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
@@ -102,7 +103,7 @@ def _opened(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
     return views
 
 
-@njit(cache=True, **OPTIONS)
+@compiled(**OPTIONS)
 def _fill(events, statistics, bucket_starts, num_rows, wanted, windows, extra_items, tokens, table):
     """Write all tokens; places stand in the order of first sight. Returns the distinct items."""
     begins, ends, asked, offsets = windows

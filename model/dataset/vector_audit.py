@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from model.compiled import compiled
 from model.progress import track
 
 _BYTES_PER_CHUNK = 1 << 25
@@ -67,7 +67,7 @@ def _release(matrix: np.ndarray) -> None:
         matrix._mmap.madvise(mmap.MADV_DONTNEED)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _audit(bits, squares, norms, fingerprints):
     """Per row of ``bits`` (N, width) uint16: every step is a bijection of the one before it."""
     for row in range(bits.shape[0]):

@@ -7,6 +7,7 @@ what a user's children score never leaves the cache.
 import numpy as np
 from numba import njit, prange
 
+from model.compiled import compiled
 from model.network.vector_math import exponential
 
 BINS = 1024  # of the scores' histogram: few share the bin of the last one that is wanted
@@ -19,7 +20,7 @@ OPTIONS = {
 }
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@compiled(parallel=True, **OPTIONS)
 def best_children(workers, queries, beams, codes, weight, bias, best_nodes, best_log_probs):
     """Write the best children of each user's beams, descending; what is not written stays.
 

@@ -9,6 +9,7 @@ reads. Importing this needs numba.
 import numpy as np
 from numba import njit, prange
 
+from model.compiled import compiled
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid
 
@@ -21,7 +22,7 @@ TIME_SUMS = 4  # keys share a bucket with their neighbours, and must not wait fo
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@compiled(parallel=True, **OPTIONS)
 def attend(workers, tensors, rows, biases, size, scale, out_scale):
     """Forward.
 
@@ -40,7 +41,7 @@ def attend(workers, tensors, rows, biases, size, scale, out_scale):
         _attend_tasks(worker, workers, all_of_them, rows, biases, size, scale, out_scale)
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@compiled(parallel=True, **OPTIONS)
 def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale):
     """Backward.
 
@@ -61,7 +62,7 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale
         _backward_tasks(worker, workers, all_of_them, rows, biases, sums, size, scale, out_scale)
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@compiled(parallel=True, **OPTIONS)
 def fill_buckets(timestamps, offsets, triangle_offsets, thresholds, buckets):
     """Time buckets of each row's triangle; from one key to the next they hardly change."""
     for row in prange(len(triangle_offsets)):

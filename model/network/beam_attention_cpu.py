@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit, prange
 from torch import Tensor, nn
 
+from model.compiled import compiled
 from model.network.attention_cpu import torch_threads
 from model.network.beam_attention import Memory
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
@@ -58,7 +59,7 @@ def _panels(weight: Tensor) -> Tensor:
     return padded.view(-1, PANEL, weight.shape[1]).transpose(1, 2).contiguous()
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@compiled(parallel=True, **OPTIONS)
 def _attend(
     workers, offsets, hidden, projection, gates_queries, score_bias, normalisation, scale, out
 ):

@@ -8,6 +8,7 @@ depend on the number of threads. Importing this needs numba.
 import numpy as np
 from numba import njit, prange
 
+from model.compiled import compiled
 from model.network.vector_math import sigmoid
 
 LOTS = 32
@@ -22,7 +23,7 @@ OPTIONS = {
 EXACT = {**OPTIONS, "fastmath": {"contract", "nsz", "arcp"}}
 
 
-@njit(parallel=True, cache=True, **EXACT)
+@compiled(parallel=True, **EXACT)
 def silu(x, y):
     """Write ``y`` = SiLU x, both (T, D): several times as fast as PyTorch's."""
     for lot in prange(LOTS):
@@ -32,7 +33,7 @@ def silu(x, y):
                 to[d] = row[d] * sigmoid(row[d])
 
 
-@njit(parallel=True, cache=True, **EXACT)
+@compiled(parallel=True, **EXACT)
 def silu_backward(x, slopes):
     """Gradients of SiLU x become those of x, in place; both (T, D)."""
     for lot in prange(LOTS):
@@ -44,7 +45,7 @@ def silu_backward(x, slopes):
                 slope[d] *= s + weight - weight * s
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@compiled(parallel=True, **OPTIONS)
 def norm_and_gate(inputs, eps, y, stats):
     """Write ``y`` (T, D), and ``stats`` (T, 2): mean and inverse deviation of each token.
 
@@ -60,7 +61,7 @@ def norm_and_gate(inputs, eps, y, stats):
             _affine_and_gate(y[t], weight, bias, gate[t, : len(weight)])
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@compiled(parallel=True, **OPTIONS)
 def norm_and_gate_backward(grad, inputs, stats, grads):
     """Write the gradients of x and gate, and add up those of weight and bias, (LOTS, D) each."""
     x, gate, weight, bias = inputs

@@ -5,8 +5,9 @@ computed anew. A block asks group after group, so that a tile is read once for a
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from model.compiled import compiled
 from model.tokenizer.tiles import LANES, ROWS, first_lane, lowest, score_rows
 
 BLOCK_ROWS = 128  # with their bounds they stay in the cache
@@ -15,7 +16,7 @@ _SHRUNK = np.float32(1.0 - 2.0**-22)  # more than a subtraction rounds away
 _NOT_YET = np.int32(2**31 - 1)
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def refine(
     vectors: np.ndarray,
     centroids: np.ndarray,
@@ -48,7 +49,7 @@ def refine(
         _compare(vectors[rows], known, is_open, tiles, members, groups, lower[block], codes[rows])
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _measure(
     vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray, reach: np.float32
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover
@@ -72,7 +73,7 @@ def _measure(
     return norms, rounding, upper
 
 
-@njit(cache=True)
+@compiled()
 def _loosen(
     lower: np.ndarray, drifts: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:  # pragma: no cover
@@ -86,7 +87,7 @@ def _loosen(
     return is_open
 
 
-@njit(cache=True)
+@compiled()
 def _compare(
     vectors, known, is_open, tiles, members, groups, lower, codes
 ) -> None:  # pragma: no cover
@@ -117,7 +118,7 @@ def _compare(
             codes[i] = found[i]
 
 
-@njit(cache=True)
+@compiled()
 def _who_asks(is_open, lower, upper, own, group, asking) -> int:  # pragma: no cover
     """List the vectors that a group is open for, the last one repeated, and forget their bounds."""
     count = 0
@@ -130,7 +131,7 @@ def _who_asks(is_open, lower, upper, own, group, asking) -> int:  # pragma: no c
     return count
 
 
-@njit(cache=True, inline="always")  # a tenth faster than a call
+@compiled(inline="always")  # a tenth faster than a call
 def _prefer(
     scores, row, members, tile, groups, i, floors, best, found, lower
 ) -> np.float32:  # pragma: no cover
@@ -147,6 +148,6 @@ def _prefer(
     return lowest(scores[row])
 
 
-@njit(cache=True)
+@compiled()
 def _distance(floor: np.float32, score: np.float32) -> np.float32:  # pragma: no cover
     return np.sqrt(max(floor + np.float32(2.0) * score, np.float32(0.0)))

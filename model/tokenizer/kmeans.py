@@ -10,8 +10,9 @@ import math
 from typing import Literal
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from model.compiled import compiled
 from model.progress import track
 from model.tokenizer.bounds import repeated_search
 from model.tokenizer.limits import overflow, settle
@@ -148,7 +149,7 @@ def _revive(
     centroids[empty[: len(drawn)]] = vectors[drawn]
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _sums(
     vectors: np.ndarray, codes: np.ndarray, num_clusters: int
 ) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover

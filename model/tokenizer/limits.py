@@ -1,7 +1,8 @@
 """Groups that may hold only so many: who has to leave, and where they go."""
 
 import numpy as np
-from numba import njit
+
+from model.compiled import compiled
 
 
 def group(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +44,7 @@ def overflow(
     return crowded[(rank >= limit) & ~pinned[crowded]]
 
 
-@njit(cache=True)
+@compiled()
 def _counting_sort(keys: np.ndarray, num_keys: int) -> np.ndarray:  # pragma: no cover
     """(N,) int64 positions by key, ascending within a key."""
     place = np.zeros(num_keys + 1, np.int64)
@@ -58,7 +59,7 @@ def _counting_sort(keys: np.ndarray, num_keys: int) -> np.ndarray:  # pragma: no
     return order
 
 
-@njit(cache=True)
+@compiled()
 def settle(
     costs: np.ndarray, parents: np.ndarray, free: np.ndarray
 ) -> np.ndarray:  # pragma: no cover

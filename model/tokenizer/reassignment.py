@@ -14,8 +14,9 @@ Both work prefix by prefix, in parallel; ties go to the smaller item number.
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from model.compiled import compiled
 from model.tokenizer.limits import group
 from model.tokenizer.neighbor_lists import cosine_lists, distance_lists
 
@@ -114,7 +115,7 @@ def _parts(mover_offsets: np.ndarray, movers_at_once: int) -> Iterator[tuple[int
         begin = end
 
 
-@njit(cache=True)
+@compiled()
 def _mixed(number):  # pragma: no cover
     """SplitMix64: a random-looking number that depends on its argument alone."""
     number = np.uint64(number) + np.uint64(0x9E3779B97F4A7C15)
@@ -123,7 +124,7 @@ def _mixed(number):  # pragma: no cover
     return number ^ (number >> np.uint64(31))
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _paper(order, offsets, codes, pinned, lists, capacity, seed):  # pragma: no cover
     placed = codes.copy()
     num_codes = len(lists)
@@ -151,7 +152,7 @@ def _paper(order, offsets, codes, pinned, lists, capacity, seed):  # pragma: no 
     return placed
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _crowded_out(order, offsets, codes, distances, pinned, num_codes, capacity):  # pragma: no cover
     """(N,) bool: items that are not among the nearest of their semantic ID."""
     moving = np.zeros(len(codes), np.bool_)
@@ -171,7 +172,7 @@ def _crowded_out(order, offsets, codes, distances, pinned, num_codes, capacity):
     return moving
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _settle_movers(
     order,
     offsets,
@@ -205,7 +206,7 @@ def _settle_movers(
             occupancy[code] += 1
 
 
-@njit(cache=True)
+@compiled()
 def _best_free(code, residual, occupancy, taken, centroids, lists, capacity):  # pragma: no cover
     """Of the free codes that come first in a list, the one nearest to the residual."""
     listed = lists.shape[1]
@@ -231,7 +232,7 @@ def _best_free(code, residual, occupancy, taken, centroids, lists, capacity):  #
     return chosen
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})  # a sum in several lanes
+@compiled(fastmath={"reassoc", "contract"})  # a sum in several lanes
 def _squared_distance(left, right):  # pragma: no cover
     total = np.float32(0.0)
     for j in range(len(left)):

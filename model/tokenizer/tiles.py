@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from model.compiled import compiled
 
 LANES = 16  # one register of AVX-512, two of AVX2
 ROWS = 4  # vectors at once; their sums wait for nobody and fit into the registers of AVX2 too
@@ -21,7 +22,7 @@ _FUSED = ("contract",)  # multiply and add in one instruction, rounded once
 _REGISTER = ir.VectorType(ir.FloatType(), LANES)
 
 
-@njit(cache=True)
+@compiled()
 def fill_tiles(centroids: np.ndarray, members: np.ndarray) -> np.ndarray:  # pragma: no cover
     """Lay centroids side by side.
 
@@ -106,7 +107,7 @@ def _spread(builder, value):
     return builder.shuffle_vector(first, zero, everywhere)
 
 
-@njit(cache=True, fastmath={"nnan", "nsz"})
+@compiled(fastmath={"nnan", "nsz"})
 def lowest(scores: np.ndarray) -> np.float32:  # pragma: no cover
     """Of (LANES,) float32."""
     least = scores[0]
@@ -115,7 +116,7 @@ def lowest(scores: np.ndarray) -> np.float32:  # pragma: no cover
     return least
 
 
-@njit(cache=True)
+@compiled()
 def first_lane(scores: np.ndarray, wanted: np.float32) -> np.int32:  # pragma: no cover
     """The first of (LANES,) float32 that is this one."""
     found = np.int32(LANES)
