@@ -2,12 +2,14 @@
 
 numba asks the file of the cached function alone. Kernels here are made of several files, so after
 an update of one of them numba would go on running machine code of the old one, and lineage would
-call it the new. Therefore the cache lies in a folder named after all files with kernels.
+call it the new. Therefore the cache lies in a folder named after all of them.
 
 Importing this needs numba.
 """
 
 import hashlib
+import os
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,12 +17,14 @@ from typing import Any
 
 from numba import config, njit
 
-PACKAGE = Path(__file__).parent
-MARKS = (b"numba", b"model.compiled")  # what a file that kernels are made of says
+ROOT = Path(__file__).parents[1]  # what imports are relative to
+USER_CACHE = Path.home() / ".cache" / "onepiece"
+_IMPORT = re.compile(rb"^from ([\w.]+) import", re.MULTILINE)
+_MARKS = (b"numba", b"model.compiled")  # what a file says that has kernels, or numbers for them
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As ``njit(cache=True)``, stale as soon as any file with kernels has changed.
+    """As ``njit(cache=True)``, stale as soon as any file that the kernel is made of has changed.
 
     Args:
         options: numba's own.
@@ -28,7 +32,8 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         given = config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
-        config.CACHE_DIR = str(cache_folder(PACKAGE, Path(given) if given else None))
+        file = Path(function.__code__.co_filename)
+        config.CACHE_DIR = str(cache_folder(file, ROOT, Path(given) if given else None))
         try:
             return njit(cache=True, **options)(function)
         finally:  # other people's kernels in this process stay where they are
@@ -38,16 +43,33 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 @cache
-def cache_folder(package: Path, chosen: Path | None) -> Path:
-    """Where kernels of a package are kept, in a folder of this very state of its files.
+def cache_folder(file: Path, root: Path, chosen: Path | None) -> Path:
+    """Where the kernels of a file are kept: a folder of this very state of its sources.
 
     Args:
-        package: folder of the sources.
-        chosen: the user's ``NUMBA_CACHE_DIR``, if any; else it is the package's own cache.
+        file: with kernels.
+        root: what its imports are relative to.
+        chosen: the user's ``NUMBA_CACHE_DIR``, if any; else it lies beside the file, or with the
+            user where nothing may be written there.
     """
     digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        source = file.read_bytes()
-        if any(mark in source for mark in MARKS):
-            digest.update(source)
-    return (chosen or package / "__pycache__") / f"kernels-{digest.hexdigest()[:16]}"
+    for source in sorted(made_of(file, root)):
+        digest.update(source.read_bytes())
+    own = file.parent / "__pycache__" if os.access(file.parent, os.W_OK) else USER_CACHE
+    return (chosen or own) / f"{file.stem}-{digest.hexdigest()[:16]}"
+
+
+def made_of(file: Path, root: Path) -> set[Path]:
+    """A file and all that it imports from, and so on, as far as they have to do with kernels."""
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        one = waiting.pop()
+        if one in found or not one.is_file():
+            continue
+        source = one.read_bytes()
+        if one == file or any(mark in source for mark in _MARKS):
+            found.add(one)
+            names = (name.decode().replace(".", "/") for name in _IMPORT.findall(source))
+            waiting += [root / f"{name}.py" for name in names]
+    return found

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numba
 
-from model.compiled import cache_folder
+from model import compiled
+from model.compiled import ROOT, cache_folder, made_of
 
 HELPER = "from numba import njit\n\n@njit\ndef number():\n    return {number}\n"
 KERNEL = """
 from model import compiled
 from pathlib import Path
-compiled.PACKAGE = Path(__file__).parent
+compiled.ROOT = Path(__file__).parent
 from helper import number
 
 @compiled.compiled()
@@ -48,19 +49,25 @@ def test_the_users_cache_folder_is_used(tmp_path):
     (tmp_path / "kernel.py").write_text(KERNEL)
     (tmp_path / "helper.py").write_text(HELPER.format(number=1))
     run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "chosen"))
-    assert list((tmp_path / "chosen").glob("kernels-*/*/*.nbi"))
-    assert not (tmp_path / "__pycache__" / cache_folder(tmp_path, None).name).exists()
+    assert list((tmp_path / "chosen").glob("kernel-*/*/*.nbi"))
+    assert not list((tmp_path / "__pycache__").glob("kernel-*"))
 
 
-def test_files_without_kernels_do_not_count(tmp_path):
-    (tmp_path / "helper.py").write_text(HELPER.format(number=1))
-    before = cache_folder(tmp_path, None)
-    cache_folder.cache_clear()
-    (tmp_path / "reader.py").write_text("import json\n")
-    assert cache_folder(tmp_path, None) == before
-    cache_folder.cache_clear()
-    (tmp_path / "other.py").write_text(HELPER.format(number=1))
-    assert cache_folder(tmp_path, None) != before
+def test_an_installation_that_cannot_be_written_to_uses_the_users_cache(tmp_path, monkeypatch):
+    file = tmp_path / "kernel.py"
+    file.write_text(KERNEL)
+    monkeypatch.setattr(compiled.os, "access", lambda *_: False)
+    assert cache_folder(file, tmp_path, None).parent == compiled.USER_CACHE
+    assert cache_folder(file, tmp_path, tmp_path / "chosen").parent == tmp_path / "chosen"
+
+
+def test_a_kernel_is_made_of_all_files_that_it_imports_kernels_or_their_numbers_from():
+    network = ROOT / "model" / "network"
+    names = {path.name for path in made_of(network / "beam_attention_cpu.py", ROOT)}
+    assert {"beam_attention_cpu.py", "tile_product.py", "vector_math.py"} <= names
+    dataset = ROOT / "model" / "dataset"
+    assert dataset / "packing.py" in made_of(dataset / "packing_kernels.py", ROOT)
+    assert dataset / "interactions.py" not in made_of(dataset / "packing_kernels.py", ROOT)
 
 
 def test_kernels_of_others_stay_where_they_are():
