@@ -18,6 +18,7 @@ from typing import Any
 from numba import config, njit
 
 ROOT = Path(__file__).parents[1]  # what imports are relative to
+SETTINGS: Any = config  # numba's; it has no static attributes
 USER_CACHE = Path.home() / ".cache" / "onepiece"
 _IMPORT = re.compile(rb"^from ([\w.]+) import", re.MULTILINE)
 _MARKS = (b"numba", b"model.compiled")  # what a file says that has kernels, or numbers for them
@@ -31,13 +32,13 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        given = config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
+        given = SETTINGS.CACHE_DIR
         file = Path(function.__code__.co_filename)
-        config.CACHE_DIR = str(cache_folder(file, ROOT, Path(given) if given else None))
+        SETTINGS.CACHE_DIR = str(cache_folder(file, ROOT, Path(given) if given else None))
         try:
             return njit(cache=True, **options)(function)
         finally:  # other people's kernels in this process stay where they are
-            config.CACHE_DIR = given
+            SETTINGS.CACHE_DIR = given
 
     return decorate
 

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numba
-
 from model import compiled
 from model.compiled import ROOT, cache_folder, made_of
 
@@ -73,5 +71,4 @@ def test_a_kernel_is_made_of_all_files_that_it_imports_kernels_or_their_numbers_
 def test_kernels_of_others_stay_where_they_are():
     import model.tokenizer.limits  # noqa: F401 - decorates kernels of ours
 
-    given = numba.config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
-    assert given == os.environ.get("NUMBA_CACHE_DIR", "")
+    assert compiled.SETTINGS.CACHE_DIR == os.environ.get("NUMBA_CACHE_DIR", "")
