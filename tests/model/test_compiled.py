@@ -71,4 +71,5 @@ def test_a_kernel_is_made_of_all_files_that_it_imports_kernels_or_their_numbers_
 def test_kernels_of_others_stay_where_they_are():
     import model.tokenizer.limits  # noqa: F401 - decorates kernels of ours
 
-    assert compiled.SETTINGS.CACHE_DIR == os.environ.get("NUMBA_CACHE_DIR", "")
+    given = compiled.SETTINGS.CACHE_DIR
+    assert given == os.environ.get("NUMBA_CACHE_DIR", "")
