@@ -38,7 +38,7 @@ def materialize(params: Params, source: Path, seed: int, folder: Path, asset: st
     """Run the pipeline in a folder of its own."""
     values = json.loads(params.model_dump_json())
     values["seed"] = seed
-    values["raw_data"]["source"] = str(source.resolve())
+    values["raw_data"]["source"] = str(source)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "params.yaml"
     write_json(file, values)  # JSON is YAML
