@@ -1,9 +1,10 @@
 """HSTU attention on the CPU: numba kernels that walk the triangle of each row, head by head.
 
-A task is one head of a lot of rows; it copies a row's queries, keys and values into scratch that
+A task is a lot of rows, head by head; it copies a row's queries, keys and values into scratch that
 stays in the cache, then goes through the queries in blocks and the keys before them in tiles:
 product, bias and SiLU, product. Nothing is padded but the last block, nothing above the diagonal
-is computed but the rest of its tile, and backward computes the weights again.
+is computed but the rest of its tile, and backward computes the weights again. Where queries, keys
+and values are to go through SiLU first, they do so on their way, and never stand in memory.
 
 The rows are dealt to the lots by length, and lots do not depend on the number of threads; nor do
 sums, which each task makes alone and in order. So the bytes are the same with any number of them.
@@ -89,14 +90,20 @@ def forward(
     biases: tuple[Tensor | None, Tensor | None],
     plan: AttentionPlan,
     scales: tuple[float, float],
+    *,
+    activate: bool = False,
 ) -> Tensor:
-    """The output, (T, H, E), of three such tensors and their biases by position and time."""
+    """The output, (T, H, E), of three such tensors and their biases by position and time.
+
+    ``activate`` puts the three through SiLU first.
+    """
     out = torch.empty(qkv[0].shape, dtype=qkv[0].dtype)
     number = out.numpy().dtype.type
     with torch_threads() as workers:
         kernels.attend(
             workers, tuple(_flat(x) for x in (*qkv, out)), _rows(plan, biases[1]),
             _biases(plan, out, *biases), out.shape[2], number(scales[0]), number(scales[1]),
+            activate,
         )  # fmt: skip
     return out
 
@@ -108,6 +115,8 @@ def backward(
     scales: tuple[float, float],
     grad: Tensor,
     grads: Sequence[Tensor],
+    *,
+    activate: bool = False,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Write the gradients of q, k and v into ``grads``; returns those of the biases."""
     q = grads[0]
@@ -118,7 +127,7 @@ def backward(
         kernels.attend_backward(
             workers, tensors, _rows(plan, biases[1]), _biases(plan, q, *biases),
             (position_sums.numpy(), time_sums.numpy()),
-            q.shape[2], number(scales[0]), number(scales[1]),
+            q.shape[2], number(scales[0]), number(scales[1]), activate,
         )  # fmt: skip
     return (
         None if biases[0] is None else _by_distance(position_sums, biases[0]),

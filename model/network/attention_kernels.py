@@ -11,9 +11,9 @@ from numba import njit, prange
 
 from model.compiled import compiled
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
-from model.network.vector_math import sigmoid
+from model.network.vector_math import sigmoid, silu, silu_backward
 
-MAX_LOTS = 32  # tasks per head: enough to balance many cores, few enough to add up
+MAX_LOTS = 32  # tasks: enough to balance many cores, few enough to add up
 KEY_TILE = 128  # keys at once: the scores of a block and their gradients fit the first cache
 BLOCK = 2 * ROWS  # queries at once
 TIME_SUMS = 4  # keys share a bucket with their neighbours, and must not wait for their addition
@@ -23,7 +23,7 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"
 
 
 @compiled(parallel=True, **OPTIONS)
-def attend(workers, tensors, rows, biases, size, scale, out_scale):
+def attend(workers, tensors, rows, biases, size, scale, out_scale, activate):
     """Forward.
 
     Args:
@@ -34,15 +34,16 @@ def attend(workers, tensors, rows, biases, size, scale, out_scale):
         size: E.
         scale: of the scores, in the dtype of q.
         out_scale: of the output, likewise.
+        activate: whether q, k and v, their heads side by side, go through SiLU first.
     """
     q, k, v, out = tensors  # prange takes no nested tuples
     for worker in prange(workers):
         all_of_them = (q, k, v, out)
-        _attend_tasks(worker, workers, all_of_them, rows, biases, size, scale, out_scale)
+        _attend_tasks(worker, workers, all_of_them, rows, biases, size, scale, out_scale, activate)
 
 
 @compiled(parallel=True, **OPTIONS)
-def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale):
+def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale, activate):
     """Backward.
 
     Args:
@@ -55,11 +56,14 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale
         size: E.
         scale: see there.
         out_scale: see there.
+        activate: see there; the gradients are those of what is given.
     """
     q, k, v, grad, dq, dk, dv = tensors
     for worker in prange(workers):
         all_of_them = (q, k, v, grad, dq, dk, dv)
-        _backward_tasks(worker, workers, all_of_them, rows, biases, sums, size, scale, out_scale)
+        _backward_tasks(
+            worker, workers, all_of_them, rows, biases, sums, size, scale, out_scale, activate
+        )
 
 
 @compiled(parallel=True, **OPTIONS)
@@ -81,23 +85,24 @@ def fill_buckets(timestamps, offsets, triangle_offsets, thresholds, buckets):
 
 
 @njit(**OPTIONS)
-def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale):
+def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale, activate):
     q, k, v, out = tensors
     offsets, by_length = rows[:2]
     heads, lots = len(biases[0]), min(MAX_LOTS, len(by_length))
     width, room = _scratch_sizes(biases, size)
     dtype = q[0].dtype
+    active = np.empty((3, room * heads * size if activate else 0), dtype)
     queries, values = np.empty(room * width, dtype), np.empty(room * width, dtype)
     keys, block = np.empty(room * size, dtype), np.empty(BLOCK * width, dtype)
     weights = np.empty(BLOCK * KEY_TILE, dtype)
-    for task in range(worker, lots * heads, workers):
-        lot, head = task // heads, task % heads
-        for place in range(lot, len(by_length), lots):
-            row = by_length[place]
-            begin, count = offsets[row], offsets[row + 1] - offsets[row]
-            _copy_rows(q, begin, head, count, size, scale, queries)
-            _copy_rows(v, begin, head, count, size, out_scale, values)
-            _copy_panels(k, begin, head, count, size, keys)
+    for place in _places(worker, workers, lots, len(by_length)):
+        row = by_length[place]
+        begin, count = offsets[row], offsets[row + 1] - offsets[row]
+        given = _activated((q, k, v), begin, count, heads, size, active, activate)
+        for head in range(heads):
+            _copy_rows(given[0], head, count, size, scale, queries)
+            _copy_rows(given[2], head, count, size, out_scale, values)
+            _copy_panels(given[1], head, count, size, keys)
             for first in range(0, count, BLOCK):
                 last = min(count, first + BLOCK)
                 for tile in range(0, last, KEY_TILE):
@@ -110,27 +115,28 @@ def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale
 
 
 @njit(**OPTIONS)
-def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, out_scale):
+def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, out_scale, activate):
     q, k, v, grad, dq, dk, dv = tensors
     offsets, by_length = rows[:2]
     heads, lots = len(biases[0]), min(MAX_LOTS, len(by_length))
     width, room = _scratch_sizes(biases, size)
     dtype = q[0].dtype
+    active = np.empty((3, room * heads * size if activate else 0), dtype)
     queries, grads = np.empty(room * width, dtype), np.empty(room * width, dtype)
     key_rows, block = np.empty(room * width, dtype), np.empty(BLOCK * width, dtype)
     key_sums, value_sums = np.empty(room * width, dtype), np.empty(room * width, dtype)
     keys, values = np.empty(room * size, dtype), np.empty(room * size, dtype)
     weights, slopes = np.empty(BLOCK * KEY_TILE, dtype), np.empty(BLOCK * KEY_TILE, dtype)
-    for task in range(worker, lots * heads, workers):
-        lot, head = task // heads, task % heads
-        for place in range(lot, len(by_length), lots):
-            row = by_length[place]
-            begin, count = offsets[row], offsets[row + 1] - offsets[row]
-            _copy_rows(q, begin, head, count, size, scale, queries)
-            _copy_rows(grad, begin, head, count, size, out_scale, grads)
-            _copy_rows(k, begin, head, count, size, scale, key_rows)
-            _copy_panels(k, begin, head, count, size, keys)
-            _copy_panels(v, begin, head, count, size, values)
+    for place in _places(worker, workers, lots, len(by_length)):
+        row, lot = by_length[place], place % lots
+        begin, count = offsets[row], offsets[row + 1] - offsets[row]
+        given = _activated((q, k, v), begin, count, heads, size, active, activate)
+        for head in range(heads):
+            _copy_rows(given[0], head, count, size, scale, queries)
+            _copy_rows(_from(grad, begin), head, count, size, out_scale, grads)
+            _copy_rows(given[1], head, count, size, scale, key_rows)
+            _copy_panels(given[1], head, count, size, keys)
+            _copy_panels(given[2], head, count, size, values)
             key_sums[: _whole(count) * width] = 0
             value_sums[: _whole(count) * width] = 0
             for first in range(0, count, BLOCK):
@@ -148,6 +154,47 @@ def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, o
                 _write_rows(block, dq, begin + first, head, last - first, size)
             _write_rows(key_sums, dk, begin, head, count, size)
             _write_rows(value_sums, dv, begin, head, count, size)
+        if activate:
+            for x, dx in ((q, dq), (k, dk), (v, dv)):
+                _activate_backward(x, dx, begin, count, heads * size)
+
+
+@njit(**OPTIONS)
+def _places(worker, workers, lots, num_rows):
+    """A worker's rows, lot by lot, as places in the order of length."""
+    return [place for lot in range(worker, lots, workers) for place in range(lot, num_rows, lots)]
+
+
+@njit(**OPTIONS)
+def _from(source, begin):
+    """The tokens of one row: (memory, token stride, head stride)."""
+    memory, token_stride, head_stride = source
+    return memory[begin * token_stride :], token_stride, head_stride
+
+
+@njit(**OPTIONS)
+def _activated(sources, begin, count, heads, size, active, activate):
+    """One row's q, k and v, gone through SiLU into ``active`` (3, tokens H E) if they are to."""
+    q, k, v = sources
+    dim = heads * size
+    if not activate:
+        return _from(q, begin), _from(k, begin), _from(v, begin)
+    for source, target in ((q, active[0]), (k, active[1]), (v, active[2])):
+        memory, token_stride, _ = source
+        for t in range(count):
+            at = (begin + t) * token_stride
+            silu(memory[at : at + dim], target[t * dim : (t + 1) * dim])
+    return (active[0], dim, size), (active[1], dim, size), (active[2], dim, size)
+
+
+@njit(**OPTIONS)
+def _activate_backward(given, slopes, begin, count, dim):
+    """Gradients of what SiLU gave become those of what it was given."""
+    memory, token_stride, _ = given
+    target, target_stride, _ = slopes
+    for t in range(begin, begin + count):
+        at, to = t * token_stride, t * target_stride
+        silu_backward(memory[at : at + dim], target[to : to + dim])
 
 
 @njit(**OPTIONS)
@@ -163,21 +210,21 @@ def _whole(count):
 
 
 @njit(**OPTIONS)
-def _copy_rows(source, begin, head, count, size, factor, target):
+def _copy_rows(source, head, count, size, factor, target):
     memory, token_stride, head_stride = source
     width = _whole(size)
     for t in range(count):
-        at = (begin + t) * token_stride + head * head_stride
+        at = t * token_stride + head * head_stride
         numbers, row = memory[at : at + size], target[t * width : t * width + size]
         for e in range(size):
             row[e] = numbers[e] * factor
 
 
 @njit(**OPTIONS)
-def _copy_panels(source, begin, head, count, size, target):
+def _copy_panels(source, head, count, size, target):
     memory, token_stride, head_stride = source
     for t in range(count):
-        at = (begin + t) * token_stride + head * head_stride
+        at = t * token_stride + head * head_stride
         to = t // PANEL * PANEL * size + t % PANEL
         numbers, column = memory[at : at + size], target[to:]
         for e in range(size):

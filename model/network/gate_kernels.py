@@ -1,6 +1,6 @@
 """The numba kernels of SiLU, norm and gate: one pass over each token, not one per operation.
 
-y = (norm(x) * weight + bias) * gate, norm over the last dimension. Tokens are dealt to a fixed
+y = (norm(x) * weight + bias) * SiLU gate, norm over the last dimension. Tokens are dealt to a fixed
 number of lots, each of which adds up its own gradients of weight and bias: the bytes do not
 depend on the number of threads. Importing this needs numba.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from model.compiled import compiled
-from model.network.vector_math import sigmoid
+from model.network.vector_math import silu, silu_backward
 
 LOTS = 32
 
@@ -19,30 +19,6 @@ OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"contract", "nsz", "arcp", "reassoc"},
 }
-# NaN and infinity stay what they are, so that a diverging run is seen.
-EXACT = {**OPTIONS, "fastmath": {"contract", "nsz", "arcp"}}
-
-
-@compiled(parallel=True, **EXACT)
-def silu(x, y):
-    """Write ``y`` = SiLU x, both (T, D): several times as fast as PyTorch's."""
-    for lot in prange(LOTS):
-        for t in range(lot * len(x) // LOTS, (lot + 1) * len(x) // LOTS):
-            row, to = x[t], y[t]
-            for d in range(len(row)):
-                to[d] = row[d] * sigmoid(row[d])
-
-
-@compiled(parallel=True, **EXACT)
-def silu_backward(x, slopes):
-    """Gradients of SiLU x become those of x, in place; both (T, D)."""
-    for lot in prange(LOTS):
-        for t in range(lot * len(x) // LOTS, (lot + 1) * len(x) // LOTS):
-            row, slope = x[t], slopes[t]
-            for d in range(len(row)):
-                s = sigmoid(row[d])
-                weight = row[d] * s
-                slope[d] *= s + weight - weight * s
 
 
 @compiled(parallel=True, **OPTIONS)
@@ -54,11 +30,13 @@ def norm_and_gate(inputs, eps, y, stats):
     """
     x, gate, weight, bias = inputs
     for lot in prange(LOTS):
+        gates = np.empty_like(weight)
         for t in range(lot * len(x) // LOTS, (lot + 1) * len(x) // LOTS):
             mean, inverse = _statistics(x[t], eps)
             stats[t, 0], stats[t, 1] = mean, inverse
             _norm(x[t], mean, inverse, y[t])
-            _affine_and_gate(y[t], weight, bias, gate[t, : len(weight)])
+            silu(gate[t, : len(weight)], gates)
+            _affine_and_gate(y[t], weight, bias, gates)
 
 
 @compiled(parallel=True, **OPTIONS)
@@ -68,10 +46,13 @@ def norm_and_gate_backward(grad, inputs, stats, grads):
     dx, dgate, dweight, dbias = grads
     for lot in prange(LOTS):
         normed, slope = np.empty_like(weight), np.empty_like(weight)
+        gates = np.empty_like(weight)
         for t in range(lot * len(x) // LOTS, (lot + 1) * len(x) // LOTS):
-            gates = gate[t, : len(weight)]
+            given, asked = gate[t, : len(weight)], dgate[t, : len(weight)]
+            silu(given, gates)
             _norm(x[t], stats[t, 0], stats[t, 1], normed)
-            _gate_backward(grad[t], gates, normed, weight, bias, slope, dgate[t, : len(weight)])
+            _gate_backward(grad[t], gates, normed, weight, bias, slope, asked)
+            silu_backward(given, asked)
             _affine_backward(slope, normed, weight, dweight[lot], dbias[lot])
             _norm_backward(slope, normed, stats[t, 1], dx[t])
 

@@ -67,11 +67,12 @@ class _GatedAttention(torch.autograd.Function):
     ):
         from model.network import attention_cpu, gate_kernels
 
-        active = _silu(uvqk)
         biases = (position_bias, time_bias)
-        attended = attention_cpu.forward(_qkv(active, num_heads), biases, plan, scales).flatten(1)
+        attended = attention_cpu.forward(
+            _qkv(uvqk, num_heads), biases, plan, scales, activate=True
+        ).flatten(1)
         y, stats = torch.empty_like(attended), attended.new_empty(len(attended), 2)
-        inputs = (attended, active, weight.detach(), bias.detach())
+        inputs = (attended, uvqk.detach(), weight.detach(), bias.detach())
         with attention_cpu.torch_threads():
             gate_kernels.norm_and_gate(
                 tuple(x.numpy() for x in inputs), attended.numpy().dtype.type(eps),
@@ -86,10 +87,9 @@ class _GatedAttention(torch.autograd.Function):
         from model.network import attention_cpu, gate_kernels
 
         uvqk, position_bias, time_bias, weight, bias, attended, stats = ctx.saved_tensors
-        active, slopes = _silu(uvqk), torch.empty_like(uvqk)
-        attended_grad = torch.empty_like(attended)
+        slopes, attended_grad = torch.empty_like(uvqk), torch.empty_like(attended)
         dweight, dbias = (weight.new_zeros(gate_kernels.LOTS, len(weight)) for _ in range(2))
-        given = (attended, active, weight, bias)
+        given = (attended, uvqk, weight, bias)
         wanted = (attended_grad, slopes, dweight, dbias)
         with attention_cpu.torch_threads():
             gate_kernels.norm_and_gate_backward(
@@ -98,21 +98,10 @@ class _GatedAttention(torch.autograd.Function):
             )  # fmt: skip
         heads = ctx.num_heads
         bias_grads = attention_cpu.backward(
-            _qkv(active, heads), (position_bias, time_bias), ctx.plan, ctx.scales,
-            attended_grad.unflatten(1, (heads, -1)), _qkv(slopes, heads),
+            _qkv(uvqk, heads), (position_bias, time_bias), ctx.plan, ctx.scales,
+            attended_grad.unflatten(1, (heads, -1)), _qkv(slopes, heads), activate=True,
         )  # fmt: skip
-        with attention_cpu.torch_threads():
-            gate_kernels.silu_backward(uvqk.numpy(), slopes.numpy())
         return slopes, *bias_grads, dweight.sum(0), dbias.sum(0), None, None, None, None
-
-
-def _silu(uvqk: Tensor) -> Tensor:
-    from model.network import attention_cpu, gate_kernels
-
-    active = torch.empty_like(uvqk)
-    with attention_cpu.torch_threads():
-        gate_kernels.silu(uvqk.detach().numpy(), active.numpy())
-    return active
 
 
 def _qkv(uvqk: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,6 +27,22 @@ def sigmoid(x):
     return one / (one + exponential(-x))
 
 
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def silu(row, out):
+    """Write SiLU of each number."""
+    for d in range(len(row)):
+        out[d] = row[d] * sigmoid(row[d])
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def silu_backward(row, slopes):
+    """Gradients of SiLU of each number become those of the number, in place."""
+    for d in range(len(row)):
+        s = sigmoid(row[d])
+        weight = row[d] * s
+        slopes[d] *= s + weight - weight * s
+
+
 def exponential(x):
     """exp(x), float32 or float64."""
     return math.exp(x)
