@@ -19,7 +19,6 @@ from numba import config, njit
 
 ROOT = Path(__file__).parents[1]  # what imports are relative to
 SETTINGS: Any = config  # numba's; it has no static attributes
-USER_CACHE = Path.home() / ".cache" / "onepiece"
 _IMPORT = re.compile(rb"^from ([\w.]+) import", re.MULTILINE)
 _MARKS = (b"numba", b"model.compiled")  # what a file says that has kernels, or numbers for them
 
@@ -56,8 +55,10 @@ def cache_folder(file: Path, root: Path, chosen: Path | None) -> Path:
     digest = hashlib.sha256()
     for source in sorted(made_of(file, root)):
         digest.update(source.read_bytes())
-    own = file.parent / "__pycache__" if os.access(file.parent, os.W_OK) else USER_CACHE
-    return (chosen or own) / f"{file.stem}-{digest.hexdigest()[:16]}"
+    if chosen is None and os.access(file.parent, os.W_OK):
+        chosen = file.parent / "__pycache__"
+    home = chosen or Path.home() / ".cache" / "onepiece"
+    return home / f"{file.stem}-{digest.hexdigest()[:16]}"
 
 
 def made_of(file: Path, root: Path) -> set[Path]:

@@ -55,7 +55,8 @@ def test_an_installation_that_cannot_be_written_to_uses_the_users_cache(tmp_path
     file = tmp_path / "kernel.py"
     file.write_text(KERNEL)
     monkeypatch.setattr(compiled.os, "access", lambda *_: False)
-    assert cache_folder(file, tmp_path, None).parent == compiled.USER_CACHE
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert cache_folder(file, tmp_path, None).parent == Path("/home/somebody/.cache/onepiece")
     assert cache_folder(file, tmp_path, tmp_path / "chosen").parent == tmp_path / "chosen"
 
 
