@@ -1,7 +1,8 @@
 """How much the beam's log-probability counts in the score: tuned on validation users.
 
-All weights of a small grid are tried on the same proposals; the best NDCG@10 wins, and of equals
-the smaller weight. Zero is in the grid: the blend cannot lose on the users that it was tuned on.
+All weights of a small grid are tried on the same proposals. The best NDCG@10 wins if it is above
+that of the smallest weight, zero, by more than chance: what a blend gains by chance on the users
+that it was tuned on, it is as likely to lose on others.
 Where the validation targets stand with the weight that is used is kept: models are compared by it.
 """
 
@@ -16,6 +17,7 @@ from model.errors import InputError
 from model.inference.cascade import rescore
 from model.inference.recommender import Recommender
 
+SIGNIFICANT_ERRORS = 1.96  # standard errors: 95 % of what chance does lies within
 GRID = (0.0, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4)
 
 
@@ -24,10 +26,10 @@ class Tuning:
     """What was tried.
 
     Attributes:
-        beam_weight: the best.
+        beam_weight: the chosen one.
         users: validation users that it was chosen on.
         table: per weight of the grid its NDCG@10 and HR@10 on the proposals alone.
-        ranks: (users,) int64, of the validation targets with the best weight, 1-based, 0 where a
+        ranks: (users,) int64, of the validation targets with the chosen weight, 1-based, 0 where a
             target is not among the proposals.
         weights: (users,) of the users, by the action of the target.
     """
@@ -51,7 +53,7 @@ def tune_beam_weight(
         recommender: proposes.
         users: (U,) user indices with a validation target.
         action_weights: weight of a user by the action of the target.
-        grid: the weights to choose from.
+        grid: the weights to choose from, ascending.
 
     Raises:
         InputError: no validation user, or none that weighs anything.
@@ -91,5 +93,19 @@ def tune_beam_weight(
         }
         for rank, beam_weight in zip(ranked, grid, strict=True)
     ]
-    best = max(range(len(grid)), key=lambda n: (table[n]["ndcg@10"], -table[n]["beam_weight"]))
-    return Tuning(grid[best], len(users), table, ranked[best].astype(np.int64), weight)
+    chosen = choose([metrics.discounted_gains(rank, 10) for rank in ranked], weight)
+    return Tuning(grid[chosen], len(users), table, ranked[chosen].astype(np.int64), weight)
+
+
+def choose(gains: Sequence[np.ndarray], weights: np.ndarray) -> int:
+    """The place of the best gains, or 0 where those are not above the first by more than chance.
+
+    Args:
+        gains: per candidate (U,) float64, of the same users.
+        weights: (U,) of the users.
+    """
+    best = int(np.argmax([metrics.weighted_mean(one, weights) for one in gains]))
+    gained = gains[best] - gains[0]
+    mean = metrics.weighted_mean(gained, weights)
+    error = np.sqrt(np.sum((weights * (gained - mean)) ** 2)) / weights.sum()
+    return best if mean > SIGNIFICANT_ERRORS * error else 0

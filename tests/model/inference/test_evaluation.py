@@ -13,7 +13,7 @@ from model.inference.loss_funnel import Fate
 from model.inference.paths import PATHS, rank_paths
 from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
-from model.inference.tuning import GRID, Tuning, tune_beam_weight
+from model.inference.tuning import GRID, Tuning, choose, tune_beam_weight
 from model.params import EvaluationReportParams
 from tests.model.inference.fakes import (
     cascade_params,
@@ -203,15 +203,14 @@ def test_a_sample_of_users_is_seeded_and_ascending():
     assert sample.tolist() == sample_users(events, 10, seed=1).tolist()
 
 
-def test_tuning_takes_the_best_weight_of_the_grid():
+def test_tuning_tries_all_weights_on_the_proposals():
     interactions = random_interactions(40, 80)
     recommender = fake_recommender(interactions, cascade_params(num_sids=30, beam_width=4))
     tuning = tune_beam_weight(recommender, USERS, (1.0, 1.0, 1.0))
     assert [row["beam_weight"] for row in tuning.table] == list(GRID)
     assert tuning.users == 40
-    best = max(row["ndcg@10"] for row in tuning.table)
     chosen = next(row for row in tuning.table if row["beam_weight"] == tuning.beam_weight)
-    assert chosen["ndcg@10"] == best
+    assert chosen["ndcg@10"] == pytest.approx(metrics.ndcg(tuning.ranks, 10))
     # the table is what recommending with that weight gives, as long as nothing is filled up
     made = recommend(recommender, "validation", USERS, beam_weight=0.12)
     targets = interactions.item_ids[interactions.validation_event[USERS]]
@@ -219,6 +218,27 @@ def test_tuning_takes_the_best_weight_of_the_grid():
     row = next(row for row in tuning.table if row["beam_weight"] == 0.12)
     assert (made.path == 0).all()
     assert row["ndcg@10"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "chosen"),
+    [(60, 0, 1), (60, 20, 1), (60, 50, 0), (2, 0, 0), (0, 0, 0), (0, 60, 0)],
+)
+def test_a_blend_is_chosen_where_it_gains_more_than_chance(better, worse, chosen):
+    without = np.full(1000, 0.5)
+    blended = without.copy()
+    blended[:better] += 0.5
+    blended[better : better + worse] -= 0.5
+    assert choose([without, blended], np.ones(1000)) == chosen
+
+
+def test_a_blend_is_judged_by_users_that_weigh_something():
+    without = np.full(1000, 0.5)
+    blended = np.where(np.arange(1000) < 60, 1.0, np.where(np.arange(1000) < 110, 0.0, 0.5))
+    weights = np.where(np.arange(1000) < 60, 1.0, 0.0)
+    weights[200:] = 1.0
+    assert choose([without, blended], np.ones(1000)) == 0
+    assert choose([without, blended], weights) == 1
 
 
 def test_tuning_without_validation_users_says_what_to_change():
