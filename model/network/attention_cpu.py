@@ -118,7 +118,10 @@ def backward(
     *,
     activate: bool = False,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Write the gradients of q, k and v into ``grads``; returns those of the biases."""
+    """Write the gradients of q, k and v into ``grads``; returns those of the biases.
+
+    With ``activate`` they are gradients of what is given, before its SiLU.
+    """
     q = grads[0]
     number = q.numpy().dtype.type
     tensors = tuple(_flat(x) for x in (*qkv, grad, *grads))

@@ -1,7 +1,8 @@
-"""A sigmoid that a numba loop can compute 16 numbers at a time. Importing this needs numba.
+"""Sigmoid and SiLU that a numba loop can compute 16 numbers at a time. Importing this needs numba.
 
-The compiler has no vectors of ``math.exp``; this one is a polynomial after the usual reduction by
-powers of two, within 2e-7 of the true value in float32. In float64 it is the exact function.
+The compiler has no vectors of ``math.exp``; the exponential here is a polynomial after
+the usual reduction by powers of two, within 2e-7 of the true value in float32. In float64 it is the
+exact function.
 """
 
 import math
