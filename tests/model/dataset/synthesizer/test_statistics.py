@@ -63,7 +63,8 @@ def test_sessions_and_conversions_of_users(world):
 def test_popularity(world):
     counts = np.sort(world.counts)
     assert np.median(counts) == pytest.approx(published.MEDIAN_COUNT, abs=1)
-    assert (counts <= 5).mean() == pytest.approx(0.73, abs=0.03)
+    assert (counts <= published.COUNT_AT_73_PERCENT).mean() == pytest.approx(0.73, abs=0.03)
+    assert np.quantile(counts, 0.9) == pytest.approx(published.COUNT_AT_90_PERCENT, abs=3)
     assert counts[-len(counts) // 100 :].sum() / counts.sum() == pytest.approx(0.5, abs=0.08)
     assert (counts == 0).mean() < 0.002
 
