@@ -209,6 +209,7 @@ class NetworkParams(Section):
     time_bias: bool
     normalize_attention: bool  # norm of the attention output before the gate, as published HSTU
     history_skip: NonNegative  # newest items whose vectors reach the output directly; 0 for none
+    zero_init_residual: bool  # each encoder layer begins as the identity; the paper's do not
     feed_forward: FeedForwardParams
     num_decoder_layers: Positive  # cross-attention layers of each level after the first
     sid_dim: Positive  # width of the semantic ID embeddings

@@ -23,6 +23,11 @@ class FeedForward(nn.Module):
         self.inner = inner
         self.dropout = dropout
 
+    def outputs(self) -> list[nn.Parameter]:
+        """The matrices whose products make up the output."""
+        shared = self.inner.shared if isinstance(self.inner, SparseMoE) else None
+        return [self.inner.w2, *([shared.w2] if shared is not None else [])]
+
     def forward(self, x: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor | None]:
         """(T, dim) -> (T, dim) and the balance loss, None for a dense one."""
         balance: Tensor | None = None

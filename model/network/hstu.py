@@ -62,6 +62,18 @@ class HSTULayer(nn.Module):
         self.output = nn.Linear(dim, dim)
         self.feed_forward: FeedForward | None = build_feed_forward(params)
         initialize(self.uvqk, self.output)
+        if params.zero_init_residual:
+            self._begin_as_identity()
+
+    def _begin_as_identity(self) -> None:
+        """Let both branches give nothing at first.
+
+        At full size they drown the layer's input, and the more layers there are, the longer it
+        takes until the items reach the output again.
+        """
+        nn.init.zeros_(self.output.weight)
+        for weight in self.feed_forward.outputs() if self.feed_forward else ():
+            nn.init.zeros_(weight)
 
     def forward(self, x: Tensor, plan: AttentionPlan, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """(T, dim) -> (T, dim) and the balance loss of its experts, if it has any.

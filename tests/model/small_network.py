@@ -24,9 +24,12 @@ CPU = torch.device("cpu")
 
 
 def network_params(**changes: Any) -> NetworkParams:
-    """The tiny network; ``features`` and ``feed_forward`` are updated, not replaced."""
+    """The tiny network; ``features`` and ``feed_forward`` are updated, not replaced.
+
+    Its layers do something from the start, so that a fresh network shows what they do.
+    """
     values = tiny_params()["network"]
-    values |= {"dropout": 0.0, "input_dropout": 0.0}
+    values |= {"dropout": 0.0, "input_dropout": 0.0, "zero_init_residual": False}
     for name in ("features", "feed_forward"):
         values[name] |= changes.pop(name, {})
     return NetworkParams.model_validate(values | changes)

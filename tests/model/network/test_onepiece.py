@@ -158,6 +158,30 @@ def test_every_parameter_learns(data, kind):
     assert without == []
 
 
+@pytest.mark.parametrize("kind", ["none", "dense", "moe"])
+def test_layers_can_begin_as_the_identity_and_leave_it(data, kind):
+    params = network_params(
+        zero_init_residual=True, num_layers=3, history_skip=0, feed_forward={"kind": kind}
+    )
+    torch.manual_seed(0)
+    network = OnePiece(data.schema(), params)
+    batch = data.training_batch(params)
+    through = {name: [] for name in ("input", "output")}
+    network.layers[0].register_forward_pre_hook(lambda _, given: through["input"].append(given[0]))
+    network.layers[-1].register_forward_hook(lambda *made: through["output"].append(made[2][0]))
+    optimizer = torch.optim.SGD(network.layers.parameters(), lr=0.1)
+    matrices = {name: p for name, p in network.layers.named_parameters() if p.dim() > 1}
+    before = {name: matrix.detach().clone() for name, matrix in matrices.items()}
+    for _ in range(2):
+        optimizer.zero_grad()
+        encoded = network.encode(batch)
+        (encoded.hidden.sin().sum() + encoded.balance_loss).backward()
+        optimizer.step()
+    assert torch.equal(through["input"][0], through["output"][0])
+    assert not torch.equal(through["input"][1], through["output"][1])
+    assert [name for name, matrix in matrices.items() if torch.equal(matrix, before[name])] == []
+
+
 PUBLISHED = {8: 0.0152, 16: 0.0257, 24: 0.0363, 32: 0.0468, 40: 0.0573}  # billions
 UNUSED_IN_THE_RELEASE = 2_102_784  # an attention and a feed-forward pair that nothing calls
 
