@@ -25,20 +25,20 @@ from model.dataset.synthesizer.catalogue import Catalogue, draw_ages, launch_qua
 from model.dataset.synthesizer.seeds import stream
 from model.dataset.synthesizer.timeline import Timeline
 
-NUM_TASTES, NUM_TEMPERS, NUM_CONTEXTS = 4, 4, 16
+NUM_TASTES, NUM_TEMPERS, NUM_CONTEXTS = 4, 2, 16
 # Shares of anywhere, taste, habit, context and echo by action; the second table holds where
 # the two events before lie close together.
 _MOVEMENTS = np.array(
     [
         [
-            [0.10, 0.56, 0.20, 0.07, 0.07],
-            [0.02, 0.55, 0.20, 0.08, 0.15],
-            [0.02, 0.33, 0.13, 0.07, 0.45],
+            [0.10, 0.50, 0.28, 0.05, 0.07],
+            [0.02, 0.47, 0.30, 0.06, 0.15],
+            [0.02, 0.28, 0.20, 0.05, 0.45],
         ],
         [
-            [0.10, 0.12, 0.48, 0.24, 0.06],
-            [0.02, 0.10, 0.49, 0.27, 0.12],
-            [0.02, 0.08, 0.30, 0.18, 0.42],
+            [0.10, 0.12, 0.58, 0.14, 0.06],
+            [0.02, 0.10, 0.62, 0.14, 0.12],
+            [0.02, 0.08, 0.36, 0.12, 0.42],
         ],
     ]
 )
@@ -46,7 +46,7 @@ _OWN_SLOT = 0.7  # of the events by taste: of the taste that belongs to the time
 _TASTE_SPREAD = np.array([0.006, 0.002, 0.002])  # by action, in circles
 _STYLE_SPREAD = np.array([0.12, 0.04, 0.04])
 _MOVE_SPREAD = 0.0005
-_NEW_TASTE, _NEW_TEMPER = 0.012, 0.008  # per event
+_NEW_TASTE, _NEW_TEMPER = 0.012, 0.002  # per event
 _TOGETHER_SECONDS = 3 * 3600
 _DAY = 86_400
 _REDRAWS = 4
