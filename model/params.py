@@ -173,6 +173,16 @@ class FeatureParams(Section):
     next_action: bool
     context_dropout: Dropout  # of absolute time and popularity, per token, in training
 
+    @model_validator(mode="after")
+    def _tells_items_apart(self) -> Self:
+        ids = self.item_id_dim or self.hash_sizes
+        if not (ids or self.modalities or self.item_features or self.life_cycle):
+            raise ValueError(
+                "item_id_dim, hash_sizes, modalities, item_features and life_cycle are all off: "
+                "nothing is left to tell items apart"
+            )
+        return self
+
 
 class FeedForwardParams(Section):
     """What follows the attention in each layer.
@@ -248,12 +258,14 @@ class LossParams(Section):
     num_uniform_negatives: NonNegative
     logq: Literal["none", "static", "streaming"]
     cross_rank_negatives: bool
-    label_smoothing: Dropout  # of the full-catalogue softmax
+    label_smoothing: Dropout  # of InfoNCE, over its negatives
 
     @model_validator(mode="after")
     def _trains_something(self) -> Self:
         if not any([self.infonce_weight, *self.sid_weights]):
             raise ValueError("infonce_weight and sid_weights are 0: nothing would be trained")
+        if not any(self.action_weights):
+            raise ValueError("action_weights are all 0: no event would be a target")
         return self
 
 

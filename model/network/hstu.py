@@ -144,7 +144,7 @@ class CrossHSTULayer(nn.Module):
     def values_keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Values and keys of the memory (T, dim): two (T, heads, dim / heads)."""
         v, k = F.silu(self.vk(memory)).chunk(2, dim=1)
-        heads = (len(memory), self.num_heads, -1)
+        heads = (len(memory), self.num_heads, memory.shape[1] // self.num_heads)
         return v.reshape(heads), k.reshape(heads)
 
     def attend_last(self, query: Tensor, memory: Memory) -> Tensor:

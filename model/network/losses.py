@@ -5,6 +5,8 @@ float32 and made for a few rows at a time; their gradient is taken on the spot, 
 grows with rows + classes instead of rows x classes.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -105,7 +107,7 @@ def _cross_entropy(
 
 
 def inclusion_log_probability(
-    log_q: Tensor, num_draws: int, *, num_uniform: int, num_items: int
+    log_q: Tensor, num_draws: int | Tensor, *, num_uniform: int | Tensor, num_items: int
 ) -> Tensor:
     """Log probability that an item is among a batch's distinct negatives: the logQ correction.
 
@@ -116,12 +118,10 @@ def inclusion_log_probability(
 
     Args:
         log_q: (C,) log shares of the training events.
-        num_draws: N, targets of the batch.
-        num_uniform: M.
+        num_draws: N, targets of the batch; a number or ().
+        num_uniform: M, likewise.
         num_items: I.
     """
     q = log_q.float().exp().clamp(max=1.0 - 1e-6)
-    missing = num_draws * torch.log1p(-q)
-    if num_uniform:
-        missing = missing + num_uniform * torch.log1p(torch.tensor(-1.0 / max(2, num_items)))
+    missing = num_draws * torch.log1p(-q) + num_uniform * math.log1p(-1.0 / max(2, num_items))
     return torch.log(-torch.expm1(missing.clamp(max=-1e-12)))

@@ -139,8 +139,7 @@ class OnePiece(nn.Module):
             place = name.removesuffix(".weight").rsplit(".", 1)[-1]
             is_matrix = parameter.dim() >= 2 and place not in ("head", "gate")
             if (inside or outside) and is_matrix:
-                blocks = stacks.get(place, 1) if parameter.dim() == 2 else 1
-                chosen[name] = (parameter, blocks)
+                chosen[name] = (parameter, stacks.get(place, 1))
         return chosen
 
 

@@ -101,7 +101,7 @@ def sequence_balance_loss(scores: Tensor, chosen: Tensor, rows: Tensor, num_rows
     lengths = counts.sum(dim=1, keepdim=True).clamp(min=1.0) / top_k
     f_per_token = counts * num_experts / (lengths * top_k) / lengths
     normalised = scores / (scores.sum(dim=1, keepdim=True) + TINY)
-    return (f_per_token[rows] * normalised).sum() / num_rows
+    return (f_per_token[rows] * normalised).sum() / max(1, num_rows)  # a micro-batch may be empty
 
 
 def balancing_step(expert_bias: Tensor, loads: Tensor, step: float) -> Tensor:

@@ -43,9 +43,9 @@ def validation_losses(trainer: Trainer, users: np.ndarray, names: list[str]) -> 
     sums = torch.zeros(len(trainer.recorder.term_names), dtype=torch.float64)
     weights = torch.zeros_like(sums)
     for first in range(0, len(users), size):
-        batch, draws = _validation_batch(trainer, users[first : first + size])
-        weight, sid_weight, rows, _ = trainer.objective.measure(batch).tolist()
-        totals = Totals(max(weight, 1e-12), max(sid_weight, 1e-12), rows, draws)
+        batch = _validation_batch(trainer, users[first : first + size])
+        weight, sid_weight, rows = trainer.objective.measure(batch).tolist()
+        totals = Totals(max(weight, 1e-12), max(sid_weight, 1e-12), rows)
         _, terms = trainer.objective(batch, totals)
         counted = torch.tensor([weight, *[sid_weight] * (len(sums) - 2), rows])
         sums += terms.double().cpu() * counted
@@ -55,8 +55,8 @@ def validation_losses(trainer: Trainer, users: np.ndarray, names: list[str]) -> 
     return {name: found[name] for name in names} if len(users) else {}
 
 
-def _validation_batch(trainer: Trainer, users: np.ndarray) -> tuple[Batch, float]:
-    """Histories up to the validation event, which is the only target; and the tokens' number."""
+def _validation_batch(trainer: Trainer, users: np.ndarray) -> Batch:
+    """Histories up to the validation event, which is the only target."""
     dataset = trainer.dataset
     ends = np.asarray(dataset.interactions.validation_event[users])
     begins = np.maximum(np.asarray(dataset.interactions.offsets[users]), ends - dataset.max_length)
@@ -64,8 +64,7 @@ def _validation_batch(trainer: Trainer, users: np.ndarray) -> tuple[Batch, float
     batch = dataset.assemble(windows)
     targets = torch.zeros_like(batch.target_ids)
     targets[batch.last] = batch.target_ids[batch.last]
-    masked = replace(batch, target_ids=targets)
-    return masked.to(trainer.world.device), float((batch.target_ids > 0).sum())
+    return replace(batch, target_ids=targets).to(trainer.world.device)
 
 
 def catalogue_metrics(

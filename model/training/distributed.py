@@ -116,11 +116,11 @@ def gather_rows(*columns: Tensor) -> tuple[Tensor, ...]:
     return tuple(gathered)
 
 
-def distinct_everywhere(ids: Tensor) -> Tensor:
-    """The distinct ids of all processes, ascending; in a world of one, those given."""
+def of_each_process(ids: Tensor) -> list[Tensor]:
+    """The ids that each process holds, in the order of the ranks."""
     if not dist.is_initialized():
-        return ids
-    return torch.unique(gather_rows(ids)[0])
+        return [ids]
+    return list(gather_rows(ids)[0].split(_counts(ids)))
 
 
 def gather_columns(ids: Tensor, columns: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

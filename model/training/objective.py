@@ -15,7 +15,7 @@ from model.dataset.sequences import Batch
 from model.network.losses import inclusion_log_probability, linear_cross_entropy
 from model.network.onepiece import EncoderOutput, OnePiece
 from model.network.unit import unit
-from model.training.distributed import distinct_everywhere, gather_columns
+from model.training.distributed import gather_columns, of_each_process, total
 from model.training.streaming_logq import StreamingLogQ
 
 if TYPE_CHECKING:
@@ -30,13 +30,11 @@ class Totals:
         weight: of all targets.
         sid_weight: of the targets that have a semantic ID.
         rows: number of rows.
-        draws: number of targets.
     """
 
     weight: float
     sid_weight: float
     rows: float
-    draws: float
 
 
 class Objective(nn.Module):
@@ -52,6 +50,7 @@ class Objective(nn.Module):
         log_q: Tensor,
         codes: Tensor | None,
         num_uniform_negatives: int,
+        num_known_items: int,
     ) -> None:
         """Put losses on a network.
 
@@ -61,10 +60,12 @@ class Objective(nn.Module):
             log_q: (num_items + 1,) float32 log shares of the training events.
             codes: (num_items + 1, levels) semantic IDs, None without a decoder.
             num_uniform_negatives: drawn for each batch beside its own items.
+            num_known_items: from which they are drawn.
         """
         super().__init__()
         self.network, self.params = network, params
         self.num_uniform_negatives = num_uniform_negatives
+        self.num_known_items = num_known_items
         self.register_buffer("log_q", log_q, persistent=False)
         self.register_buffer("codes", codes, persistent=False)
         self.streaming = StreamingLogQ(len(log_q)) if params.logq == "streaming" else None
@@ -80,13 +81,12 @@ class Objective(nn.Module):
         return self.codes[batch.target_ids].long()
 
     def measure(self, batch: Batch) -> Tensor:
-        """(4,) float64: weight, weight with a semantic ID, rows and targets of a batch."""
+        """(3,) float64: weight, weight with a semantic ID, and rows of a batch."""
         weights = self.target_weights(batch)
         has_sid = (
             torch.zeros_like(weights) if self.codes is None else (self.sids(batch) > 0).all(dim=1)
         )
         parts = [weights.sum(), (weights * has_sid).sum(), torch.tensor(float(batch.num_rows))]
-        parts.append((batch.target_ids > 0).sum())
         return torch.stack([part.double().to(weights.device) for part in parts])
 
     def forward(self, batch: Batch, totals: Totals) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ class Objective(nn.Module):
         """
         encoded = self.network.encode(batch)
         weights = self.target_weights(batch)
-        infonce = self._infonce(batch, encoded, weights, totals) / totals.weight
+        infonce = self._infonce(batch, encoded, weights) / totals.weight
         levels = self._levels(batch, encoded, weights, totals)
         balance = encoded.balance_loss * (batch.num_rows / totals.rows)
         loss = self.params.infonce_weight * infonce + balance
@@ -105,36 +105,43 @@ class Objective(nn.Module):
             loss = loss + weight * level
         return loss, torch.stack([infonce, *levels, balance]).detach()
 
-    def _infonce(
-        self, batch: Batch, encoded: EncoderOutput, weights: Tensor, totals: Totals
-    ) -> Tensor:
+    def _infonce(self, batch: Batch, encoded: EncoderOutput, weights: Tensor) -> Tensor:
         queries = unit(encoded.hidden) / self.params.temperature
         ids, columns = batch.items.ids[1:], unit(encoded.item_vectors[1:])
         labels = (batch.target_items - 1).clamp(min=0)
-        if self.params.cross_rank_negatives and self.params.negatives == "in_batch":
+        if self._gathers:
             ids, columns, labels = gather_columns(ids, columns, labels)
         return linear_cross_entropy(
             queries,
             columns,
-            self._correction(ids, totals),
+            self._correction(ids, batch),
             labels,
             weights,
             label_smoothing=self.params.label_smoothing,
         )
 
-    def _correction(self, ids: Tensor, totals: Totals) -> Tensor | None:
-        """(C,) what is added to the logits: minus the log probability of being a negative."""
+    @property
+    def _gathers(self) -> bool:
+        """Whether the negatives are those of all processes."""
+        return self.params.cross_rank_negatives and self.params.negatives == "in_batch"
+
+    def _correction(self, ids: Tensor, batch: Batch) -> Tensor | None:
+        """(C,) what is added to the logits: minus the log probability of being a negative.
+
+        A negative comes from one micro-batch, of one process unless they are gathered: what the
+        others of the step hold does not make it more probable.
+        """
         if self.params.negatives == "full_catalogue" or self.params.logq == "none":
             return None
         if self.streaming is not None:
             if self.training:
-                self.streaming.update(distinct_everywhere(ids))
+                for found in [ids] if self._gathers else of_each_process(ids):
+                    self.streaming.update(found)
             return -self.streaming(ids)
+        drawn = batch.target_ids.new_tensor([len(batch.target_ids), self.num_uniform_negatives])
+        num_draws, num_uniform = total(drawn) if self._gathers else drawn
         return -inclusion_log_probability(
-            self.log_q[ids],
-            int(totals.draws),
-            num_uniform=self.num_uniform_negatives,
-            num_items=len(self.log_q) - 1,
+            self.log_q[ids], num_draws, num_uniform=num_uniform, num_items=self.num_known_items
         )
 
     def _levels(

@@ -106,6 +106,7 @@ def build_trainer(inputs: TrainingInputs, params: "Params", asset: str, world: W
         torch.from_numpy(inputs.statistics.log_q.copy()),
         None if inputs.codes is None else torch.from_numpy(inputs.codes.copy()),
         training.loss.num_uniform_negatives,
+        inputs.interactions.num_known_items,
     ).to(world.device)
     validation = Validation(
         dataset,
@@ -148,6 +149,7 @@ def fingerprint(inputs: TrainingInputs, params: "Params", asset: str) -> str:
         name: getattr(params, name).model_dump(mode="json")
         for name in ("network", "optimizer", asset)
     }
+    del chosen[asset]["checkpoint_minutes"]
     recipe = [chosen, params.seed, inputs.content, inputs.schema.to_json(), asset]
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
 

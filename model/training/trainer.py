@@ -257,7 +257,7 @@ class Trainer:
         raise InputError(
             f"{self.what}: the loss or its gradient is not a number at step {step} ({named}); "
             f"{kept}; lower optimizer.muon_lr, adamw_lr or embedding_lr and run the same command "
-            "again"
+            "again: with other parameters it starts from the first step"
         )
 
     def _validates(self, step: int) -> bool:

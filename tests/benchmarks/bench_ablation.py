@@ -135,7 +135,7 @@ def main() -> None:
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     full: list[dict[str, float]] = []
-    for name in given.only:
+    for name in dict.fromkeys(["nothing", *given.only]):  # what all others are compared with
         runs = [
             measure(changed(params, WITHOUT[name] | {"seed": params.seed + turn}), given.data)
             for turn in range(given.seeds)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -23,7 +24,14 @@ def _objective(data, **changes):
     params = _loss_params(**changes)
     codes = torch.from_numpy(data.codes)
     log_q = torch.from_numpy(data.statistics.log_q.copy())
-    return Objective(data.network(PARAMS), params, log_q, codes, params.num_uniform_negatives)
+    return Objective(
+        data.network(PARAMS),
+        params,
+        log_q,
+        codes,
+        params.num_uniform_negatives,
+        data.interactions.num_known_items,
+    )
 
 
 def _totals(objective, batch):
@@ -46,11 +54,33 @@ def test_infonce_is_a_softmax_over_the_distinct_items_of_the_batch(data, logq):
     if logq == "static":
         log_q = objective.log_q[batch.items.ids[1:]]
         logits = logits - inclusion_log_probability(
-            log_q, len(batch.target_ids), num_uniform=0, num_items=len(objective.log_q) - 1
+            log_q, len(batch.target_ids), num_uniform=0, num_items=60
         )
     rows = F.cross_entropy(logits, batch.target_items - 1, reduction="none")
     weights = torch.tensor([0.5, 1.0, 2.0])[batch.target_actions]
     assert float(terms[0]) == pytest.approx(float((rows * weights).sum() / weights.sum()), rel=1e-5)
+
+
+def test_logq_knows_the_micro_batch_not_the_step(data):
+    """The probability of being a negative does not rise because the step has other batches."""
+    objective = _objective(data, logq="static", num_uniform_negatives=5)
+    dataset = data.dataset(PARAMS)
+    users = dataset.training_users()
+    small = dataset.assemble(dataset.training_windows(users[:4]))
+    ids = small.items.ids[1:]
+    found = -objective._correction(ids, small)
+    expected = inclusion_log_probability(
+        objective.log_q[ids], len(small.target_ids), num_uniform=5, num_items=60
+    )
+    assert torch.equal(found, expected)
+    generator = np.random.default_rng(0)
+    found, believed = [], []
+    for _ in range(200):
+        windows = dataset.training_windows(generator.choice(users, 4, replace=False))
+        batch = dataset.assemble(windows, extra_items=generator.integers(1, 61, 5))
+        found.append((batch.items.ids[1:] <= 60).sum() / 60)
+        believed.append((-objective._correction(torch.arange(1, 61), batch)).exp().mean())
+    assert float(sum(believed)) == pytest.approx(float(sum(found)), rel=0.1)
 
 
 def test_an_item_stands_among_the_negatives_once(data):

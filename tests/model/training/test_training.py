@@ -142,26 +142,32 @@ def test_every_form_of_the_loss_trains(data, tmp_path):
         assert _train(data, params, tmp_path / str(number)), form
 
 
-def test_gradients_of_micro_batches_are_those_of_the_whole(data):
+@pytest.mark.parametrize("feed_forward", ["none", "moe"])
+def test_gradients_of_micro_batches_are_those_of_the_whole(data, feed_forward):
+    """Also of the one row of an epoch's last step, where most micro-batches are empty."""
     losses = {"negatives": "full_catalogue", "logq": "none"}
     found = []
-    for pieces in (1, 3):
+    for pieces in (1, 5):
         params = _params(
-            loss=losses, training={"accumulation_steps": pieces}, network={"dropout": 0.0}
+            loss=losses,
+            training={"accumulation_steps": pieces, "batch_size": 13},
+            network={"dropout": 0.0},
         )
-        params = _without_noise(params)
+        params = _without_noise(params, feed_forward=feed_forward)
         trainer = build_trainer(_inputs(data), params, RECOMMENDER, ALONE)
-        trainer._step(0)
+        assert len(trainer.order.rows(3)) == 1
+        for step in (0, 3):
+            trainer._step(step)
         found.append({name: p.detach().clone() for name, p in trainer.network.named_parameters()})
     for name, parameter in found[0].items():
         assert torch.allclose(parameter, found[1][name], atol=1e-4), name
 
 
-def _without_noise(params):
+def _without_noise(params, *, feed_forward="none"):
     values = params.model_dump(mode="json")
     values["network"] |= {"dropout": 0.0, "input_dropout": 0.0}
     values["network"]["features"]["context_dropout"] = 0.0
-    values["network"]["feed_forward"]["kind"] = "none"
+    values["network"]["feed_forward"]["kind"] = feed_forward
     return type(params).model_validate(values)
 
 
@@ -228,8 +234,11 @@ def _write_params(folder, params):
 
 
 def test_two_processes_get_the_losses_of_one(folder, data):
-    """Static logQ, negatives of both ranks, sparse gradients gathered, one global batch."""
-    params = _large_table(training={"epochs": 2})
+    """Static logQ, negatives of both ranks, sparse gradients gathered, one global batch.
+
+    With experts, and a last step of one row that leaves a process without any.
+    """
+    params = _large_table(training={"epochs": 2, "batch_size": 13}, feed_forward="moe")
     where = _write_params(folder, params)
     process = _worker("encoder_checkpoint", *where, "--out", folder / "two", ranks=2)
     output, _ = process.communicate(timeout=240)
@@ -237,11 +246,12 @@ def test_two_processes_get_the_losses_of_one(folder, data):
     _assert_close(_alone(data, params, folder), Checkpoint.load(folder / "two"))
 
 
-def _large_table(*, logq="static", **changes):
+def _large_table(*, logq="static", feed_forward="none", **changes):
     """One table large enough for sparse gradients, and nothing random."""
     features = pipeline_params().network.features.model_dump() | {"hash_sizes": [20_011, 71]}
     loss = {"cross_rank_negatives": True, "sid_weights": [], "logq": logq}
-    return _without_noise(_params(loss=loss, network={"features": features}, **changes))
+    params = _params(loss=loss, network={"features": features}, **changes)
+    return _without_noise(params, feed_forward=feed_forward)
 
 
 def _alone(data, params, folder):
