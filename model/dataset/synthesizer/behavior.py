@@ -31,18 +31,18 @@ NUM_TASTES, NUM_TEMPERS, NUM_CONTEXTS = 4, 2, 16
 _MOVEMENTS = np.array(
     [
         [
-            [0.10, 0.50, 0.28, 0.05, 0.07],
-            [0.02, 0.47, 0.30, 0.06, 0.15],
-            [0.02, 0.28, 0.20, 0.05, 0.45],
+            [0.10, 0.57, 0.22, 0.04, 0.07],
+            [0.02, 0.55, 0.23, 0.05, 0.15],
+            [0.02, 0.33, 0.16, 0.04, 0.45],
         ],
         [
-            [0.10, 0.12, 0.58, 0.14, 0.06],
-            [0.02, 0.10, 0.62, 0.14, 0.12],
-            [0.02, 0.08, 0.36, 0.12, 0.42],
+            [0.10, 0.10, 0.60, 0.14, 0.06],
+            [0.02, 0.08, 0.64, 0.14, 0.12],
+            [0.02, 0.06, 0.40, 0.10, 0.42],
         ],
     ]
 )
-_OWN_SLOT = 0.7  # of the events by taste: of the taste that belongs to the time of the week
+_OWN_SLOT = 0.85  # of the events by taste: of the taste that belongs to the time of the week
 _TASTE_SPREAD = np.array([0.006, 0.002, 0.002])  # by action, in circles
 _STYLE_SPREAD = np.array([0.12, 0.04, 0.04])
 _MOVE_SPREAD = 0.0005
@@ -83,7 +83,7 @@ class Users:
 def draw_habits(num_clusters: int, seed: int) -> Habits:
     """The maps; a few clusters share an arc."""
     rng = stream(seed, "habits")
-    arcs = int(np.clip(num_clusters // 4, 8, 4096))
+    arcs = int(np.clip(num_clusters // 8, 8, 4096))
 
     def maps(count: int) -> np.ndarray:
         return np.stack([rng.permutation(arcs) for _ in range(count)])
