@@ -53,7 +53,7 @@ def train(
         world: this process among all.
         state_folder: keeps the state of an unfinished training between runs.
         out: the checkpoint's folder.
-        events_folder: for TensorBoard; None writes none.
+        events_folder: for TensorBoard, written whenever the state is kept; None writes none.
         interrupted: asked after every step.
 
     Returns:
@@ -68,7 +68,16 @@ def train(
     if known is not None:
         logger.info("%s: going on from step %d", asset, known.facts["step"])
         trainer.restore(known)
-    if not trainer.run(states, interrupted):
+
+    def show() -> None:
+        if world.is_first and events_folder is not None:
+            write_events(trainer.recorder.rows, events_folder)
+
+    try:
+        finished = trainer.run(states, interrupted, on_keep=show)
+    finally:  # also where the loss is not a number any more: its curve says since when
+        show()
+    if not finished:
         return False
     weights = trainer.final_weights()
     if world.is_first:
@@ -81,8 +90,6 @@ def train(
         with atomic_folder(out) as folder:
             checkpoint.write(folder)
             write_history(checkpoint.metadata["history"], trainer.recorder.columns, folder)
-        if events_folder is not None:
-            write_events(checkpoint.metadata["history"], events_folder)
         states.remove()
     return True
 

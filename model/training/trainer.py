@@ -107,12 +107,18 @@ class Trainer:
         self.kept: Path | None = None
         torch.manual_seed(seed * 1_000_003 + world.rank)
 
-    def run(self, states: StateFolder, interrupted: Callable[[], bool]) -> bool:
+    def run(
+        self,
+        states: StateFolder,
+        interrupted: Callable[[], bool],
+        on_keep: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Train to the end, or until interrupted.
 
         Args:
             states: where the state is kept every ``checkpoint_minutes``.
             interrupted: asked after every step; the state is kept when it says so.
+            on_keep: called after it is kept.
 
         Returns:
             Whether the training is finished.
@@ -143,6 +149,7 @@ class Trainer:
             minutes = (time.monotonic() - saved) / 60
             if stopping or self._any(minutes >= self.params.checkpoint_minutes):
                 self._keep(states)
+                on_keep()
                 saved = time.monotonic()
             if stopping:
                 report.close()

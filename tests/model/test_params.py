@@ -88,6 +88,16 @@ def _changed(tmp_path, change):
             lambda v: v["encoder_checkpoint"]["loss"].update(infonce_weight=0.0),
             r"encoder_checkpoint\.loss: .*nothing would be trained",
         ),
+        (
+            lambda v: v["encoder_checkpoint"]["loss"].update(action_weights=[0.0, 0.0, 0.0]),
+            r"encoder_checkpoint\.loss: .*no event would be a target",
+        ),
+        (
+            lambda v: v["network"]["features"].update(
+                item_id_dim=0, hash_sizes=[], modalities=[], item_features=False, life_cycle=False
+            ),
+            r"network\.features: .*nothing is left to tell items apart",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(tmp_path, change, told):

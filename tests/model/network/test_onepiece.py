@@ -158,6 +158,16 @@ def test_every_parameter_learns(data, kind):
     assert without == []
 
 
+def test_muon_gets_every_projection_of_every_expert_on_its_own(data):
+    network = data.network(network_params(feed_forward={"kind": "moe"}))
+    blocks = {name: count for name, (_, count) in network.hidden_matrices().items()}
+    assert blocks["layers.0.uvqk.weight"] == 4
+    assert blocks["layers.0.feed_forward.inner.w1"] == 2
+    assert blocks["layers.0.feed_forward.inner.w2"] == 1
+    assert blocks["layers.0.feed_forward.inner.shared.w1"] == 2
+    assert not any("gate" in name or "head" in name for name in blocks)
+
+
 @pytest.mark.parametrize("kind", ["none", "dense", "moe"])
 def test_layers_can_begin_as_the_identity_and_leave_it(data, kind):
     params = network_params(

@@ -87,6 +87,27 @@ def test_an_interrupted_training_ends_with_the_bytes_of_an_unbroken_one(data, tm
     assert _bytes(tmp_path / "broken") == _bytes(tmp_path / "unbroken")
 
 
+def test_how_often_the_state_is_kept_does_not_decide_what_it_is(data, tmp_path):
+    often = _params(training={"checkpoint_minutes": 0.001})
+    seldom = _params(training={"checkpoint_minutes": 60})
+    steps = iter(range(1, 1000))
+    assert not _train(data, often, tmp_path, interrupted=lambda: next(steps) == 7)
+    seen = []
+    assert _train(data, seldom, tmp_path, interrupted=lambda: bool(seen.append(1)))
+    total = Checkpoint.load(tmp_path / "checkpoint").metadata["steps"]
+    assert len(seen) == total - 7
+
+
+def test_an_unfinished_training_shows_its_curves(data, tmp_path):
+    events = tmp_path / "events"
+    steps = iter(range(1, 1000))
+    stopped = _train(
+        data, _params(), tmp_path, interrupted=lambda: next(steps) == 7, events_folder=events
+    )
+    assert not stopped
+    assert b"infonce" in next(events.glob("events.*")).read_bytes()
+
+
 def test_another_recipe_does_not_take_up_the_state(data, tmp_path):
     _train(data, _params(), tmp_path, interrupted=lambda: True)
     other = _params(training={"epochs": 2})
