@@ -69,6 +69,17 @@ def test_bootstrap_interval_holds_the_mean_and_narrows_with_users():
     assert width(1600) < width(100) / 3
 
 
+@pytest.mark.parametrize(("named", "ends"), [({}, [2.5, 97.5]), ({"level": 0.8}, [10, 90])])
+def test_bootstrap_ends_are_percentiles_of_the_draws(named, ends):
+    generator = np.random.default_rng(0)
+    gains, weights = generator.random((30, 2)), generator.random(30)
+    found = metrics.bootstrap_intervals(gains, weights, samples=500, seed=7, **named)
+    draws = np.random.default_rng(7).integers(30, size=(500, 30))
+    for column, interval in zip(gains.T, found, strict=True):
+        means = [np.average(column[users], weights=weights[users]) for users in draws]
+        np.testing.assert_allclose(interval, np.percentile(means, ends))
+
+
 def test_bootstrap_is_seeded_and_paired():
     gains = np.random.default_rng(0).random((300, 1))
     both = np.hstack([gains, gains + 0.5, (gains + 0.5) - gains])

@@ -1,9 +1,11 @@
 """The evaluation on a world where every list can be recomputed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from model import metrics
 from model.errors import InputError
@@ -139,6 +141,29 @@ def test_report_holds_every_metric_and_its_interval(recommender):
     assert difference == pytest.approx(
         report.metrics["cascade"]["ndcg@10"] - report.metrics["embedding"]["ndcg@10"]
     )
+
+
+def test_what_a_path_shows_by_hand(recommender):
+    catalogue = replace(recommender.catalogue, log_q=-torch.tensor([1.0, 2, 3, 9]) * np.log(2))
+    lists = rank_paths(recommender, USERS, 0.1, SECTION.cutoffs)
+    shown, nothing = np.full((40, 10), -1), np.full((40, 10), -1)
+    shown[:2, :2] = [[0, 1], [2, 0]]  # row 0 twice, rows 1 and 2 once, row 3 never
+    top_rows = dict.fromkeys(PATHS, nothing) | {"sid": shown}
+    report = summarise(
+        replace(recommender, catalogue=catalogue),
+        training_counts(recommender.interactions),
+        replace(lists, top_rows=top_rows),
+        np.ones(40),
+        Tuning(0.1, 1, [], np.array([1]), np.ones(1)),
+        SECTION,
+        seed=3,
+    )
+    sid, silent = report.metrics["sid"], report.metrics["cascade"]
+    assert sid["catalogue_coverage"] == 3 / 4
+    assert sid["novelty"] == pytest.approx((1 + 1 + 2 + 3) / 4)  # bits
+    # differences of (0, 1, 1, 2), both ways: 12 / 16 on average, over twice the mean of 1
+    assert sid["gini"] == pytest.approx(3 / 8)
+    assert [silent[name] for name in ("catalogue_coverage", "novelty", "gini")] == [0.0] * 3
 
 
 def test_groups_of_a_breakdown_average_to_the_whole(recommender):
