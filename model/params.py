@@ -25,6 +25,7 @@ from pydantic import (
 from model.errors import InputError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+SCORED_CUTOFF = 10  # of evaluation_report.cutoffs
 LARGEST = 2**31 - 1  # what every library that is handed a number can hold
 Positive = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
 NonNegative = Annotated[int, Field(ge=0, le=LARGEST, strict=True)]
@@ -322,10 +323,19 @@ class CascadeParams(Section):
 class EvaluationReportParams(Section):
     """The full-catalogue evaluation."""
 
-    cutoffs: Annotated[list[Positive], Field(min_length=1)]
+    cutoffs: list[Positive]
     bootstrap_samples: Positive
     max_users: Positive  # a seeded sample when there are more
     action_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
+
+    @field_validator("cutoffs")
+    @classmethod
+    def _scores_are_measured(cls, cutoffs: list[int]) -> list[int]:
+        if SCORED_CUTOFF not in cutoffs:
+            raise ValueError(
+                f"{SCORED_CUTOFF} must be among them: the score and the checks are defined there"
+            )
+        return cutoffs
 
 
 # Protocol, layers, width, experts, percentage of training users, seed; no leading zeros.

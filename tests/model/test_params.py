@@ -82,7 +82,13 @@ def _changed(tmp_path, change):
         (lambda v: v["optimizer"].update(betas=[0.9, 1.0]), r"betas\.1: .*less than 1"),
         (lambda v: v["cascade"].update(beam_weight=float("inf")), r"cascade\.beam_weight\."),
         (lambda v: v["raw_data"].update(source=""), r"raw_data\.source: .*at least 1"),
-        (lambda v: v["evaluation_report"].update(cutoffs=[]), r"cutoffs: .*at least 1"),
+        *(
+            (
+                lambda v, wrong=wrong: v["evaluation_report"].update(cutoffs=wrong),
+                r"evaluation_report\.cutoffs: .*10 must be among them",
+            )
+            for wrong in ([], [1, 5], [100])
+        ),
         (lambda v: v["automation"].update(retrain_cron="daily"), r"automation\.retrain_cron: "),
         (
             lambda v: v["encoder_checkpoint"]["loss"].update(infonce_weight=0.0),
