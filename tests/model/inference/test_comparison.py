@@ -4,12 +4,16 @@ import pytest
 
 from model.inference.comparison import compare_cascade
 
+LOSS = (-0.002, -0.003, -0.001)
 
-def judged(difference, low, high):
+
+def judged(difference, low, high, *, beam_weight=0.0, **shares):
+    fates = {"not_among_beams": 0.253, "capped": 0.0, "ranked_below_ten": 0.5} | shares
     return compare_cascade(
         {
             "cascade_minus_embedding": {"ndcg@10": difference, "ci95": {"ndcg@10": [low, high]}},
-            "cascade_losses": {"not_among_beams": {"share": 0.253}},
+            "cascade_losses": {fate: {"share": share} for fate, share in fates.items()},
+            "beam_weight": beam_weight,
         }
     )
 
@@ -20,7 +24,7 @@ def judged(difference, low, high):
         (0.002, 0.001, 0.003, True, "it wins"),
         (-0.0001, -0.0004, 0.0002, True, "no difference beyond chance"),
         (0.0, 0.0, 0.0, True, "no difference beyond chance"),
-        (-0.002, -0.003, -0.001, False, "it loses. 25.3% of the targets"),
+        (*LOSS, False, "it loses. 25.3% of the targets"),
     ],
 )
 def test_the_interval_decides(difference, low, high, keeps_up, told):
@@ -29,3 +33,34 @@ def test_the_interval_decides(difference, low, high, keeps_up, told):
     assert told in sentence
     assert f"{difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f})" in sentence
     assert ("cascade.num_sids" in sentence) is not keeps_up
+
+
+@pytest.mark.parametrize(
+    ("world", "named"),
+    [
+        ({}, ["num_sids"]),
+        ({"beam_weight": 0.4, "not_among_beams": 0.0}, ["beam_weight to 0"]),
+        ({"capped": 0.04, "not_among_beams": 0.0}, ["max_per_group to 0"]),
+        ({"beam_weight": 0.4}, ["beam_weight to 0", "num_sids"]),
+        (
+            {"beam_weight": 0.4, "capped": 0.04},
+            ["max_per_group to 0", "beam_weight to 0", "num_sids"],
+        ),
+    ],
+)
+def test_a_loss_names_the_parameters_that_make_it(world, named):
+    remedies = ("max_per_group to 0", "beam_weight to 0", "num_sids")
+    _, sentence = judged(*LOSS, **world)
+    assert [remedy for remedy in remedies if f"cascade.{remedy}" in sentence] == named
+    assert sorted(named, key=sentence.index) == named
+
+
+def test_shares_stand_beside_the_parameter_they_speak_for():
+    _, sentence = judged(*LOSS, beam_weight=0.4, capped=0.04)
+    assert sentence.endswith(
+        "it loses. 4.0% of the targets are left out by the cap on their group: set "
+        "cascade.max_per_group to 0. 50.0% of the targets are among the beams but ranked below "
+        "ten, with a beam weight of 0.4: set cascade.beam_weight to 0, or to validation. 25.3% of "
+        "the targets are not among the beams: raise cascade.num_sids and cascade.beam_width, or "
+        "recommender_checkpoint.epochs."
+    )
