@@ -48,11 +48,13 @@ def validate_recommendations(
         part = slice(first, first + USERS_AT_ONCE)
         items, users = made.item_ids[part], made.user_indices[part]
         found = (items > 0).sum(axis=1)
+        short = np.asarray(found < NUM_RECOMMENDATIONS)
         refuse(
-            found < NUM_RECOMMENDATIONS,
+            short,
             first,
-            f"only {found.min()} of {NUM_RECOMMENDATIONS} items are left after the filters; "
-            "allow more candidates, or relax cascade.filter_history, filter_cold or max_per_group",
+            f"only {found[short.argmax()]} of {NUM_RECOMMENDATIONS} items are left after the "
+            "filters; allow more candidates, or relax cascade.filter_history, filter_cold, "
+            "max_per_group or blocked_items",
         )
         ordered = np.sort(items, axis=1)
         twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)

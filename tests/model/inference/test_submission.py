@@ -133,6 +133,13 @@ def test_a_broken_one_is_refused_with_the_user_and_the_reason(break_it, reason, 
         assert "user_004" in str(refused.value)
 
 
+def test_the_number_left_is_that_of_the_user_who_is_named(made, interactions):
+    broken = changed(changed(made, 4, 9, 0), 6, 9, 0)
+    broken = changed(broken, 6, 8, 0)
+    with pytest.raises(InputError, match=r"user_004 \(of 2 .*only 9 of 10.*blocked_items"):
+        validate(broken, interactions)
+
+
 def cold_item(interactions: Interactions) -> int:
     return int(np.flatnonzero(training_counts(interactions)[1:] == 0)[0]) + 1
 
