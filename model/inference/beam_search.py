@@ -73,9 +73,10 @@ def beam_search(
     Returns:
         Leaves of the trie, (B, num_sids).
     """
-    beams = first_level(decoder, state, trie, num_sids if trie.num_levels == 1 else beam_width)
-    for level in range(1, trie.num_levels):
-        width = num_sids if level == trie.num_levels - 1 else beam_width
+    # Fillers for prefixes that do not exist would cost the decoder as much as real ones.
+    widths = [*(min(beam_width, len(prefixes)) for prefixes in trie.prefixes[:-1]), num_sids]
+    beams = first_level(decoder, state, trie, widths[0])
+    for level, width in enumerate(widths[1:], start=1):
         beams = _extend(decoder, state, trie, beams, level, width)
     return beams
 

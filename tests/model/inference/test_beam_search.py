@@ -91,6 +91,21 @@ def test_the_decoder_is_asked_once_per_level(method, monkeypatch):
     assert len(calls) == 1
 
 
+def test_the_decoder_is_asked_for_prefixes_that_exist(monkeypatch):
+    sizes = (3, 4, 5)
+    trie, decoder = build_trie(random_sids(sizes, 0.3)), TableDecoder(sizes)
+    asked: list[int] = []
+    original = decoder.expand
+    monkeypatch.setattr(decoder, "expand", lambda s, p: asked.append(p.shape[1]) or original(s, p))
+    wide = beam_search(decoder, [0, 1], trie, beam_width=1000, num_sids=30)
+    assert asked == [len(trie.prefixes[0]), len(trie.prefixes[1])]
+    asked.clear()
+    beam_search(decoder, [0, 1], trie, beam_width=2, num_sids=30)
+    assert asked == [2, 2]
+    assert wide.nodes.shape == (2, 30)
+    assert ((wide.nodes >= 0).sum(dim=1) == trie.num_sids).all()
+
+
 def test_legal_ids_only_however_improbable():
     trie: Trie = build_trie(np.array([[3, 1]]))
     decoder = TableDecoder((4, 5))
