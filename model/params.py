@@ -316,7 +316,7 @@ class CascadeParams(Section):
     group_feature: str  # an item feature, read when max_per_group is not 0
     default_action: Literal["click", "conversion"]  # asked for where the input names none
     batch_size: Positive
-    search: Literal["exact", "ivf", "hnsw"]  # back-fill and embedding-only
+    search: Literal["exact", "ivf", "hnsw"]  # of the items that fill up a short list
     blocked_items: tuple[int | str, ...]  # raw ids of items that nobody is recommended
 
 

@@ -80,7 +80,8 @@ def rank_paths(
 
 
 def _embedding_lists(recommender: Recommender, proposals: Proposals, k: int) -> np.ndarray:
-    _, rows = recommender.search.search(proposals.queries, k, proposals.seen)
+    """Exact whatever ``cascade.search`` says: an index would make a weaker rival."""
+    _, rows = recommender.search.exact.search(proposals.queries, k, proposals.seen)
     return rows.cpu().numpy()
 
 

@@ -20,6 +20,11 @@ SCORES_AT_ONCE = {"cpu": 2_000_000, "cuda": 200_000_000}
 class VectorSearch(Protocol):
     """Finds catalogue rows for user vectors."""
 
+    @property
+    def exact(self) -> "ExactSearch":
+        """The search that this one stands for."""
+        ...
+
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
         """The k best unseen rows.
 
@@ -45,6 +50,11 @@ class ExactSearch:
 
     vectors: Tensor
     bias: Tensor
+
+    @property
+    def exact(self) -> "ExactSearch":
+        """Itself, see :class:`VectorSearch`."""
+        return self
 
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
         """See :class:`VectorSearch`."""

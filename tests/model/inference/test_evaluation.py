@@ -15,6 +15,7 @@ from model.inference.loss_funnel import Fate
 from model.inference.paths import PATHS, rank_paths
 from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
+from model.inference.search_index import IndexSearch, with_index
 from model.inference.tuning import GRID, Tuning, choose, tune_beam_weight
 from model.params import EvaluationReportParams
 from tests.model.inference.fakes import (
@@ -83,6 +84,18 @@ def test_embedding_ranks_are_places_in_a_full_sort(recommender):
         if row >= 0 and np.isfinite(scores[row]):
             rank = 1 + int((scores > scores[row]).sum())
         assert lists.ranks["embedding"][user] == (rank if rank <= 50 else 0)
+
+
+def test_embedding_lists_are_exact_beside_an_index():
+    interactions = random_interactions(40, 400)
+    exact = fake_recommender(interactions, cascade_params(filter_cold=False))
+    approximate = cascade_params(filter_cold=False, search="ivf")
+    indexed, _ = with_index(fake_recommender(interactions, approximate), None)
+    assert isinstance(indexed.search, IndexSearch)
+    indexed.search.index.index.nprobe = 1  # one list of several: never the true ten
+    one, two = (rank_paths(way, USERS, 0.0, [50]) for way in (exact, indexed))
+    assert np.array_equal(one.top_rows["embedding"], two.top_rows["embedding"])
+    assert np.array_equal(one.ranks["embedding"], two.ranks["embedding"])
 
 
 def test_fates_agree_with_lists_filters_and_candidates(recommender):
