@@ -184,6 +184,7 @@ def _build_ivf(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
     quantizer = faiss.IndexFlatIP(width)
     index = faiss.IndexIVFFlat(quantizer, width, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed, index.cp.max_points_per_centroid = seed, MAX_POINTS
+    index.cp.min_points_per_centroid = 1  # fewer items than one list wants are no news
     index.train(points)
     index.add(points)
     index.nprobe = 1

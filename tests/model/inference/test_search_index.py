@@ -69,6 +69,14 @@ def test_a_user_for_whom_the_index_finds_too_few_is_searched_exactly(exact, quer
     assert (rows >= 0).all()
 
 
+def test_a_tiny_catalogue_is_indexed_without_a_word(capfd):
+    few = ExactSearch(F.normalize(torch.randn(12, 4), dim=-1), torch.zeros(12))
+    index = build_index(few, np.arange(12), "ivf", torch.randn(3, 4), seed=0)
+    assert index.facts["lists"] == 1
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
+
+
 def test_more_asked_than_exist_are_missing():
     few = ExactSearch(F.normalize(torch.randn(6, 4), dim=-1), torch.zeros(6))
     index = build_index(few, np.arange(6), "hnsw", torch.randn(3, 4), seed=0)
