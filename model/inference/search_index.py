@@ -3,7 +3,7 @@
 ``ivf`` probes as many lists as it takes to find 95 % of the true ten (on real users), ``hnsw``
 walks a graph. Both are built from a seed by one thread where threads would decide the result.
 faiss answers -1 where it finds too few: such a user is searched exactly, so that a -1 never
-becomes an item.
+becomes an item. Built and kept on the CPU; where faiss has a GPU, ``ivf`` is searched there.
 """
 
 import shutil
@@ -23,6 +23,7 @@ from model.inference.filters import Seen
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
 from model.inference.shards import fingerprint
+from model.params import LARGEST
 
 Kind = Literal["ivf", "hnsw"]
 
@@ -32,6 +33,7 @@ KEPT = 2  # indexes in a folder: the champion's and the challenger's
 SAMPLE_USERS = 1000  # whose vectors choose the probes and measure the recall
 TARGET_RECALL = 0.95  # of the true ten
 HNSW_NEIGHBORS, HNSW_BUILD, HNSW_SEARCH = 32, 200, 128
+GPU_AT_MOST = 2048  # results and probes of a search on a GPU: faiss refuses more
 MIN_POINTS, MAX_POINTS = 39, 64  # per list, to train on: faiss warns below, gains little above
 
 
@@ -82,17 +84,19 @@ class IndexSearch:
     Attributes:
         index: over the rows of ``exact``.
         exact: the vectors themselves.
+        deepest: results that the index can be asked for; who needs more is searched exactly.
     """
 
     index: SearchIndex
     exact: ExactSearch
+    deepest: int = LARGEST
 
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
         """Ask for as many more as the users have seen, and leave those out."""
         device = queries.device
         counts = torch.bincount(seen.owners, minlength=len(queries))
         extra = int(counts.max()) if len(counts) else 0
-        depth = min(k + extra, len(self.exact.vectors))
+        depth = min(k + extra, len(self.exact.vectors), self.deepest)
         found, places = self.index.index.search(_with_one(queries), depth)
         rows = torch.from_numpy(places).to(device)
         keep = (rows >= 0) & ~seen.contains(rows)
@@ -130,7 +134,22 @@ def with_index(recommender: Recommender, folder: Path | None) -> tuple[Recommend
     batches = recommender.batches("submission", users)
     queries = torch.cat([recommender.encode(batch)[1] for _, batch in batches])
     index = _open_or_build(exact, recommender.catalogue.item_ids, kind, queries, folder)
-    return replace(recommender, search=IndexSearch(index, exact)), index.facts
+    search = _on_gpu(IndexSearch(index, exact), recommender.device)
+    return replace(recommender, search=search), index.facts
+
+
+def _on_gpu(search: IndexSearch, device: torch.device) -> IndexSearch:
+    """A copy on the GPU, or the search as it is where there is none or it cannot hold the index.
+
+    Graphs have no form on a GPU.
+    """
+    has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+    probes = search.index.facts.get("probes", GPU_AT_MOST + 1)
+    if device.type != "cuda" or not has_gpu or probes > GPU_AT_MOST:
+        return search
+    number = torch.cuda.current_device() if device.index is None else device.index
+    moved = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, search.index.index)
+    return IndexSearch(replace(search.index, index=moved), search.exact, GPU_AT_MOST)
 
 
 def _open_or_build(

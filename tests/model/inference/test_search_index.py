@@ -1,5 +1,10 @@
 """faiss indexes against exact search."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -148,3 +153,51 @@ def test_an_index_is_kept_and_built_again_only_for_other_vectors(tmp_path, monke
     with_index(fake_recommender(interactions, params, seed=2), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     assert not folder.exists()
+
+
+class FakeGpuIndex:
+    """What faiss would give: it refuses what a GPU refuses, and keeps what it was asked."""
+
+    def __init__(self, number: int, index: Any) -> None:
+        self.number, self.index = number, index
+        self.depths: list[int] = []
+
+    def search(self, queries: np.ndarray, k: int) -> Any:
+        assert k <= 2048
+        self.depths.append(k)
+        return self.index.search(queries, k)
+
+
+def searched_on(monkeypatch, folder: Path | None, *, gpus: int, device: str, **changes) -> Any:
+    """The index behind the search where faiss sees so many GPUs."""
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: gpus)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda _, *g: FakeGpuIndex(*g), raising=False)
+    recommender = fake_recommender(random_interactions(30, 3000), cascade_params(**changes))
+    indexed, _ = with_index(replace(recommender, device=torch.device(device)), folder)
+    return indexed.search
+
+
+def test_inverted_lists_are_searched_on_the_gpu_and_kept_on_the_cpu(monkeypatch, tmp_path):
+    search = searched_on(
+        monkeypatch, tmp_path, gpus=2, device="cuda:1", search="ivf", filter_cold=False
+    )
+    moved = search.index.index
+    assert (type(moved), moved.number) == (FakeGpuIndex, 1)
+    (folder,) = tmp_path.iterdir()
+    assert isinstance(SearchIndex.load(folder).index, faiss.IndexIVFFlat)
+    # as deep as a GPU goes, and exactly beyond
+    nothing = torch.zeros(0, dtype=torch.long)
+    queries, seen = torch.randn(2, 6), Seen(nothing, nothing, 3000)
+    scores, rows = search.search(queries, 2500, seen)
+    assert moved.depths == [2048]
+    torch.testing.assert_close(scores, search.exact.search(queries, 2500, seen)[0])
+    assert (rows >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "kind"), [(0, "cuda:0", "ivf"), (1, "cpu", "ivf"), (1, "cuda:0", "hnsw")]
+)
+def test_without_a_gpu_or_its_form_the_search_stays_on_the_cpu(monkeypatch, gpus, device, kind):
+    search = searched_on(monkeypatch, None, gpus=gpus, device=device, search=kind)
+    assert isinstance(search.index.index, faiss.IndexIVFFlat | faiss.IndexHNSWFlat)
