@@ -27,7 +27,7 @@ def overflow(
     """Items that their group has no room for: all but the ``limit`` nearest, pinned ones first.
 
     Args:
-        groups: (N,) int64 from 0.
+        groups: (N,) int64 from 0, however far apart.
         distances: (N,) float32, of each item to its group's centre.
         pinned: (N,) bool, items that cannot leave.
         limit: items that a group may hold.
@@ -35,7 +35,9 @@ def overflow(
     Returns:
         (n,) positions, nearest first, ties by position.
     """
-    crowded = np.flatnonzero(np.bincount(groups)[groups] > limit)
+    order, offsets = group(groups)
+    sizes = np.diff(offsets)
+    crowded = order[np.repeat(sizes > limit, sizes)]
     urgency = np.where(pinned[crowded], -1.0, distances[crowded])
     crowded = crowded[np.lexsort((crowded, urgency))]
     order, offsets = group(groups[crowded])

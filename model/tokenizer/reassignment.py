@@ -23,6 +23,7 @@ from model.tokenizer.neighbor_lists import cosine_lists, distance_lists
 LOOKED_AT = 16  # free siblings; more brings a moved item hardly nearer
 _LISTED = 1024  # codes in a list; where all of them are taken, every code is looked at
 _RESIDUAL_BYTES = 2**28  # of float32 residuals in memory at once
+_RUNS = 4096  # of prefixes that share their counts: zeroing them costs more than a few items do
 
 
 def reassign_paper(
@@ -124,31 +125,42 @@ def _mixed(number):  # pragma: no cover
     return number ^ (number >> np.uint64(31))
 
 
+@compiled()
+def _runs(num_prefixes):  # pragma: no cover
+    """Bounds of runs of prefixes, (R + 1,): even ones, and no more than serve any machine."""
+    runs = min(num_prefixes, _RUNS)
+    return np.arange(runs + 1) * num_prefixes // max(runs, 1)
+
+
 @compiled(parallel=True)
 def _paper(order, offsets, codes, pinned, lists, capacity, seed):  # pragma: no cover
     placed = codes.copy()
     num_codes = len(lists)
-    for prefix in prange(len(offsets) - 1):
+    bounds = _runs(len(offsets) - 1)
+    for run in prange(len(bounds) - 1):
         occupancy = np.zeros(num_codes, np.int32)
-        items = order[offsets[prefix] : offsets[prefix + 1]]
-        for item in items:
-            if pinned[item]:
-                occupancy[codes[item]] += 1
-        for item in items:
-            if pinned[item]:
-                continue
-            code = codes[item]
-            if occupancy[code] >= capacity:
-                found = False
-                for near in lists[code]:
-                    if occupancy[near] < capacity:
-                        code, found = np.int32(near), True
-                        break
-                if not found:
-                    draw = _mixed(_mixed(seed) + np.uint64(item)) % np.uint64(num_codes - 1)
-                    code = np.int32((code + 1 + np.int64(draw)) % num_codes)
-            occupancy[code] += 1
-            placed[item] = code
+        for prefix in range(bounds[run], bounds[run + 1]):
+            items = order[offsets[prefix] : offsets[prefix + 1]]
+            for item in items:
+                if pinned[item]:
+                    occupancy[codes[item]] += 1
+            for item in items:
+                if pinned[item]:
+                    continue
+                code = codes[item]
+                if occupancy[code] >= capacity:
+                    found = False
+                    for near in lists[code]:
+                        if occupancy[near] < capacity:
+                            code, found = np.int32(near), True
+                            break
+                    if not found:
+                        draw = _mixed(_mixed(seed) + np.uint64(item)) % np.uint64(num_codes - 1)
+                        code = np.int32((code + 1 + np.int64(draw)) % num_codes)
+                occupancy[code] += 1
+                placed[item] = code
+            for item in items:
+                occupancy[placed[item]] = 0
     return placed
 
 
@@ -156,19 +168,23 @@ def _paper(order, offsets, codes, pinned, lists, capacity, seed):  # pragma: no 
 def _crowded_out(order, offsets, codes, distances, pinned, num_codes, capacity):  # pragma: no cover
     """(N,) bool: items that are not among the nearest of their semantic ID."""
     moving = np.zeros(len(codes), np.bool_)
-    for prefix in prange(len(offsets) - 1):
+    bounds = _runs(len(offsets) - 1)
+    for run in prange(len(bounds) - 1):
         occupancy = np.zeros(num_codes, np.int32)
-        items = order[offsets[prefix] : offsets[prefix + 1]]
-        for item in items:
-            if pinned[item]:
-                occupancy[codes[item]] += 1
-        for item in items[np.argsort(distances[items], kind="mergesort")]:
-            if pinned[item]:
-                continue
-            if occupancy[codes[item]] < capacity:
-                occupancy[codes[item]] += 1
-            else:
-                moving[item] = True
+        for prefix in range(bounds[run], bounds[run + 1]):
+            items = order[offsets[prefix] : offsets[prefix + 1]]
+            for item in items:
+                if pinned[item]:
+                    occupancy[codes[item]] += 1
+            for item in items[np.argsort(distances[items], kind="mergesort")]:
+                if pinned[item]:
+                    continue
+                if occupancy[codes[item]] < capacity:
+                    occupancy[codes[item]] += 1
+                else:
+                    moving[item] = True
+            for item in items:
+                occupancy[codes[item]] = 0
     return moving
 
 
@@ -188,22 +204,30 @@ def _settle_movers(
 ):  # pragma: no cover
     """Give the movers of some prefixes, nearest first, their places; writes ``placed``."""
     num_codes = len(lists)
-    for prefix in prange(len(offsets) - 1):
-        first, last = mover_offsets[prefix], mover_offsets[prefix + 1]
-        if first == last:
-            continue
+    bounds = _runs(len(offsets) - 1)
+    for run in prange(len(bounds) - 1):
         occupancy = np.zeros(num_codes, np.int32)
-        for item in order[offsets[prefix] : offsets[prefix + 1]]:
-            if not moving[item]:
-                occupancy[placed[item]] += 1
         taken = np.zeros(num_codes, np.int32)  # entries at a list's head that are full for good
-        by_distance = np.argsort(distances[movers[first:last]], kind="mergesort")
-        for row in first + by_distance:
-            item = movers[row]
-            code = placed[item]
-            code = _best_free(code, residuals[row], occupancy, taken, centroids, lists, capacity)
-            placed[item] = code
-            occupancy[code] += 1
+        for prefix in range(bounds[run], bounds[run + 1]):
+            first, last = mover_offsets[prefix], mover_offsets[prefix + 1]
+            if first == last:
+                continue
+            items = order[offsets[prefix] : offsets[prefix + 1]]
+            for item in items:
+                if not moving[item]:
+                    occupancy[placed[item]] += 1
+            for item in movers[first:last]:
+                taken[placed[item]] = 0
+            by_distance = np.argsort(distances[movers[first:last]], kind="mergesort")
+            for row in first + by_distance:
+                item = movers[row]
+                code = _best_free(
+                    placed[item], residuals[row], occupancy, taken, centroids, lists, capacity
+                )
+                placed[item] = code
+                occupancy[code] += 1
+            for item in items:
+                occupancy[placed[item]] = 0
 
 
 @compiled()

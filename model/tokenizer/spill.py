@@ -44,19 +44,35 @@ def spill(
     for level, room in enumerate(rooms):
         if room >= len(codes):
             continue
-        parents = np.unique(prefix_keys(codes[:, :level], sizes[:level]), return_inverse=True)[1]
+        parents = prefix_keys(codes[:, :level], sizes[:level])
         nodes = parents * sizes[level] + codes[:, level]
         leaving = overflow(nodes, distances[:, level], pinned, room)
-        free = room - np.bincount(nodes, minlength=(parents.max() + 1) * sizes[level])
-        np.add.at(free, nodes[leaving], 1)
-        free = free.reshape(-1, sizes[level])
+        if len(leaving) == 0:
+            continue
+        rows, free = _room_beside(parents, codes[:, level], leaving, sizes[level], room)
         for start in range(0, len(leaving), _MOVED_AT_ONCE):
             items = leaving[start : start + _MOVED_AT_ONCE]
             encoded = quantizer.encode(vectors.take(items))
             residuals = quantizer.residuals(encoded, codes[items, :level])
             costs = centroid_costs(residuals, quantizer.centroids[level])
-            codes[items, level] = settle(costs, parents[items], free)
+            codes[items, level] = settle(costs, rows[start : start + _MOVED_AT_ONCE], free)
             again = quantize_below(quantizer, encoded, codes[items], level + 1)
             codes[items], distances[items] = again.codes, again.distances
         spilled[leaving] = True
     return Assignment(codes, distances), spilled
+
+
+def _room_beside(
+    parents: np.ndarray, codes: np.ndarray, leaving: np.ndarray, size: int, room: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Room of every code of the prefixes that somebody leaves; of the many others none is asked.
+
+    Returns:
+        (n,) row of each leaving item; (P, size) int64 room once they all have left.
+    """
+    crowded, rows = np.unique(parents[leaving], return_inverse=True)
+    staying = np.isin(parents, crowded)
+    staying[leaving] = False
+    places = np.searchsorted(crowded, parents[staying]) * size + codes[staying]
+    taken = np.bincount(places, minlength=len(crowded) * size)
+    return rows, (room - taken).reshape(-1, size)
