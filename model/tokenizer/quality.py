@@ -14,53 +14,46 @@ import numpy as np
 from model.dataset.interactions import Interactions
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.nearest import centroid_costs
-from model.tokenizer.quantizer import Quantizer, normalized
+from model.tokenizer.quantizer import Quantizer
 from model.tokenizer.sids import prefix_keys
+from model.tokenizer.true_neighbors import true_neighbors
 
 NEIGHBORS = 10
-QUERIES, POOL, PAIRS = 1000, 100_000, 100_000
-_POOL_BYTES = 2**29
+QUERIES, PAIRS = 1000, 100_000
+_DRAWN_FROM = 100_000
 _QUERIES_AT_ONCE = 128
 
 
 def neighborhood(
     quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray, *, vicinity: int, seed: int
 ) -> dict[str, Any]:
-    """Recall of true nearest neighbours among the items near in semantic ID.
+    """Recall of true nearest neighbours, of all items, among the items near in semantic ID.
 
     Args:
         quantizer: its metric says what near means, its last level which codes are near.
         vectors: N items.
         codes: (N, L) int32 from 0.
         vicinity: last-level codes that count as near, the item's own included.
-        seed: draws the pool of items and, from it, those whose neighbours are looked up.
+        seed: draws those whose neighbours are looked up.
 
     Returns:
-        ``items`` of the pool, ``queries``, and for ``sid1`` and ``vicinity`` the ``recall@10``
-        within the pool and what ``chance`` gives, the share of all pairs that are near.
+        ``items``, ``queries``, and for ``sid1`` and ``vicinity`` the ``recall@10`` and what
+        ``chance`` gives, the share of all pairs of a query and another item that are near.
     """
-    generator = np.random.default_rng(seed)
-    size = min(len(vectors), POOL, _POOL_BYTES // (4 * vectors.width))
-    pool = np.sort(generator.choice(len(vectors), size, replace=False, shuffle=False))
-    queries = np.sort(generator.choice(size, min(size, QUERIES), replace=False, shuffle=False))
-    matrix = vectors.take(pool)
-    if quantizer.metric == "cosine":
-        matrix = normalized(matrix)
-    count = min(NEIGHBORS, size - 1)
-    found = {"sid1": [0.0, 0.0], "vicinity": [0.0, 0.0]}
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        rows = queries[start : start + _QUERIES_AT_ONCE]
-        costs = centroid_costs(matrix[rows], matrix)
-        costs[np.arange(len(rows)), rows] = np.inf
-        nearest = np.argpartition(costs, count, axis=1)[:, :count]
-        for name, near in _near(quantizer, codes[pool[rows]], codes[pool], vicinity).items():
-            near[np.arange(len(rows)), rows] = False
-            found[name][0] += np.take_along_axis(near, nearest, axis=1).sum()
-            found[name][1] += near.sum()
-    pairs = max(len(queries) * count, 1), max(len(queries) * (size - 1), 1)
-    return {"items": size, "queries": len(queries)} | {
-        name: {f"recall@{NEIGHBORS}": float(hits / pairs[0]), "chance": float(all_near / pairs[1])}
-        for name, (hits, all_near) in found.items()
+    queries = _draw_queries(len(vectors), seed)
+    count = min(NEIGHBORS, len(vectors) - 1)
+    neighbors = true_neighbors(vectors, queries, quantizer.metric, count)
+    found = _near_pairs(
+        quantizer, codes[np.repeat(queries, count)], codes[neighbors.ravel()], vicinity
+    )
+    near = _count_near(quantizer, codes, queries, vicinity)
+    pairs = max(len(queries) * count, 1), max(len(queries) * (len(vectors) - 1), 1)
+    return {"items": len(vectors), "queries": len(queries)} | {
+        name: {
+            f"recall@{NEIGHBORS}": float(found[name].sum() / pairs[0]),
+            "chance": float(near[name] / pairs[1]),
+        }
+        for name in near
     }
 
 
@@ -105,23 +98,37 @@ def cooccurrence(
     }
 
 
-def _near(
-    quantizer: Quantizer, left: np.ndarray, right: np.ndarray, vicinity: int
-) -> dict[str, np.ndarray]:
-    """(n, m) bool for (n, L) and (m, L) codes: who shares SID1, who lies in the vicinity."""
-    sizes = quantizer.sizes[:-1]
-    prefix = prefix_keys(left[:, :-1], sizes)[:, None] == prefix_keys(right[:, :-1], sizes)
-    near_codes = _near_codes(quantizer.centroids[-1], left[:, -1], vicinity)
-    return {
-        "sid1": left[:, None, 0] == right[None, :, 0],
-        "vicinity": prefix & near_codes[:, right[:, -1]],
-    }
+def _draw_queries(num_items: int, seed: int) -> np.ndarray:
+    """(Q,) positions, ascending; in two steps, so that no step draws as many as there are items."""
+    generator = np.random.default_rng(seed)
+    size = min(num_items, _DRAWN_FROM)
+    pool = np.sort(generator.choice(num_items, size, replace=False, shuffle=False))
+    chosen = generator.choice(size, min(size, QUERIES), replace=False, shuffle=False)
+    return pool[np.sort(chosen)]
+
+
+def _count_near(
+    quantizer: Quantizer, codes: np.ndarray, queries: np.ndarray, vicinity: int
+) -> dict[str, int]:
+    """Pairs of a query and another item of all that share SID1, or lie in the vicinity."""
+    sizes = quantizer.sizes
+    sharing = np.bincount(codes[:, 0], minlength=sizes[0])[codes[queries, 0]]
+    keys, counts = np.unique(prefix_keys(codes, sizes), return_counts=True)
+    near = 0
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        own = codes[queries[start : start + _QUERIES_AT_ONCE]]
+        near_codes = _near_codes(quantizer.centroids[-1], own[:, -1], vicinity)
+        rows, last = np.nonzero(near_codes)
+        wanted = prefix_keys(np.column_stack([own[rows, :-1], last]), sizes)
+        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        near += int(counts[places][keys[places] == wanted].sum())
+    return {"sid1": int(sharing.sum()) - len(queries), "vicinity": near - len(queries)}
 
 
 def _near_pairs(
     quantizer: Quantizer, left: np.ndarray, right: np.ndarray, vicinity: int
 ) -> dict[str, np.ndarray]:
-    """(n,) bool for two (n, L): the same, pair by pair."""
+    """(n,) bool for two (n, L) codes: who shares SID1, who lies in the vicinity."""
     centroids = quantizer.centroids[-1]
     same_prefix = np.flatnonzero((left[:, :-1] == right[:, :-1]).all(axis=1))
     near = np.zeros(len(left), bool)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from model.tokenizer import true_neighbors as true_neighbors_module
 from model.tokenizer.quality import cooccurrence, neighborhood
 from model.tokenizer.quantizer import Quantizer
+from model.tokenizer.true_neighbors import true_neighbors
 from tests.model.inference.small_world import small_interactions
 from tests.model.tokenizer.worlds import clustered, item_vectors
 
@@ -43,6 +45,49 @@ def test_recall_equals_a_plain_count():
                 near += codes[other, 1] in np.argsort(away[codes[item, 1]])[:3]
     assert found["sid1"]["recall@10"] == pytest.approx(same / 600)
     assert found["vicinity"]["recall@10"] == pytest.approx(near / 600)
+
+
+def test_true_neighbours_are_those_of_all_items():
+    """More items than queries are drawn from, and every query's neighbours are copies of it."""
+    centres = np.random.default_rng(2).standard_normal((10_001, 8)).astype(np.float32)
+    group = np.tile(np.arange(10_001), 11)
+    codes = np.stack([group % 8, group // 8 % 8], axis=1)
+    found = neighborhood(quantizer(), item_vectors(centres[group]), codes, vicinity=1, seed=0)
+    assert found["items"] == 110_011
+    assert found["queries"] == 1000
+    assert found["sid1"]["recall@10"] > 0.99  # a sum in another order may tell copies apart
+    assert found["vicinity"]["recall@10"] > 0.99
+    assert found["sid1"]["chance"] == pytest.approx(1 / 8, abs=0.01)
+    assert found["vicinity"]["chance"] == pytest.approx(1 / 64, abs=0.01)
+
+
+def test_blocks_leave_no_neighbour_out_and_ties_stay_with_the_first(monkeypatch):
+    monkeypatch.setattr(true_neighbors_module, "BLOCK_ROWS", 7)
+    matrix = np.random.default_rng(3).integers(1, 4, (60, 2)).astype(np.float32)
+    queries = np.array([0, 13, 59])
+    found = true_neighbors(item_vectors(matrix), queries, "l2", 10)
+    costs = np.square(matrix[:, None] - matrix).sum(axis=2)  # whole numbers, so ties are exact
+    for query, nearest in zip(queries, found, strict=True):
+        expected = [item for item in np.argsort(costs[query], kind="stable") if item != query]
+        assert nearest.tolist() == expected[:10]
+
+
+def test_chance_is_counted_over_all_pairs():
+    codes = np.random.default_rng(1).integers(8, size=(60, 2))
+    books = quantizer()
+    found = neighborhood(books, item_vectors(clustered(60)), codes, vicinity=3, seed=0)
+    away = np.square(books.centroids[1][:, None] - books.centroids[1]).sum(axis=2)
+    same = codes[:, 0][:, None] == codes[:, 0]
+    near = np.argsort(np.argsort(away, axis=1), axis=1)[codes[:, 1]][:, codes[:, 1]] < 3
+    assert found["sid1"]["chance"] == pytest.approx((same.sum() - 60) / (60 * 59))
+    assert found["vicinity"]["chance"] == pytest.approx(((same & near).sum() - 60) / (60 * 59))
+
+
+def test_one_item_has_no_neighbour():
+    found = neighborhood(
+        quantizer(), item_vectors(clustered(1)), np.zeros((1, 2), int), vicinity=3, seed=0
+    )
+    assert found["sid1"] == found["vicinity"] == {"recall@10": 0.0, "chance": 0.0}
 
 
 def test_few_items_are_no_trouble():
