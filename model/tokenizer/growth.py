@@ -18,8 +18,8 @@ from model.dataset.arrow import compute as pc
 from model.errors import InputError
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
-from model.tokenizer.quantizer import Assignment, Quantizer, measure
-from model.tokenizer.tokenize import Tokens, nearest_codes, require_room, resolve
+from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
+from model.tokenizer.tokenize import Tokens, require_room, resolve
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -79,7 +79,7 @@ def extend(
         len(vectors) + len(elsewhere) + len(retired), params.sizes, params.capacity, vectors.source
     )
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
-    first = _first(quantizer, vectors, published, is_new, params)
+    first = _first(quantizer, vectors, published, is_new)
     others = np.concatenate([elsewhere, retired]) - 1
     everything = Assignment(
         np.concatenate([first.codes, others]),
@@ -141,17 +141,17 @@ def _without_vector(published: np.ndarray, vectors: ItemVectors) -> np.ndarray:
 
 
 def _first(
-    quantizer: Quantizer,
-    vectors: ItemVectors,
-    published: np.ndarray,
-    is_new: np.ndarray,
-    params: "CodebookParams",
+    quantizer: Quantizer, vectors: ItemVectors, published: np.ndarray, is_new: np.ndarray
 ) -> Assignment:
-    """Published codes where there are, else the nearest ones."""
+    """Published codes where there are, else the nearest ones.
+
+    Whatever the method: a limit on the sizes of clusters shaped the codebooks when they were
+    fitted; new items balanced among themselves would get codes that depend on their batch.
+    """
     codes = published[vectors.item_ids] - 1
     distances = np.empty(codes.shape, np.float32)
     if is_new.any():
-        nearest = nearest_codes(quantizer, vectors.subset(is_new), params)
+        nearest = quantize(quantizer, vectors.subset(is_new))
         codes[is_new], distances[is_new] = nearest.codes, nearest.distances
     if not is_new.all():
         distances[~is_new] = measure(quantizer, vectors.subset(~is_new), codes[~is_new])

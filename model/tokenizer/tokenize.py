@@ -56,24 +56,12 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     """
     require_room(len(vectors), params.sizes, params.capacity, vectors.source)
     quantizer = fit_quantizer(vectors, params, seed)
-    first = nearest_codes(quantizer, vectors, params)
+    first = _nearest_codes(quantizer, vectors, params)
     nobody = np.zeros(len(vectors), bool)
     final, spilled = resolve(quantizer, vectors, first, nobody, params, seed)
     tokens = Tokens(vectors, quantizer, first, final, spilled)
     _warn(tokens)
     return tokens
-
-
-def nearest_codes(
-    quantizer: Quantizer, vectors: ItemVectors, params: "CodebookParams"
-) -> Assignment:
-    """Codes before any re-assignment; the balanced method limits the size of the first levels."""
-    assigned = quantize(quantizer, vectors)
-    if params.method != "balanced_residual_kmeans":
-        return assigned
-    nodes = [sid_room(quantizer.sizes[: level + 1]) for level in range(len(quantizer.sizes) - 1)]
-    rooms = [math.ceil(BALANCE * len(vectors) / count) for count in nodes]
-    return spill(quantizer, vectors, assigned, np.zeros(len(vectors), bool), rooms)[0]
 
 
 def resolve(
@@ -144,6 +132,18 @@ def require_room(num_items: int, sizes: list[int], capacity: int, source: str) -
             f"{room:,} semantic IDs of {capacity} each; raise codebook.capacity to at least "
             f"{math.ceil(num_items / room)} or codebook.sizes"
         )
+
+
+def _nearest_codes(
+    quantizer: Quantizer, vectors: ItemVectors, params: "CodebookParams"
+) -> Assignment:
+    """Codes before any re-assignment; the balanced method limits the size of the first levels."""
+    assigned = quantize(quantizer, vectors)
+    if params.method != "balanced_residual_kmeans":
+        return assigned
+    nodes = [sid_room(quantizer.sizes[: level + 1]) for level in range(len(quantizer.sizes) - 1)]
+    rooms = [math.ceil(BALANCE * len(vectors) / count) for count in nodes]
+    return spill(quantizer, vectors, assigned, np.zeros(len(vectors), bool), rooms)[0]
 
 
 def _with_last_code(

@@ -11,26 +11,29 @@ from model.dataset.interactions import Interactions
 from model.errors import InputError
 from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.growth import codes_of
+from model.tokenizer.growth import codes_of, extend
+from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.quantizer import Quantizer, quantize
 from tests.model.inference.small_world import small_interactions
-from tests.model.tokenizer.worlds import clustered, codebook_params
+from tests.model.tokenizer.worlds import clustered, codebook_params, item_vectors
 
 VECTORS = clustered(220)
+BALANCED = {"method": "balanced_residual_kmeans"}
 
 
-def world(items: list[int]) -> tuple[FusedEmbeddings, Interactions]:
-    """Items by the raw numbers 0..219, numbered anew in the order given."""
+def world(items: list[int], vectors: np.ndarray = VECTORS) -> tuple[FusedEmbeddings, Interactions]:
+    """Items by their raw numbers, which are rows of the vectors, numbered anew in this order."""
     count = len(items)
     table = FeatureTable(num_rows=count + 1, scalars={}, arrays={}, vocabulary_sizes={})
     raw_ids = pa.array([f"raw{item}" for item in items], pa.large_string())
     interactions = replace(
         small_interactions(), items=table, num_known_items=count, raw_item_ids=raw_ids
     )
-    return FusedEmbeddings(np.arange(1, count + 1, dtype=np.int32), VECTORS[items]), interactions
+    return FusedEmbeddings(np.arange(1, count + 1, dtype=np.int32), vectors[items]), interactions
 
 
-def build(items: list[int], **changes) -> Codebook:
-    fused, interactions = world(items)
+def build(items: list[int], vectors: np.ndarray = VECTORS, **changes) -> Codebook:
+    fused, interactions = world(items, vectors)
     return build_codebook(fused, [], interactions, codebook_params(**changes), 1)
 
 
@@ -71,6 +74,40 @@ def test_new_items_find_free_ids(first):
     assert growth["retired"] == 0
     assert 0 <= growth["spilled"] <= 100
     assert after.report[-1]["after"]["unique_pairs"] == 220
+
+
+@pytest.fixture(scope="module")
+def balanced(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generations") / "balanced"
+    build(list(range(120)), **BALANCED).save(folder)
+    return folder
+
+
+def test_copies_of_a_published_item_join_it_whatever_the_method(balanced):
+    before = Codebook.load(balanced)
+    books = Quantizer("cosine", before.centroids, {})
+    nearest = quantize(books, item_vectors(VECTORS[:120])).codes[:, 0] + 1
+    likes = int(np.flatnonzero(nearest == before.codes[1:, 0])[0])  # not balanced away itself
+    vectors = np.concatenate([VECTORS[:120], np.repeat(VECTORS[[likes]], 5, axis=0)])
+    after = build(list(range(125)), vectors, **BALANCED, frozen_from=str(balanced))
+    assert after.codes[121:, 0].tolist() == [before.codes[likes + 1, 0]] * 5
+    assert len(after.sid_keys) == 125
+
+
+def test_the_nearest_codes_of_new_items_do_not_depend_on_who_else_is_new(balanced):
+    def first_codes(new: list[int]) -> list[list[int]]:
+        fused, interactions = world([*range(120), *new])
+        growth = extend(
+            Codebook.load(balanced),
+            ItemVectors.of_fused(fused),
+            interactions.raw_item_ids,
+            codebook_params(**BALANCED),
+            1,
+        )
+        return growth.tokens.first.codes[120:].tolist()
+
+    new = list(range(120, 128))
+    assert first_codes(new) == [first_codes([item])[0] for item in new]
 
 
 def test_items_are_recognised_when_their_numbers_change(first):
