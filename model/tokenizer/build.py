@@ -115,7 +115,7 @@ def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:
         "published": len(frozen.published),
         "retired": len(growth.retired),
         "added": growth.added,
-        "assigned": growth.added,
+        "assigned": growth.assigned,
         "spilled": growth.spilled,
         "published_distance": growth.published_distance,
     }

@@ -38,7 +38,8 @@ class Growth:
         published: (I + 1, L) int32 from 1, the codes that items had before; 0 where none.
         retired: (R, L) int32 from 1, codes of published items that are no longer there.
         retired_ids: (R,) raw ids of those.
-        added: new items; all of them were assigned.
+        added: items whose raw id is not among the published ones.
+        assigned: those of them that have a vector, and so got codes.
         spilled: of these, those that had to leave their first prefix.
         published_distance: mean distance of published items to their centroids, as it is now.
     """
@@ -48,6 +49,7 @@ class Growth:
     retired: np.ndarray
     retired_ids: pa.Array
     added: int
+    assigned: int
     spilled: int
     published_distance: float | None
 
@@ -94,7 +96,8 @@ def extend(
         published=published,
         retired=retired,
         retired_ids=frozen.published.filter(absent)["raw_id"].combine_chunks(),
-        added=int(is_new.sum()),
+        added=int((published[1:] == 0).any(axis=1).sum()),
+        assigned=int(is_new.sum()),
         spilled=int(spilled.sum()),
         published_distance=_published_distance(frozen, first, ~is_new),
     )

@@ -138,6 +138,33 @@ def test_an_extension_by_nothing_changes_nothing(first):
     assert after.report[-1]["moved"] == after.report[-1]["growth"]["added"] == 0
 
 
+def test_a_new_item_without_a_direction_is_added_and_not_assigned(first):
+    vectors = VECTORS.copy()
+    vectors[121] = 0.0
+    after = build(list(range(123)), vectors, frozen_from=str(first))
+    assert after.codes[122].tolist() == [0, 0]
+    growth = after.report[-1]["growth"]
+    assert (growth["added"], growth["assigned"]) == (3, 2)
+
+
+@pytest.mark.parametrize("vector", ["zero", "missing"])
+def test_the_id_of_an_item_without_a_vector_today_stays_taken(first, vector):
+    """Its copies, more than its prefix has room for, want nothing more than that ID."""
+    vectors = np.concatenate([VECTORS[:120], np.repeat(VECTORS[[5]], 16, axis=0)])
+    fused, interactions = world(list(range(136)), vectors)
+    if vector == "zero":
+        fused.matrix[5] = 0.0
+    else:
+        kept = np.arange(136) != 5
+        fused = FusedEmbeddings(fused.item_ids[kept], fused.matrix[kept])
+    params = codebook_params(frozen_from=str(first))
+    after = build_codebook(fused, [], interactions, params, 1)
+    sid = Codebook.load(first).codes[6]
+    assert after.codes[6].tolist() == sid.tolist()
+    assert after.items_of(sid).tolist() == [6]
+    assert len(after.sid_keys) == 136
+
+
 def test_another_training_is_another_generation(first):
     assert build(list(range(120)), iterations=1).generation != Codebook.load(first).generation
 
