@@ -52,7 +52,8 @@ def build_codebook(
         tokens = tokenize(vectors, params, seed)
         codes = _codes_by_item(tokens, interactions)
         report.append(_row(tokens, codes, interactions, params, seed))
-        return _codebook(tokens, codes, report, interactions, _nothing_retired(codes), 0)
+        retired = _nothing_retired(codes)
+        return _codebook(tokens, codes, report, interactions, retired, params.method, 0)
     frozen = _open_frozen(params.frozen_from)
     growth = extend(frozen, vectors, interactions.raw_item_ids, params, seed)
     tokens = growth.tokens
@@ -60,7 +61,9 @@ def build_codebook(
     grown = {"sample": 0, "growth": _growth_row(frozen, growth)}  # nothing was fitted
     row = _row(tokens, codes, interactions, params, seed) | grown
     retired = growth.retired_ids, growth.retired
-    return _codebook(tokens, codes, [*report, row], interactions, retired, frozen.revision + 1)
+    report.append(row)
+    revision = frozen.revision + 1
+    return _codebook(tokens, codes, report, interactions, retired, frozen.method, revision)
 
 
 def report_source(
@@ -131,6 +134,7 @@ def _codebook(
     report: list[dict[str, Any]],
     interactions: Interactions,
     retired: tuple[pa.Array, np.ndarray],
+    method: str,
     revision: int,
 ) -> Codebook:
     """Everything that was ever published stands in the table, first the items of today."""
@@ -144,6 +148,7 @@ def _codebook(
         codes,
         tokens.quantizer.centroids,
         report,
+        method=method,
         metric=tokens.quantizer.metric,
         encoder=tokens.quantizer.encoder,
         published=pa.table(table),

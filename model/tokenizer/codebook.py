@@ -34,6 +34,7 @@ class Codebook:
         sid_offsets: (S + 1,) int64 into ``sid_items``.
         sid_items: (items with a semantic ID,) int32, ascending within an ID.
         report: one row per source, ``collaborative`` last; see ``report.report_row``.
+        method: that the codebooks were built by, see ``CodebookParams``.
         metric: ``cosine`` where vectors are brought to length 1 first.
         encoder: weights that lead into the codebooks' space, by name; empty but for RQ-VAE.
         published: table of ``raw_id``, ``sid1``, ``sid2``, ...: every ID of this generation that
@@ -48,6 +49,7 @@ class Codebook:
     sid_offsets: np.ndarray
     sid_items: np.ndarray
     report: list[dict[str, Any]]
+    method: str = "residual_kmeans"
     metric: Literal["cosine", "l2"] = "cosine"
     encoder: Mapping[str, np.ndarray] = field(default_factory=dict)
     published: pa.Table = field(default_factory=lambda: pa.table({}))
@@ -67,7 +69,8 @@ class Codebook:
             codes: (I + 1, L) int32, from 1, 0 where there is none.
             centroids: per level (K, dim) float32.
             report: one row per source.
-            facts: ``metric``, ``encoder``, ``published`` and ``revision``, where they matter.
+            facts: ``method``, ``metric``, ``encoder``, ``published`` and ``revision``, where they
+                matter.
         """
         sizes = tuple(len(level) for level in centroids)
         items = np.flatnonzero((codes > 0).all(axis=1))
@@ -122,8 +125,14 @@ class Codebook:
             for name, weights in self.encoder.items():
                 np.save(out / f"{_ENCODER}{name}.npy", weights)
             pq.write_table(self.published, out / "published.parquet")
-            facts = {"sizes": list(self.sizes), "metric": self.metric, "revision": self.revision}
-            write_json(out / "codebook.json", facts | {"generation": self.generation})
+            facts = {
+                "sizes": list(self.sizes),
+                "method": self.method,
+                "metric": self.metric,
+                "revision": self.revision,
+                "generation": self.generation,
+            }
+            write_json(out / "codebook.json", facts)
             write_json(out / "report.json", self.report)
             if self.report:
                 write_json(out / "metrics.json", headlines(self.report))
@@ -141,6 +150,7 @@ class Codebook:
         folder = Path(folder)
         facts = read_json(folder / "codebook.json")
         encoders = sorted(path.stem for path in folder.glob(f"{_ENCODER}*.npy"))
+        unnamed = "rq_vae" if encoders else "residual_kmeans"  # by files from before it was written
         levels = [f"centroids_{number}" for number in range(1, len(facts["sizes"]) + 1)]
         opened = {
             name: open_array(folder / f"{name}.npy") for name in (*_ARRAYS, *levels, *encoders)
@@ -150,6 +160,7 @@ class Codebook:
             sizes=tuple(facts["sizes"]),
             centroids=tuple(opened[name] for name in levels),
             report=read_json(folder / "report.json"),
+            method=facts.get("method", unnamed),
             metric=facts["metric"],
             encoder={name.removeprefix(_ENCODER): opened[name] for name in encoders},
             published=open_table(folder / "published.parquet"),

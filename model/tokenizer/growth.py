@@ -116,6 +116,11 @@ def _quantizer(frozen: Codebook, vectors: ItemVectors, params: "CodebookParams")
             f"{frozen.metric}, the parameters say {list(params.sizes)} and {params.metric}; keep "
             "those, or set frozen_from to null for a new generation"
         )
+    if frozen.method != params.method:
+        raise InputError(
+            f"codebook.frozen_from: that generation was built by {frozen.method}, the parameters "
+            f"say {params.method}; keep that one, or set frozen_from to null for a new generation"
+        )
     quantizer = Quantizer(frozen.metric, frozen.centroids, frozen.encoder)
     if quantizer.width != vectors.width:
         raise InputError(

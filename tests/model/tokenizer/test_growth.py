@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from model.artifact import read_json, write_json
 from model.dataset.features import FeatureTable
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
@@ -165,6 +166,15 @@ def test_the_id_of_an_item_without_a_vector_today_stays_taken(first, vector):
     assert len(after.sid_keys) == 136
 
 
+@pytest.mark.parametrize("method", ["residual_kmeans", "rq_vae"])
+def test_a_generation_that_does_not_name_its_method_has_the_likely_one(method, tmp_path):
+    build(list(range(120)), method=method, iterations=1).save(tmp_path / "one")
+    facts = read_json(tmp_path / "one" / "codebook.json")
+    assert facts.pop("method") == method
+    write_json(tmp_path / "one" / "codebook.json", facts)
+    assert Codebook.load(tmp_path / "one").method == method
+
+
 def test_another_training_is_another_generation(first):
     assert build(list(range(120)), iterations=1).generation != Codebook.load(first).generation
 
@@ -185,6 +195,7 @@ def test_vectors_of_another_encoder_are_noticed(first, caplog):
     [
         ({"sizes": [16, 17]}, r"that generation has sizes \[16, 16\]"),
         ({"metric": "l2"}, "and metric cosine"),
+        (BALANCED, "built by residual_kmeans, the parameters say balanced_residual_kmeans"),
         ({"frozen_from": "no/such/folder"}, "no/such/folder holds no codebook"),
     ],
 )
