@@ -39,7 +39,7 @@ _STATES = tuple("nan" if name == "not_finite" else name for name in STATE_NAMES)
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """All counts of one data set. A rate is None where there is nothing to divide by.
+    """All counts of one data set. Rates and norms of nothing are None.
 
     Attributes:
         modalities: by name: ``covered`` of ``total`` items and their ``rate``; the other items by
@@ -211,12 +211,15 @@ def _files(modality: ModalityEmbedding) -> Row:
 def _duplicates(covered: int, twins: Row) -> Row:
     items, groups = twins["duplicate_items"], twins["duplicate_groups"]
     return twins | {
+        "largest_duplicate_group": min(twins["largest_duplicate_group"], covered),
         "distinct_vectors": covered - items + groups,
         "duplicate_rate": _rate(items, covered),
     }
 
 
 def _norm(audit: VectorAudit, summary: Row) -> Row:
+    if len(audit.norms) == 0:
+        return summary | {"mean": None, "std": None}
     # numpy adds in one order; DuckDB's threads do not, and the last digit would follow them
     mean = float(audit.norms.mean(dtype=np.float64))
     return summary | {"mean": mean, "std": float(audit.norms.std(dtype=np.float64))}

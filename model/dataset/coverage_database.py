@@ -191,12 +191,18 @@ class CoverageDatabase:
         return counts, self._rows(largest)
 
     def norms(self, audit: VectorAudit) -> tuple[Row, list[Row]]:
-        """Quantiles of the norms, and a histogram of equal bins between their extremes."""
+        """Quantiles of the norms, and a histogram of equal bins between their extremes.
+
+        Quantiles are None, and there are no bins, where there is no vector.
+        """
         self._connection.register("lengths", pa.table({"norm": audit.norms}))
         quantiles = ", ".join(
             f"quantile_disc(norm, {share}) AS {name}" for name, share in _QUANTILES.items()
         )
         summary = self._rows(f"SELECT min(norm) AS min, max(norm) AS max, {quantiles} FROM lengths")
+        if len(audit.norms) == 0:
+            self._connection.unregister("lengths")
+            return summary[0], []
         low, high = summary[0]["min"], summary[0]["max"]
         width = (high - low) / _NORM_BINS or 1.0
         counted = self._rows(

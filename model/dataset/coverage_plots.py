@@ -36,13 +36,9 @@ def plot_modality(
     _bars(parts, labels, rates, _BLUE)
     parts.set_title("rate by part and by training events of the item")
     _draw_time(time, over_time)
-    bins = [(one["from"], one["to"] - one["from"], one["items"]) for one in norms]
-    starts, widths, heights = zip(*bins, strict=True)
-    lengths.bar(starts, heights, width=widths, align="edge", color=_GREY)
-    lengths.set_yscale("log")
-    lengths.locator_params(axis="x", nbins=5)
+    _draw_norms(lengths, norms)
     shared = f"{row['duplicate_items']:,} items share their vector exactly"
-    lengths.set_title(f"norms of the vectors; {shared}")
+    lengths.set_title(f"norms of the vectors; {shared}" if norms else "no vectors")
     _write(figure, file)
 
 
@@ -87,6 +83,16 @@ def _draw_time(axes: Axes, rows: Rows) -> None:
     )
     axes.set_title("coverage by week (UTC)")
     axes.legend(frameon=False, fontsize=8)
+
+
+def _draw_norms(axes: Axes, rows: Rows) -> None:
+    if not rows:
+        return
+    starts = [row["from"] for row in rows]
+    widths = [row["to"] - row["from"] for row in rows]
+    axes.bar(starts, [row["items"] for row in rows], width=widths, align="edge", color=_GREY)
+    axes.set_yscale("log")
+    axes.locator_params(axis="x", nbins=5)
 
 
 def _write(figure: Figure, file: Path) -> None:

@@ -287,6 +287,20 @@ def test_a_release_without_events_has_no_rates_of_traffic(interactions, modaliti
     report.save(tmp_path / "report")
 
 
+def test_a_modality_without_a_valid_vector_covers_nothing(interactions, statistics, tmp_path):
+    states = np.full(NUM_ITEMS + 1, ZERO, np.int8)
+    nothing = _modality("81", states, np.zeros((0, 4), np.float16))
+    report = measure_coverage(interactions, statistics, [nothing], PARAMS.coverage_report)
+    row = report.modalities["81"]
+    assert (row["covered"], row["zero"], row["rate"]) == (0, NUM_ITEMS, 0.0)
+    assert (row["distinct_vectors"], row["largest_duplicate_group"]) == (0, 0)
+    assert row["duplicate_rate"] is None
+    assert set(row["norm"].values()) == {None}
+    assert report.norms == []
+    report.save(tmp_path / "report")
+    assert CoverageReport.load(tmp_path / "report") == report
+
+
 def test_vectors_of_other_items_are_refused(interactions, statistics, modalities):
     short = dataclasses.replace(modalities[0], states=modalities[0].states[:-1])
     with pytest.raises(InputError, match=r"modality_embeddings 81: made for 67 items.*68"):
