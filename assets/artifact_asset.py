@@ -287,6 +287,8 @@ def _make(recipient: Recipient, workspace: Workspace, recipe: Recipe, run_id: st
     staging.parent.mkdir(parents=True, exist_ok=True)
     recipient.make(workspace, recipe.partition, staging)
     Lineage.of(recipe, staging, workspace.hashes).write(staging)
+    if any(check.blocking for check in recipient.checks):
+        workspace.await_judgement(recipient.name, recipe.partition)
     if recipient.publish is None:
         publish_folder(staging, workspace.folder(recipient.name, recipe.partition))
     else:

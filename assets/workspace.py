@@ -27,6 +27,7 @@ VERSIONED = (SUBMISSION, CHAMPION)  # their earlier versions stay beside the new
 SOURCE = "source"  # stands for the raw files among an artefact's parents
 LATEST_FILE = "latest"  # names the newest version
 CHAMPION_FILE = "champion"  # names the champion among the judged models
+NOT_JUDGED = "the run that made it ended before the check; materialise it again"
 
 
 class Recorder(Protocol):
@@ -173,6 +174,10 @@ class Workspace:
             file.unlink(missing_ok=True)
         else:
             atomic_write(file, reason)
+
+    def await_judgement(self, asset: str, partition: str | None) -> None:
+        """Refuse what is about to appear until it is judged, though its maker dies before."""
+        atomic_write(self._refusal_file(asset, partition), NOT_JUDGED)
 
     def _refusal_file(self, asset: str, partition: str | None) -> Path:
         return self.data / ".refused" / self.stages[asset].target(partition)

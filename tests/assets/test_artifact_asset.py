@@ -1,5 +1,6 @@
 """What the decorator adds to a plain function, on two assets that hold one number each."""
 
+import contextlib
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from assets.artifact_asset import Check, Verdict, artifact_asset
 from assets.lineage import Lineage
-from assets.workspace import NoRecorder, Workspace
+from assets.workspace import NOT_JUDGED, NoRecorder, Workspace
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
 from model.params import Params
@@ -164,6 +165,30 @@ def test_a_failed_blocking_check_is_remembered_and_nothing_is_recorded_or_built_
     assert _run(workspace).success
     assert workspace.refusal("two") is None
     assert Calls.made == ["one", "two"]
+
+
+@pytest.mark.parametrize("death", [RuntimeError, SystemExit], ids=["exception", "kill"])
+def test_what_nobody_came_to_judge_is_judged_by_the_same_command(workspace, monkeypatch, death):
+    Calls.limit = 50
+    with monkeypatch.context() as dying:
+        dying.setattr("assets.artifact_asset._judge", _raiser(death))
+        with contextlib.suppress(SystemExit):
+            assert not _run(workspace).success
+    assert Number.load(workspace.folder("two")) == Number(84)
+    assert workspace.refusal("two") == NOT_JUDGED
+    assert not _run(workspace).success
+    assert workspace.refusal("two") == "84 is too large"
+    Calls.limit = 100
+    assert _run(workspace).success
+    assert workspace.refusal("two") is None
+    assert Calls.made == ["one", "two"]
+
+
+def _raiser(error):
+    def raise_it(*arguments):
+        raise error
+
+    return raise_it
 
 
 def test_nothing_is_built_on_what_was_refused(workspace):
