@@ -59,6 +59,6 @@ def _judge_targets(made: Interactions, workspace: Workspace) -> Verdict:
         )
     ],
 )
-def interactions(params: Params, raw_data: RawData) -> Interactions:
+def interactions(params: Params, workspace: Workspace, raw_data: RawData) -> Interactions:
     """Events per user in order of time, item and user features, vocabularies and the split."""
-    return read_interactions(raw_data, params.interactions, params.seed)
+    return read_interactions(raw_data, params.interactions, params.seed, spool=workspace.data)

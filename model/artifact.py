@@ -58,11 +58,7 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
         publish_folder(partial, folder)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(folder.parent).free
-            raise InputError(
-                f"{folder}: the disk filled up while writing ({free:,} bytes free); free some "
-                "space and run the same command again; the previous version is untouched"
-            ) from error
+            raise disk_filled_up(str(folder), folder.parent) from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -147,6 +143,20 @@ def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:
             f"{folder}: {what} needs about {needed_bytes:,} bytes and {free:,} are free; "
             "free some space or choose another --data folder"
         )
+
+
+def disk_filled_up(what: str, folder: Path) -> InputError:
+    """The refusal when space ran out although it had been checked: others write as well.
+
+    Args:
+        what: was being written.
+        folder: on the disk that is full.
+    """
+    free = shutil.disk_usage(folder).free
+    return InputError(
+        f"{what}: the disk filled up while writing ({free:,} bytes free); free some space and run "
+        "the same command again; the previous version is untouched"
+    )
 
 
 def require_folder(folder: Path, *, writable: bool) -> None:

@@ -1,20 +1,24 @@
 """What every reader gives: the users' whole histories, before anything is held out.
 
 Events are appended to unlinked temporary files as they are read, so that a billion of them need
-no memory; what comes out is memory-mapped.
+no memory; what comes out is memory-mapped. They are 13 bytes each: their place is the disk of the
+output, not a small temporary one.
 """
 
+import errno
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
 import pyarrow as pa
 
+from model.artifact import disk_filled_up, require_free_space
 from model.dataset.csr import offsets_of, positions_of
 from model.dataset.features import FeatureTable
-from model.dataset.interactions import CONVERSION, EXPOSURE
+from model.dataset.interactions import CONVERSION, EVENT_BYTES, EXPOSURE
 from model.errors import InputError
 
 MAX_SECONDS = 100_000_000_000  # the year 5138; milliseconds of any year since 1973 lie above
@@ -41,9 +45,11 @@ class Histories:
 class EventLog:
     """Events in the order in which they are appended, user after user."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or Path(tempfile.gettempdir())
+        # They live as long as their arrays.
         self._files: dict[str, IO[bytes]] = {
-            name: tempfile.TemporaryFile()  # noqa: SIM115 - they live as long as their arrays
+            name: tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115
             for name in _EVENT_DTYPES
         }
         self._lengths: list[np.ndarray] = []
@@ -56,15 +62,30 @@ class EventLog:
         action_types: np.ndarray,
         timestamps: np.ndarray,
     ) -> None:
-        """Add users: (N,) numbers of events, and the events of all of them, flat."""
+        """Add users: (N,) numbers of events, and the events of all of them, flat.
+
+        Raises:
+            InputError: not enough space, with the needed and the free bytes.
+        """
+        needed = len(item_ids) * EVENT_BYTES
+        require_free_space(self.folder, needed, what="the next piece of the events")
         self._lengths.append(lengths.astype(np.int64, copy=False))
         columns = {"item_ids": item_ids, "action_types": action_types, "timestamps": timestamps}
         for name, values in columns.items():
-            self._files[name].write(
-                np.ascontiguousarray(values, dtype=_EVENT_DTYPES[name]).data.cast("B")
-                if len(values)
-                else b""
-            )
+            if len(values):
+                flat = np.ascontiguousarray(values, dtype=_EVENT_DTYPES[name])
+                self._write(self._files[name], flat)
+
+    def _write(self, file: IO[bytes], values: np.ndarray) -> None:
+        """Write through to the disk, so that it is here that a full one is noticed."""
+        try:
+            file.write(values.data.cast("B"))
+            file.flush()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                what = f"{self.folder}: {values.nbytes:,} bytes of the events"
+                raise disk_filled_up(what, self.folder) from error
+            raise
 
     def finish(self) -> dict[str, np.ndarray]:
         """``offsets``, ``item_ids``, ``action_types`` and ``timestamps`` of all that came in."""
@@ -74,9 +95,15 @@ class EventLog:
         }
 
     @classmethod
-    def reordered(cls, events: dict[str, np.ndarray], order: np.ndarray) -> Self:
-        """The same users in another order."""
-        log = cls()
+    def reordered(cls, events: dict[str, np.ndarray], order: np.ndarray, folder: Path) -> Self:
+        """The same users in another order.
+
+        Raises:
+            InputError: ``folder`` has no room for all events once more.
+        """
+        needed = len(events["item_ids"]) * EVENT_BYTES
+        require_free_space(folder, needed, what="all events in order of their users")
+        log = cls(folder)
         starts, lengths = events["offsets"][:-1], np.diff(events["offsets"])
         for first in range(0, len(order), _USERS_PER_CHUNK):
             users = order[first : first + _USERS_PER_CHUNK]
@@ -90,7 +117,6 @@ _EVENT_DTYPES = {"item_ids": np.int32, "action_types": np.int8, "timestamps": np
 
 
 def _mapped(file: IO[bytes], dtype: type) -> np.ndarray:
-    file.flush()
     if file.tell() == 0:
         return np.empty(0, dtype)
     return np.memmap(file, dtype, mode="r")  # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -15,7 +15,7 @@ from model.params import InteractionsParams
 
 logger = logging.getLogger("onepiece")
 
-_READERS: dict[str, Callable[[Path], Histories]] = {
+_READERS: dict[str, Callable[[Path, Path | None], Histories]] = {
     "synthetic": read_tencent_parquet,
     "tencent_parquet": read_tencent_parquet,
     "tencent_jsonl": read_tencent_jsonl,
@@ -23,19 +23,22 @@ _READERS: dict[str, Callable[[Path], Histories]] = {
 }
 
 
-def read_interactions(raw: RawData, params: InteractionsParams, seed: int) -> Interactions:
+def read_interactions(
+    raw: RawData, params: InteractionsParams, seed: int, spool: Path | None = None
+) -> Interactions:
     """Read every event, user and item, and hold the targets out.
 
     Args:
         raw: the files.
         params: the split.
         seed: draws the users that validate.
+        spool: folder where the events wait on disk; the machine's temporary one by default.
 
     Raises:
         InputError: anything in the files that cannot be right, with file, row or key and remedy.
     """
     raw.require_unchanged()
-    read = _READERS[raw.format](raw.root)
+    read = _READERS[raw.format](raw.root, spool)
     split = split_events(read.offsets, read.action_types, params.split, seed)
     logger.info(
         "%d users, %d items, %d events; %d users validate, %d test",

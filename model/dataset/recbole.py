@@ -32,11 +32,15 @@ logger = logging.getLogger("onepiece")
 _HASH_KEY = "onepiece item id"  # 16 bytes
 
 
-def read_recbole(root: Path) -> Histories:
+def read_recbole(root: Path, spool: Path | None = None) -> Histories:
     """Read the atomic files of one data set.
 
     Users stand in order of ``.user``, or else of first appearance in ``.inter``; events in order
     of time, those of equal time as in the file.
+
+    Args:
+        root: folder of the files.
+        spool: folder where the events wait on disk; the machine's temporary one by default.
 
     Raises:
         InputError: anything missing, damaged or impossible, with file, line and remedy.
@@ -50,7 +54,7 @@ def read_recbole(root: Path) -> Histories:
     raw_user_ids = _users(inter, user_file)
     user_index = _lookup(inter, "user_id", raw_user_ids, user_file)
     item_ids = _lookup(inter, "item_id", known, item_file) + 1
-    events = _events(inter, user_index, item_ids, len(raw_user_ids))
+    events = _events(inter, user_index, item_ids, len(raw_user_ids), spool)
     return Histories(
         **events,
         target_actions=np.full(len(raw_user_ids), -1, np.int8),
@@ -135,12 +139,16 @@ def _lookup(inter: AtomicFile, key: str, raw_ids: pa.Array, table: AtomicFile | 
 
 
 def _events(
-    inter: AtomicFile, user_index: np.ndarray, item_ids: np.ndarray, num_users: int
+    inter: AtomicFile,
+    user_index: np.ndarray,
+    item_ids: np.ndarray,
+    num_users: int,
+    spool: Path | None,
 ) -> dict[str, np.ndarray]:
     """Events by user and time, in CSR form."""
     timestamps, actions = _timestamps(inter), _actions(inter)
     order = np.lexsort([timestamps, user_index])
-    log = EventLog()
+    log = EventLog(spool)
     log.append(
         lengths=np.bincount(user_index, minlength=num_users),
         item_ids=item_ids[order],

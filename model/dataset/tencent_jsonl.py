@@ -50,14 +50,18 @@ _LINES_PER_PART = 4096
 _FIELDS = 6  # of a record
 
 
-def read_tencent_jsonl(root: Path) -> Histories:
+def read_tencent_jsonl(root: Path, spool: Path | None = None) -> Histories:
     """Read the whole layout; users are those of ``seq.jsonl`` in order of their re-ids.
+
+    Args:
+        root: folder of the release.
+        spool: folder where the events wait on disk; the machine's temporary one by default.
 
     Raises:
         InputError: anything missing, damaged or impossible, with file, line and remedy.
     """
     indexer = read_indexer(root)
-    sequences, profiles = _read_sequences(root, indexer)
+    sequences, profiles = _read_sequences(root, indexer, spool)
     path = root / CANDIDATES
     return assemble(
         root,
@@ -69,10 +73,12 @@ def read_tencent_jsonl(root: Path) -> Histories:
     )
 
 
-def _read_sequences(root: Path, indexer: Indexer) -> tuple[Sequences, list[FeatureRows]]:
+def _read_sequences(
+    root: Path, indexer: Indexer, spool: Path | None
+) -> tuple[Sequences, list[FeatureRows]]:
     """Events, and the profile records as rows of the user table."""
     path = root / SEQUENCES
-    log, users, profiles, starts, unknown_actions = EventLog(), [], [], [], 0
+    log, users, profiles, starts, unknown_actions = EventLog(spool), [], [], [], 0
     parts = read_lines(path, _LINES_PER_PART)
     for part in track(parts, total=None, what="reading sequences", unit="part"):
         records = _Records.of(part)

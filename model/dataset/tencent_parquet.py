@@ -49,8 +49,12 @@ _ROWS_PER_PART = 262_144
 _EVENT_FIELDS = ("item_id", "action_type", "timestamp")
 
 
-def read_tencent_parquet(root: Path) -> Histories:
+def read_tencent_parquet(root: Path, spool: Path | None = None) -> Histories:
     """Read the whole layout; users are those of ``seq/`` in order of their re-ids.
+
+    Args:
+        root: folder of the release.
+        spool: folder where the events wait on disk; the machine's temporary one by default.
 
     Raises:
         InputError: anything missing, damaged or impossible, with file, row and remedy.
@@ -69,7 +73,7 @@ def read_tencent_parquet(root: Path) -> Histories:
     return assemble(
         root,
         indexer,
-        _read_sequences(folders["seq"], indexer),
+        _read_sequences(folders["seq"], indexer, spool),
         read_candidates(root / "candidate"),
         item_rows=_feature_rows(folders["item_feat"], "item_id"),
         user_rows=_feature_rows(folders["user_feat"], "user_id"),
@@ -90,8 +94,8 @@ def _without_events(indexer: Indexer) -> Histories:
     )
 
 
-def _read_sequences(files: list[Path], indexer: Indexer) -> Sequences:
-    log, users, unknown_actions = EventLog(), [], 0
+def _read_sequences(files: list[Path], indexer: Indexer, spool: Path | None) -> Sequences:
+    log, users, unknown_actions = EventLog(spool), [], 0
     required = {"user_id": INTEGER, "seq": ("a list", is_list)}
     parts = read_parts(files, required, rows_per_part=_USERS_PER_PART, only_required=True)
     for part in track(parts, total=None, what="reading sequences", unit="part"):

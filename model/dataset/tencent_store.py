@@ -56,6 +56,8 @@ def assemble(
     candidate_ids, cold = candidates.item_ids(indexer.raw_item_ids)
     rows_of_users = np.zeros(len(indexer.raw_user_ids) + 1, np.int64)
     rows_of_users[sequences.user_re_ids] = np.arange(1, len(sequences.user_re_ids) + 1)
+    if absent := len(indexer.raw_user_ids) - len(sequences.user_re_ids):
+        logger.info("%d users of %s have no row of events and are left out", absent, INDEXER)
     users = FeatureTableBuilder(len(sequences.user_re_ids) + 1)
     _add_rows(users, user_rows, "user_id", rows_of_users, indexer)
     return Histories(
@@ -76,7 +78,7 @@ def in_user_order(source: Path, user_re_ids: list[np.ndarray], log: EventLog) ->
     """Sort users by re-id.
 
     Raises:
-        InputError: there is no user, or one has two rows.
+        InputError: there is no user, one has two rows, or the disk has no room to sort them.
     """
     user_ids, events = np.concatenate(user_re_ids), log.finish()
     order = np.argsort(user_ids, kind="stable")
@@ -89,7 +91,7 @@ def in_user_order(source: Path, user_re_ids: list[np.ndarray], log: EventLog) ->
         ),
     )
     if not np.array_equal(order, np.arange(len(order))):
-        events = EventLog.reordered(events, order).finish()
+        events = EventLog.reordered(events, order, log.folder).finish()
     return Sequences(user_ids, events)
 
 

@@ -60,6 +60,13 @@ def test_users_stand_in_order_of_their_re_ids_whatever_the_files_say(root, world
         assert column.tolist() == [0, *(codes[user - 1] for user in (1, 2, 4, 7))]
 
 
+def test_users_without_a_row_of_events_are_counted(root, caplog):
+    caplog.set_level("INFO", "onepiece")
+    replace_sequences(root, sequences((7, GOOD), (2, GOOD[:1])))
+    read_tencent_parquet(root)
+    assert f"{NUM_USERS - 2} users of indexer.pkl have no row of events" in caplog.text
+
+
 def test_files_are_read_in_natural_order(root):
     replace_sequences(root, *(sequences((user, GOOD)) for user in range(1, 13)))
     assert len(read_tencent_parquet(root).offsets) == 13
