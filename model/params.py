@@ -4,6 +4,7 @@ Every key must be present and every unknown key is refused, so that the file alo
 Sections are named after the asset that reads them, or after what they describe when several do.
 """
 
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -24,14 +26,27 @@ from pydantic import (
 
 from model.errors import InputError
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 SCORED_CUTOFF = 10  # of evaluation_report.cutoffs
 LARGEST = 2**31 - 1  # what every library that is handed a number can hold
-Positive = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
-NonNegative = Annotated[int, Field(ge=0, le=LARGEST, strict=True)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-NonNegativeFloat = Annotated[float, Field(ge=0.0)]
-Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):  # which Python takes for 0 or 1
+        raise ValueError("true and false are no numbers")
+    return value
+
+
+NO_TRUTH_VALUE = BeforeValidator(_no_truth_value)
+Integer = Annotated[int, Field(strict=True)]
+Positive = Annotated[Integer, Field(ge=1, le=LARGEST)]
+NonNegative = Annotated[Integer, Field(ge=0, le=LARGEST)]
+Number = Annotated[float, NO_TRUTH_VALUE]  # a text such as 1e-5 is one to us, not to YAML
+Share = Annotated[Number, Field(ge=0.0, le=1.0)]
+PositiveFloat = Annotated[Number, Field(gt=0.0)]
+NonNegativeFloat = Annotated[Number, Field(ge=0.0)]
+Dropout = Annotated[Number, Field(ge=0.0, lt=1.0)]
+# Of DuckDB, which works with little; the most is far above any machine's.
+MemoryGib = Annotated[Number, Field(ge=0.125, le=65_536.0)]
 # It names a folder and a partition.
 ModalityName = Annotated[str, Field(pattern=r"^\w[\w.\-]*$")]
 
@@ -63,6 +78,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# What YAML's own constructors let through: of a date that there is not, of thousands of digits or
+# brackets, of a tag that does not fit its value.
+_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError, AttributeError, KeyError)
+
+
 class Section(BaseModel):
     """A part of the file: unknown and missing keys are errors, values cannot be changed."""
 
@@ -73,10 +93,10 @@ class SyntheticWorldParams(Section):
     """The world that the synthesiser writes, in TencentGR's parquet layout."""
 
     num_users: Positive
-    num_items: Annotated[int, Field(ge=100)]  # in the training vocabulary
+    num_items: Annotated[Integer, Field(ge=100, le=LARGEST)]  # in the training vocabulary
     num_candidates: Positive
-    cold_candidate_share: Annotated[float, Field(ge=0.0, lt=1.0)]
-    num_clusters: Annotated[int, Field(ge=2)]  # latent clusters of items
+    cold_candidate_share: Annotated[Number, Field(ge=0.0, lt=1.0)]
+    num_clusters: Annotated[Integer, Field(ge=2, le=2**20)]  # latent clusters of items
     modality_widths: dict[ModalityName, Positive]
     modality_coverage: dict[ModalityName, Share]
     users_per_shard: Positive
@@ -108,7 +128,7 @@ class SplitParams(Section):
     """
 
     strategy: Literal["leave_one_out", "last_positive"]
-    validation_fraction: Annotated[float, Field(gt=0.0, le=1.0)]
+    validation_fraction: Annotated[Number, Field(gt=0.0, le=1.0)]
 
 
 class InteractionsParams(Section):
@@ -120,8 +140,8 @@ class InteractionsParams(Section):
 class ItemStatisticsParams(Section):
     """Counts over the training part."""
 
-    num_time_buckets: Annotated[int, Field(ge=1, le=65_535)]  # equal-frequency
-    memory_limit_gib: PositiveFloat  # DuckDB's
+    num_time_buckets: Annotated[Integer, Field(ge=1, le=65_535)]  # equal-frequency
+    memory_limit_gib: MemoryGib  # DuckDB's
 
 
 class ModalityEmbeddingsParams(Section):
@@ -145,7 +165,7 @@ class CoverageThresholds(Section):
 class CoverageReportParams(Section):
     """What the gate demands, per modality; ``default`` for one that is not named."""
 
-    memory_limit_gib: PositiveFloat  # DuckDB's
+    memory_limit_gib: MemoryGib  # DuckDB's
     thresholds: dict[str, CoverageThresholds]
 
     @model_validator(mode="after")
@@ -213,7 +233,9 @@ class NetworkParams(Section):
     dim: Positive
     num_layers: Positive
     num_heads: Positive
-    max_length: Annotated[int, Field(ge=2)]  # item events per row; the user token comes on top
+    max_length: Annotated[
+        Integer, Field(ge=2, le=65_535)
+    ]  # item events per row; the user token comes on top
     dropout: Dropout
     input_dropout: Dropout
     position_bias: bool
@@ -237,7 +259,7 @@ class OptimizerParams(Section):
     """Muon for hidden matrices, AdamW for the rest, row-sparse AdamW for embedding tables."""
 
     muon_lr: PositiveFloat
-    muon_momentum: Annotated[float, Field(ge=0.0, lt=1.0)]
+    muon_momentum: Annotated[Number, Field(ge=0.0, lt=1.0)]
     adamw_lr: PositiveFloat
     embedding_lr: PositiveFloat
     betas: tuple[Dropout, Dropout]
@@ -245,7 +267,7 @@ class OptimizerParams(Section):
     schedule: Literal["cosine", "constant_decay"]
     warmup_share: Share  # of all steps
     clip_norm: PositiveFloat
-    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]  # 0 switches the average of weights off
+    ema_decay: Annotated[Number, Field(ge=0.0, lt=1.0)]  # 0 switches the average of weights off
 
 
 class LossParams(Section):
@@ -291,7 +313,7 @@ class CodebookParams(Section):
     """Semantic IDs."""
 
     method: Literal["residual_kmeans", "balanced_residual_kmeans", "rq_vae"]
-    sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)]
+    sizes: Annotated[list[Annotated[Integer, Field(ge=2, le=2**20)]], Field(min_length=2)]
     metric: Literal["cosine", "l2"]
     initialization: Literal["kmeans++", "sample"]
     iterations: Positive
@@ -302,16 +324,26 @@ class CodebookParams(Section):
     per_modality: bool  # report every modality's own tokenizer beside the collaborative one
     frozen_from: str | None  # a published codebook folder: its codebooks and IDs stay as they are
 
+    @field_validator("sizes")
+    @classmethod
+    def _ids_fit_a_number(cls, sizes: list[int]) -> list[int]:
+        if math.prod(sizes) >= 2**63:
+            raise ValueError("their product, the number of semantic IDs, must be below 2^63")
+        return sizes
+
 
 class CascadeParams(Section):
     """Inference: beams propose, the embedding re-scores, filters clean up."""
 
     beam_width: Positive
     num_sids: Positive  # K', semantic IDs kept after the last level
-    filter_history: list[Annotated[int, Field(ge=0, le=2)]]  # action types whose items are removed
+    filter_history: list[
+        Annotated[Integer, Field(ge=0, le=2)]
+    ]  # action types whose items are removed
     filter_cold: bool  # items without a training event
     logq_weight: NonNegativeFloat  # subtracted log q when re-scoring; 0 is off
-    beam_weight: NonNegativeFloat | Literal["validation"]  # blend of the beam's log-probability
+    # Blend of the beam's log-probability.
+    beam_weight: Annotated[Annotated[float, Field(ge=0.0)] | Literal["validation"], NO_TRUTH_VALUE]
     max_per_group: NonNegative  # items of one ``group_feature`` value; 0 is no cap
     group_feature: str  # an item feature, read when max_per_group is not 0
     default_action: Literal["click", "conversion"]  # asked for where the input names none
@@ -351,7 +383,7 @@ class ScalingStudyParams(Section):
     protocols: list[Literal["joint", "infonce_only", "sid_only"]]  # one study of each
     points: list[str]  # one training each, such as joint_l4_d64_e8_f100_s0
     bootstrap_samples: Positive
-    confidence: Annotated[float, Field(gt=0.0, lt=1.0)]  # of all intervals
+    confidence: Annotated[Number, Field(gt=0.0, lt=1.0)]  # of all intervals
 
     @model_validator(mode="after")
     def _points_are_points(self) -> Self:
@@ -371,8 +403,8 @@ class ScalingStudyParams(Section):
 class Range(Section):
     """Numbers from ``low`` to ``high``, both included; evenly spread logarithms where ``log``."""
 
-    low: float
-    high: float
+    low: Number
+    high: Number
     log: bool
 
     @model_validator(mode="after")
@@ -392,8 +424,8 @@ class IntegerRange(Range):
     """Any whole number of a range."""
 
     kind: Literal["int"]
-    low: int
-    high: int
+    low: Integer
+    high: Integer
 
 
 class Choices(Section):
@@ -411,7 +443,7 @@ class PrunerParams(Section):
     """
 
     kind: Literal["percentile", "none"]
-    percentile: Annotated[float, Field(ge=0.0, le=100.0)]
+    percentile: Annotated[Number, Field(ge=0.0, le=100.0)]
     startup_trials: NonNegative  # that come to their end before any is ended early
     warmup_validations: NonNegative  # of each trial, before which it is not ended
 
@@ -546,7 +578,7 @@ class Params(Section):
         """
         try:
             values: Any = yaml.load(text, _UniqueKeyLoader)
-        except yaml.YAMLError as error:
+        except _UNREADABLE as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: not valid YAML: {reason}") from None
         try:

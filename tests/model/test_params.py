@@ -78,6 +78,44 @@ def _changed(tmp_path, change):
             )
             for wrong in (float("inf"), float("-inf"), float("nan"))
         ),
+        *(
+            (lambda v, wrong=wrong: v["network"].update(max_length=wrong), r"max_length: Input sh")
+            for wrong in ("5", True, 2**40)
+        ),
+        *(
+            (
+                lambda v, section=section, wrong=wrong: v[section].update(memory_limit_gib=wrong),
+                rf"{section}\.memory_limit_gib: ",
+            )
+            for section in ("item_statistics", "coverage_report")
+            for wrong in (1e-9, 1e30, True)
+        ),
+        *(
+            (
+                lambda v, name=name, wrong=wrong: v["raw_data"]["synthetic_world"].update(
+                    {name: wrong}
+                ),
+                rf"raw_data\.synthetic_world\.{name}: Input should be",
+            )
+            for name in ("num_items", "num_clusters")
+            for wrong in ("500", True, 2**40)
+        ),
+        (lambda v: v["item_statistics"].update(num_time_buckets="5"), "num_time_buckets: Input"),
+        (lambda v: v["codebook"].update(sizes=[256, 2**40]), r"codebook\.sizes\.1: Input should"),
+        (lambda v: v["codebook"].update(sizes=[2**20] * 4), r"codebook\.sizes: .*below 2\^63"),
+        *(
+            (
+                lambda v, section=section, key=key: v[section].update({key: True}),
+                rf"{section}\.{key}: .*true and false are no numbers",
+            )
+            for section, key in (
+                ("optimizer", "clip_norm"),
+                ("optimizer", "warmup_share"),
+                ("network", "dropout"),
+                ("cascade", "beam_weight"),
+                ("automation", "settled_seconds"),
+            )
+        ),
         (lambda v: v["optimizer"].update(adamw_lr=-0.0), r"adamw_lr: .*greater than 0"),
         (lambda v: v["optimizer"].update(betas=[0.9, 1.0]), r"betas\.1: .*less than 1"),
         (lambda v: v["cascade"].update(beam_weight=float("inf")), r"cascade\.beam_weight\."),
@@ -133,6 +171,11 @@ def test_no_file_and_no_yaml(tmp_path):
         ("  dim: 64", "  dim: 64\n  dim: 128", "key dim stands there twice"),
         ('"81": 32,', '"81": 32, "81": 64,', "key 81 stands there twice"),
         ("  format", "\tformat", r"not valid YAML: .*'\\t' that cannot start any token.*line 5"),
+        ("seed: 42", "seed: 2020-13-45", "not valid YAML: month must be in 1..12"),
+        ("seed: 42", f"seed: {'9' * 5000}", "not valid YAML: Exceeds the limit"),
+        ("seed: 42", f"seed: {'[' * 5000}", "not valid YAML: maximum recursion depth"),
+        ("seed: 42", "seed: !!timestamp soon", "not valid YAML: "),
+        ("seed: 42", "seed: !!bool perhaps", "not valid YAML: "),
         ("seed: 42", "? [1, 2]\n: 3\nseed: 42", "unhashable key"),
         ("seed: 42", "seed: !!python/object/apply:os.getcwd []", "could not determine a constr"),
     ],
