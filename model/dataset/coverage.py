@@ -18,6 +18,7 @@ import numpy as np
 from model.artifact import atomic_folder, read_json, write_json
 from model.dataset.coverage_database import CoverageDatabase, Row
 from model.dataset.coverage_plots import plot_combinations, plot_modality
+from model.dataset.event_database import enough_memory
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -106,13 +107,16 @@ def measure_coverage(
     """Count everything in :class:`CoverageReport`.
 
     Raises:
-        InputError: a modality was read for another set of items.
+        InputError: a modality was read for another set of items, or DuckDB's memory is too small.
     """
     for modality in modalities:
         _require_same_items(modality, interactions)
     measured, samples, tables = {}, {}, {"popularity": [], "over_time": [], "norms": []}
     limit = params.memory_limit_gib
-    with CoverageDatabase(interactions, item_statistics, modalities, limit) as database:
+    with (
+        enough_memory("coverage_report"),
+        CoverageDatabase(interactions, item_statistics, modalities, limit) as database,
+    ):
         totals, sets = database.totals(), database.combinations()
         for place, modality in enumerate(modalities):
             name = modality.name

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -12,10 +13,27 @@ import pyarrow as pa
 from model.artifact import require_free_space
 from model.dataset.csr import positions_of
 from model.dataset.interactions import EVENT_BYTES, Interactions
+from model.errors import InputError
 from model.progress import track
 
 _USERS_PER_BATCH = 16_384
 _SCHEMA = pa.schema({"item": pa.int32(), "action": pa.int8(), "time": pa.int64()})
+
+
+@contextmanager
+def enough_memory(section: str) -> Iterator[None]:
+    """Name the parameter that gives DuckDB its memory where that was too little.
+
+    Raises:
+        InputError: DuckDB ran out of it.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{section}.memory_limit_gib: too little for this data; raise it ({reason})"
+        ) from error
 
 
 class EventDatabase:

@@ -108,10 +108,17 @@ class ItemStatistics:
 def compute_item_statistics(
     interactions: Interactions, params: "ItemStatisticsParams"
 ) -> ItemStatistics:
-    """Count the training events with DuckDB, which spills to disk beyond its memory limit."""
-    from model.dataset.event_database import EventDatabase
+    """Count the training events with DuckDB, which spills to disk beyond its memory limit.
 
-    with EventDatabase(interactions, params.memory_limit_gib) as events:
+    Raises:
+        InputError: that limit is too low even so.
+    """
+    from model.dataset.event_database import EventDatabase, enough_memory
+
+    with (
+        enough_memory("item_statistics"),
+        EventDatabase(interactions, params.memory_limit_gib) as events,
+    ):
         counts, first, last = events.by_item(interactions.num_items)
         boundaries = bucket_boundaries(*events.by_time(), params.num_time_buckets)
         pop_keys, pop_codes = events.popularity(boundaries, interactions.num_items + 1)

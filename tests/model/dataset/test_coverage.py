@@ -65,6 +65,12 @@ def report(interactions, statistics, modalities):
     return measure_coverage(interactions, statistics, modalities, PARAMS.coverage_report)
 
 
+def test_too_little_memory_is_refused_with_the_parameter(interactions, statistics, modalities):
+    starved = PARAMS.coverage_report.model_copy(update={"memory_limit_gib": 0.001})
+    with pytest.raises(InputError, match=r"coverage_report\.memory_limit_gib: too little"):
+        measure_coverage(interactions, statistics, modalities, starved)
+
+
 def _covers(modality):
     return lambda item: bool(modality.states[item] == VALID)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from model.dataset.item_statistics import ItemStatistics, compute_item_statistics
+from model.errors import InputError
 from model.params import ItemStatisticsParams
 from tests.tiny import write_tiny_world
 
@@ -37,6 +38,13 @@ def training(interactions):
         for user in range(interactions.num_users)
         for event in range(interactions.offsets[user], interactions.train_end[user])
     ]
+
+
+def test_too_little_memory_is_refused_with_the_parameter(interactions):
+    starved = ItemStatisticsParams.model_construct(num_time_buckets=7, memory_limit_gib=0.001)
+    with pytest.raises(InputError, match=r"item_statistics\.memory_limit_gib: too little") as told:
+        compute_item_statistics(interactions, starved)
+    assert "\n" not in str(told.value)
 
 
 def test_counts(statistics, training, interactions):
