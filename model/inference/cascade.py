@@ -111,7 +111,7 @@ def rank(
         recommender: the checkpoint and its catalogue.
         proposals: of the beams.
         beam_weight: of the semantic ID's log-probability in the score.
-        num_results: K, length of the lists; beyond ten nothing is filled up.
+        num_results: K, length of the lists, ten or more; beyond ten nothing is filled up.
         cap: items of one group; ``cascade.max_per_group`` where None.
     """
     params, catalogue = recommender.params, recommender.catalogue

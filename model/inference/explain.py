@@ -218,9 +218,10 @@ def _candidates(
 
 def _capped(recommender: Recommender, proposals: Proposals, beam_weight: float) -> set[int]:
     """Proposed rows that have as many of their group above them as the cap allows."""
-    cap, num_proposals = recommender.params.max_per_group, proposals.rows.shape[1]
+    cap = recommender.params.max_per_group
+    length = max(proposals.rows.shape[1], NUM_RECOMMENDATIONS)  # beams may propose fewer than ten
     lists = (
-        rank(recommender, proposals, beam_weight=beam_weight, num_results=num_proposals, cap=tried)
+        rank(recommender, proposals, beam_weight=beam_weight, num_results=length, cap=tried)
         for tried in (0, cap)
     )
     everything, kept = (

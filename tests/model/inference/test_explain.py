@@ -84,6 +84,17 @@ def test_text_and_page_hold_every_candidate(explanation):
     assert open_tags == []
 
 
+@pytest.mark.parametrize("changes", [{"num_sids": 1}, {"beam_width": 1, "num_sids": 2}])
+def test_beams_that_propose_fewer_than_ten_are_explained(changes):
+    params = cascade_params(max_per_group=2, **changes)
+    recommender = fake_recommender(random_interactions(9, 60), params)
+    explanation = explain_user(recommender, "user_004", beam_weight=0.1)
+    assert 0 < explanation.counts["proposed by the beams"] < 10
+    made = recommend(recommender, "submission", np.array([USER]), beam_weight=0.1)
+    ten = [candidate.item for candidate in explanation.candidates[:10]]
+    assert ten == [str(499 + item) for item in made.item_ids[0]]
+
+
 def test_a_strange_id_is_escaped(explanation):
     from dataclasses import replace
 
