@@ -18,17 +18,17 @@ from assets.promotion import (
     DECISION_FILE,
     INCUMBENT_METRICS_FILE,
     METRIC,
-    METRICS_FILE,
     JudgedModel,
     decide,
 )
 from assets.report_metadata import table
 from assets.report_pictures import bars
-from assets.workspace import CHAMPION, CHAMPION_FILE, LATEST_FILE, Workspace
+from assets.workspace import CHAMPION, LATEST_FILE, Workspace
 from model.artifact import atomic_write, publish_folder, write_json
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.inference.champion import CHAMPION_FILE, METRICS_FILE
 from model.inference.evaluation import evaluate
 from model.inference.report import EvaluationReport
 from model.network.checkpoint import Checkpoint

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from model.artifact import read_json
+from model.inference.champion import METRICS_FILE
 from model.network.checkpoint import Checkpoint
 from model.tokenizer.codebook import Codebook
 
 METRIC = "score"  # the competition's, of the cascade, on validation targets
-DECISION_FILE, METRICS_FILE = "decision.json", "metrics.json"
+DECISION_FILE = "decision.json"
 INCUMBENT_METRICS_FILE = "incumbent_metrics.json"  # the champion's, on the same targets
 CHECKPOINT_FOLDER, CODEBOOK_FOLDER = "recommender_checkpoint", "codebook"
 

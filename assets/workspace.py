@@ -3,7 +3,6 @@
 import fcntl
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -15,18 +14,18 @@ from typing import Any, Protocol
 from assets.hashing import HashCache
 from assets.lineage import Recipe, folder_hash
 from assets.stages import Stage, load_stages
-from model.artifact import atomic_write
+from model.artifact import atomic_write, named_version
 from model.errors import InputError
+from model.inference.champion import CHAMPION, champion_folder
 from model.params import Params
 
 logger = logging.getLogger("onepiece")
 
 LOCK_WAIT_SECONDS = 24 * 3600.0
-SUBMISSION, CHAMPION = "submission", "champion"
+SUBMISSION = "submission"
 VERSIONED = (SUBMISSION, CHAMPION)  # their earlier versions stay beside the newest
 SOURCE = "source"  # stands for the raw files among an artefact's parents
 LATEST_FILE = "latest"  # names the newest version
-CHAMPION_FILE = "champion"  # names the champion among the judged models
 NOT_JUDGED = "the run that made it ended before the check; materialise it again"
 
 
@@ -100,7 +99,7 @@ class Workspace:
             InputError: there is none yet, of an asset whose versions are kept.
         """
         if asset in VERSIONED:
-            return self._named_version(asset, LATEST_FILE)
+            return named_version(self.folder(asset), LATEST_FILE)
         return self.folder(asset, partition)
 
     def input_folder(self, asset: str, partition: str | None = None) -> Path:
@@ -110,20 +109,8 @@ class Workspace:
             InputError: there is none yet, of an asset whose versions are kept.
         """
         if asset == CHAMPION:
-            return self._named_version(asset, CHAMPION_FILE)
+            return champion_folder(self.data)
         return self.current_folder(asset, partition)
-
-    def _named_version(self, asset: str, pointer: str) -> Path:
-        file = self.folder(asset) / pointer
-        if not file.exists():
-            raise InputError(f"{file}: not found; materialise {asset}")
-        name = file.read_bytes().decode(errors="replace").strip() if file.is_file() else ""
-        if not re.fullmatch(r"\w+", name):
-            raise InputError(
-                f"{file}: not the name of a version; write into it which folder beside it is "
-                f"meant, or remove it and materialise {asset}"
-            )
-        return self.folder(asset) / name
 
     def staging(self, asset: str, partition: str | None = None) -> Path:
         """Where an artefact is made before it takes its place."""

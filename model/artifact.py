@@ -9,6 +9,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,6 +130,28 @@ def open_table(path: Path) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: truncated ({reason}); materialise it again") from None
+
+
+def named_version(home: Path, pointer: str) -> Path:
+    """The version of an artefact that a file beside its versions names.
+
+    Args:
+        home: holds one folder per version.
+        pointer: name of the file.
+
+    Raises:
+        InputError: there is no such file, or it holds no name.
+    """
+    file = home / pointer
+    if not file.exists():
+        raise InputError(f"{file}: not found; materialise {home.name}")
+    name = file.read_bytes().decode(errors="replace").strip() if file.is_file() else ""
+    if not re.fullmatch(r"\w+", name):
+        raise InputError(
+            f"{file}: not the name of a version; write into it which folder beside it is "
+            f"meant, or remove it and materialise {home.name}"
+        )
+    return home / name
 
 
 def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:

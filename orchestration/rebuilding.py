@@ -21,9 +21,10 @@ from assets.device import device_name
 from assets.lineage import Lineage
 from assets.manifest import read_manifest
 from assets.stages import load_stages
-from assets.workspace import CHAMPION, CHAMPION_FILE, LATEST_FILE, SOURCE, SUBMISSION, Workspace
+from assets.workspace import CHAMPION, LATEST_FILE, SOURCE, SUBMISSION, Workspace
 from model.artifact import atomic_folder, atomic_write
 from model.errors import InputError
+from model.inference.champion import CHAMPION_FILE
 from orchestration.dvc_storage import DvcStorage
 from orchestration.failures import RunFailedError
 from orchestration.rebuild_plan import RAW_DATA, RebuildPlan, Revision, plan_rebuild

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from assets.promotion import JudgedModel
-from assets.workspace import CHAMPION, CHAMPION_FILE, Workspace
+from assets.workspace import CHAMPION, Workspace
 from model.artifact import atomic_write, read_json, write_json
 from model.errors import InputError
+from model.inference.champion import CHAMPION_FILE
 from orchestration.instance import open_instance
 from orchestration.synchronization import report_existing
 

@@ -1,9 +1,10 @@
 """Inference in processes of its own.
 
 ``torchrun --nproc-per-node N -m model.inference shards --params F --data DIR --out FOLDER``
-answers all users, shard by shard, a part of the shards on each process; what makes the submission
-then only collects them (FOLDER is DIR/.resume/submission). ``python -m model.inference quotas
---params F --data DIR --out FOLDER`` studies what wider beams and more semantic IDs cost and bring.
+lets the champion answer all users, shard by shard, a part of the shards on each process; what makes
+the submission then only collects them (FOLDER is DIR/.resume/submission). ``python -m
+model.inference quotas --params F --data DIR --out FOLDER`` studies what wider beams and more
+semantic IDs cost and bring.
 """
 
 import argparse
@@ -15,9 +16,9 @@ from pathlib import Path
 import torch
 
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
+from model.inference.champion import beam_weight_of, champion_folder
 from model.inference.inputs import InferenceInputs
 from model.inference.quota import save_study, study_run
-from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX, with_index
 from model.inference.shards import open_shards
 from model.inference.submission import submission_task
@@ -26,8 +27,9 @@ from model.params import Params
 
 def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.device) -> None:
     """Answer this process's part of the users; the environment says which part that is."""
-    inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
-    beam_weight = EvaluationReport.load(data / "evaluation_report").beam_weight
+    champion = champion_folder(data)
+    inputs = InferenceInputs.load(data, champion, params.modality_embeddings.modalities)
+    beam_weight = beam_weight_of(champion)
     task = submission_task(
         inputs.checkpoint, inputs.codebook, inputs.interactions, params.cascade, beam_weight
     )

@@ -26,11 +26,13 @@ class InferenceInputs:
     embeddings: dict[str, ModalityEmbedding]
 
     @classmethod
-    def load(cls, data: Path, modalities: list[str]) -> Self:
+    def load(cls, data: Path, model: Path, modalities: list[str]) -> Self:
         """Open the artefacts of a data folder.
 
         Args:
             data: holds one folder per artefact.
+            model: holds the checkpoint and the codebook: ``data`` for the newest, the champion's
+                folder for what submissions are made from.
             modalities: the partitions of modality_embeddings.
 
         Raises:
@@ -38,8 +40,8 @@ class InferenceInputs:
         """
         folder = data / "modality_embeddings"
         return cls(
-            checkpoint=Checkpoint.load(data / "recommender_checkpoint"),
-            codebook=Codebook.load(data / "codebook"),
+            checkpoint=Checkpoint.load(model / "recommender_checkpoint"),
+            codebook=Codebook.load(model / "codebook"),
             interactions=Interactions.load(data / "interactions"),
             statistics=ItemStatistics.load(data / "item_statistics"),
             embeddings={name: ModalityEmbedding.load(folder / name) for name in modalities},

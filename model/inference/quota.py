@@ -224,7 +224,7 @@ def study_run(params: Params, data: Path, device: torch.device) -> pd.DataFrame:
     Raises:
         InputError: an artefact is missing or damaged.
     """
-    inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
+    inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     section = params.evaluation_report
     return study_quotas(
         inputs.recommender(params.cascade, device),

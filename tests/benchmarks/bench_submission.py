@@ -90,7 +90,7 @@ def _repeat_rows(table: FeatureTable, copies: int) -> FeatureTable:
 
 def submit(params: Params, data: Path, scratch: Path, answer: int | None) -> None:
     """Make and write the submission of the users in the scratch folder."""
-    inputs = InferenceInputs.load(data, params.modality_embeddings.modalities)
+    inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     interactions = Interactions.load(scratch / "interactions")
     beam_weight = EvaluationReport.load(data / "evaluation_report").beam_weight
     if answer is not None:

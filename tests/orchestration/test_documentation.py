@@ -72,7 +72,12 @@ RUN_ELSEWHERE = (
     (
         "tests/model/training/test_training.py",
         "test_two_processes_get_the_losses_of_one",
-        r"torchrun .*",
+        r"torchrun .* -m model\.training .*",
+    ),
+    (
+        "tests/orchestration/test_shards.py",
+        "test_two_processes_fill_the_shards_of_one_for_the_submission",
+        r"torchrun .* -m model\.inference .*",
     ),
     (
         "tests/orchestration/test_tuning.py",

@@ -1,0 +1,30 @@
+"""Which model makes the submissions: judged ones lie beside each other, and a file names it."""
+
+from pathlib import Path
+
+from model.artifact import named_version, read_json
+
+CHAMPION = "champion"  # folder of the judged models
+CHAMPION_FILE = "champion"  # names the champion among them
+METRICS_FILE = "metrics.json"  # of a model's evaluation
+
+
+def champion_folder(data: Path) -> Path:
+    """The folder with the champion's checkpoint and codebook.
+
+    Args:
+        data: holds one folder per artefact.
+
+    Raises:
+        InputError: no model has become the champion yet.
+    """
+    return named_version(data / CHAMPION, CHAMPION_FILE)
+
+
+def beam_weight_of(judged: Path) -> float:
+    """The blend that a judged model's evaluation was given, or tuned.
+
+    Raises:
+        InputError: its metrics are missing or damaged.
+    """
+    return float(read_json(judged / METRICS_FILE)["beam_weight"])
