@@ -93,7 +93,7 @@ def test_embedding_lists_are_exact_beside_an_index():
     indexed, _ = with_index(fake_recommender(interactions, approximate), None)
     assert isinstance(indexed.search, IndexSearch)
     indexed.search.index.index.nprobe = 1  # one list of several: never the true ten
-    one, two = (rank_paths(way, USERS, 0.0, [50]) for way in (exact, indexed))
+    one, two = (rank_paths(way, USERS, 0.0, [10]) for way in (exact, indexed))
     assert np.array_equal(one.top_rows["embedding"], two.top_rows["embedding"])
     assert np.array_equal(one.ranks["embedding"], two.ranks["embedding"])
 
