@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.inference.filters import Part, within_cap
+from model.inference.catalogue import Catalogue
+from model.inference.filters import Part, most_within_cap, within_cap
 from model.inference.recommender import Proposals, Recommender
 
 NUM_RECOMMENDATIONS = 10
+FOUND_AT_ONCE = 2**22  # items of all users in one search for back-fill: some 100 bytes for each
 BEAM, BACK_FILL = 0, 1
 PATH_NAMES = ("beam", "back-fill")
 
@@ -125,44 +127,66 @@ def rank(
     path = torch.full_like(rows, BEAM, dtype=torch.int8)
     ranked = _first(Ranked(rows, scores, path), keep, num_results)
     short = (ranked.rows[:, :NUM_RECOMMENDATIONS] >= 0).sum(dim=1) < NUM_RECOMMENDATIONS
-    chosen = short.nonzero().flatten()
-    if len(chosen):
-        filled = _fill_up(recommender, proposals, ranked, chosen, cap)
-        for name in ("rows", "scores", "path"):
-            getattr(ranked, name)[chosen, :NUM_RECOMMENDATIONS] = getattr(filled, name)
+    _fill_up(recommender, proposals, ranked, short.nonzero().flatten(), cap)
     return ranked
 
 
 def _fill_up(
-    recommender: Recommender, proposals: Proposals, ranked: Ranked, chosen: Tensor, cap: int
-) -> Ranked:
-    """Append what search finds to the short lists of the ``chosen`` users: (N, 10) each.
+    recommender: Recommender, proposals: Proposals, ranked: Ranked, short: Tensor, cap: int
+) -> None:
+    """Append what search finds to the short lists of some users, in their place.
 
-    Searches deeper until the cap leaves ten, or nothing is left to find.
+    Searches deeper for those whom the cap leaves fewer than ten and who can get more; a piece of
+    the users at a time, since the deepest search is one of the whole catalogue.
     """
-    catalogue = recommender.catalogue
-    seen = proposals.seen.of_users(chosen).with_rows(proposals.rows[chosen])
-    first = slice(0, NUM_RECOMMENDATIONS)
     depth = NUM_RECOMMENDATIONS
-    while True:
-        scores, rows = recommender.search.search(proposals.queries[chosen], depth, seen)
-        joined = Ranked(
-            torch.cat([ranked.rows[chosen, first], rows], dim=1),
-            torch.cat([ranked.scores[chosen, first], scores], dim=1),
-            torch.cat(
-                [
-                    torch.full_like(ranked.path[chosen, first], BEAM),
-                    torch.full_like(rows, BACK_FILL, dtype=torch.int8),
-                ],
-                dim=1,
-            ),
-        )
-        keep = within_cap(catalogue.groups_of(joined.rows), cap)
-        filled = _first(joined, keep, NUM_RECOMMENDATIONS)
-        exhausted = rows[:, -1] < 0
-        if bool(((filled.rows >= 0).all(dim=1) | exhausted).all()):
-            return filled
-        depth = min(4 * depth, max(len(catalogue), depth + 1))
+    while len(short):
+        pieces = short.split(max(1, FOUND_AT_ONCE // depth))
+        open_ended = [_append(recommender, proposals, ranked, one, cap, depth) for one in pieces]
+        short = _unfinished(recommender.catalogue, proposals, ranked, torch.cat(open_ended), cap)
+        depth = min(4 * depth, max(len(recommender.catalogue), depth + 1))
+
+
+def _append(
+    recommender: Recommender,
+    proposals: Proposals,
+    ranked: Ranked,
+    chosen: Tensor,
+    cap: int,
+    depth: int,
+) -> Tensor:
+    """Append the best of ``depth`` items that are neither seen, proposed nor in the list.
+
+    Returns:
+        Those of the ``chosen`` users who still lack items, while search has more of them.
+    """
+    first = slice(0, NUM_RECOMMENDATIONS)
+    seen = proposals.seen.of_users(chosen).with_rows(proposals.rows[chosen])
+    seen = seen.with_rows(ranked.rows[chosen, first])
+    scores, rows = recommender.search.search(proposals.queries[chosen], depth, seen)
+    joined = Ranked(
+        torch.cat([ranked.rows[chosen, first], rows], dim=1),
+        torch.cat([ranked.scores[chosen, first], scores], dim=1),
+        torch.cat(
+            [ranked.path[chosen, first], torch.full_like(rows, BACK_FILL, dtype=torch.int8)], dim=1
+        ),
+    )
+    keep = within_cap(recommender.catalogue.groups_of(joined.rows), cap)
+    filled = _first(joined, keep, NUM_RECOMMENDATIONS)
+    for name in ("rows", "scores", "path"):
+        getattr(ranked, name)[chosen, first] = getattr(filled, name)
+    return chosen[(filled.rows < 0).any(dim=1) & (rows[:, -1] >= 0)]
+
+
+def _unfinished(
+    catalogue: Catalogue, proposals: Proposals, ranked: Ranked, chosen: Tensor, cap: int
+) -> Tensor:
+    """Those of the chosen users to whom the cap would leave more than they have."""
+    if len(chosen) == 0:
+        return chosen
+    allowed = most_within_cap(catalogue.groups, proposals.seen.of_users(chosen), len(chosen), cap)
+    found = (ranked.rows[chosen, :NUM_RECOMMENDATIONS] >= 0).sum(dim=1)
+    return chosen[found < allowed]
 
 
 def _first(ranked: Ranked, keep: Tensor, num_results: int) -> Ranked:

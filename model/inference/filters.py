@@ -180,3 +180,25 @@ def within_cap(groups: Tensor, cap: int) -> Tensor:
     first = torch.where(starts, place, 0).cummax(dim=1).values
     kept = ((place - first) < cap) | (ordered == 0)
     return torch.zeros_like(kept).scatter(1, order, kept) & (groups >= 0)
+
+
+def most_within_cap(groups: Tensor, seen: Seen, num_users: int, cap: int) -> Tensor:
+    """How many items a cap leaves to each user, were all that are not seen in one list.
+
+    Args:
+        groups: (C,) int64 group of each catalogue row; 0 is no group and uncapped.
+        seen: of the users.
+        num_users: B.
+        cap: items of one group.
+
+    Returns:
+        (B,) int64.
+    """
+    sizes = torch.bincount(groups, minlength=1)
+    caps = torch.full_like(sizes, cap)
+    caps[0] = len(groups)
+    kept = torch.minimum(sizes, caps)
+    pairs, hidden = torch.unique(seen.owners * len(sizes) + groups[seen.rows], return_counts=True)
+    owners, group = pairs // len(sizes), pairs % len(sizes)
+    lost = kept[group] - torch.minimum(sizes[group] - hidden, caps[group])
+    return kept.sum() - torch.zeros(num_users).to(lost).index_add_(0, owners, lost)

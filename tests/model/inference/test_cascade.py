@@ -1,11 +1,15 @@
 """The cascade against a loop over users, beams and items."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from model.inference import cascade
 from model.inference.cascade import BACK_FILL, BEAM, recommend
 from model.inference.recommender import Recommender
+from model.inference.search import VectorSearch
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
 
 USERS = np.arange(9)
@@ -123,3 +127,52 @@ def test_batches_do_not_change_the_lists():
     b = recommend(many, "test", USERS, beam_weight=0.1)
     assert np.array_equal(a.item_ids, b.item_ids)
     torch.testing.assert_close(a.scores, b.scores)
+
+
+class Watched:
+    """A search that notes how many items it was asked for, user by user."""
+
+    def __init__(self, search: VectorSearch) -> None:
+        self.search_below, self.asked = search, []
+
+    def search(self, queries, k, seen):
+        self.asked.append((len(queries), k))
+        return self.search_below.search(queries, k, seen)
+
+
+def capped_recommender(num_groups: int) -> Recommender:
+    """400 items, every one in a group, and one of each group for a user."""
+    recommender = fake_recommender(
+        random_interactions(9, 400),
+        cascade_params(max_per_group=1, num_sids=1, filter_cold=False),
+    )
+    groups = torch.arange(400) % num_groups + 1
+    return replace(
+        recommender,
+        catalogue=replace(recommender.catalogue, groups=groups),
+        search=Watched(recommender.search),
+    )
+
+
+def test_a_cap_that_ten_items_cannot_meet_does_not_search_the_whole_catalogue():
+    recommender = capped_recommender(5)
+    made = recommend(recommender, "test", USERS, beam_weight=0.0)
+    for user in USERS:
+        expected = slow_recommend(recommender, user, 0.0)
+        assert len(expected) == 5
+        assert made.item_ids[user].tolist() == [item for item, _, _ in expected] + [0] * 5
+    assert max(depth for _, depth in recommender.search.asked) < 400
+
+
+@pytest.mark.parametrize("found_at_once", [1, 50, 2**22])
+def test_only_those_who_lack_items_are_searched_deeper_piece_by_piece(found_at_once, monkeypatch):
+    monkeypatch.setattr(cascade, "FOUND_AT_ONCE", found_at_once)
+    recommender = capped_recommender(10)
+    made = recommend(recommender, "test", USERS, beam_weight=0.0)
+    for user in USERS:
+        expected = slow_recommend(recommender, user, 0.0)
+        assert made.item_ids[user].tolist() == [item for item, _, _ in expected]
+    asked = recommender.search.asked
+    deeper = sum(users for users, depth in asked if depth == 40)
+    assert 0 < deeper < sum(users for users, depth in asked if depth == 10)
+    assert all(users == 1 or users * depth <= found_at_once for users, depth in asked)

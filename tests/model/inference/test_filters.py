@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from model.errors import InputError
-from model.inference.filters import Seen, allowed_items, history_ends, seen_items, within_cap
+from model.inference.filters import (
+    Seen,
+    allowed_items,
+    history_ends,
+    most_within_cap,
+    seen_items,
+    within_cap,
+)
 from tests.model.inference.small_world import small_interactions
 
 # users:        0: items 1 2 3 | 4 | 5     1: items 2 2 | 6     2: item 3 (no target)
@@ -110,3 +117,16 @@ def test_cap_keeps_the_first_of_each_group():
         [1, 1, 1, 1, 1, 1, 1, 1, 0],
         [1, 1, 1, 1, 1, 1, 1, 0, 0],
     ]
+
+
+@pytest.mark.parametrize("cap", [1, 2, 5])
+def test_most_within_cap_is_what_a_list_of_everything_would_keep(cap):
+    generator = torch.Generator().manual_seed(cap)
+    groups = torch.randint(0, 6, (40,), generator=generator)
+    hidden = torch.rand(3, 40, generator=generator) < 0.5
+    hidden[2] = False
+    owners, rows = hidden.nonzero(as_tuple=True)
+    everything = torch.where(hidden, -1, groups)
+    expected = within_cap(everything, cap).sum(dim=1)
+    found = most_within_cap(groups, Seen(owners, rows, 40), 3, cap)
+    assert found.tolist() == expected.tolist()
