@@ -21,7 +21,7 @@ from model.inference.inputs import InferenceInputs
 from model.inference.quota import save_study, study_run
 from model.inference.search_index import SEARCH_INDEX, with_index
 from model.inference.shards import open_shards
-from model.inference.submission import submission_task
+from model.inference.submission_task import submission_task
 from model.params import Params
 
 
@@ -31,7 +31,13 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
     inputs = InferenceInputs.load(data, champion, params.modality_embeddings.modalities)
     beam_weight = beam_weight_of(champion)
     task = submission_task(
-        inputs.checkpoint, inputs.codebook, inputs.interactions, params.cascade, beam_weight
+        inputs.checkpoint,
+        inputs.codebook,
+        inputs.interactions,
+        inputs.statistics,
+        inputs.embeddings,
+        params.cascade,
+        beam_weight,
     )
     shards = open_shards(shard_folder, task, inputs.interactions.num_users)
     if shards.missing():

@@ -20,7 +20,8 @@ from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, 
 from model.inference.filters import allowed_items
 from model.inference.recommender import prepare_recommender
 from model.inference.search_index import with_index
-from model.inference.shards import fingerprint, open_shards
+from model.inference.shards import open_shards
+from model.inference.submission_task import submission_task
 from model.inference.validation import validate_recommendations
 from model.network.checkpoint import Checkpoint
 from model.params import CascadeParams
@@ -163,7 +164,9 @@ def make_submission(
     Raises:
         InputError: a user for whom ten items cannot be found.
     """
-    task = submission_task(checkpoint, codebook, interactions, params, beam_weight)
+    task = submission_task(
+        checkpoint, codebook, interactions, statistics, embeddings, params, beam_weight
+    )
     shards = open_shards(shard_folder, task, interactions.num_users)
     if shards.missing():
         recommender = prepare_recommender(
@@ -184,31 +187,6 @@ def make_submission(
     )
     validate_recommendations(made, interactions, allowed, filter_history=params.filter_history)
     return describe(made, interactions, counts, beam_weight=beam_weight)
-
-
-def submission_task(
-    checkpoint: Checkpoint,
-    codebook: Codebook,
-    interactions: Interactions,
-    params: CascadeParams,
-    beam_weight: float,
-) -> str:
-    """A hash of everything that decides the recommendations."""
-    weights = checkpoint.weights
-    return fingerprint(
-        [
-            json.dumps([params.model_dump(), beam_weight], sort_keys=True),
-            json.dumps(checkpoint.network_params, sort_keys=True),
-            *(weights[name].contiguous().view(torch.uint8).numpy() for name in sorted(weights)),
-            codebook.codes,
-            interactions.offsets,
-            interactions.item_ids,
-            interactions.action_types,
-            interactions.timestamps,
-            interactions.target_actions,
-            interactions.candidate_item_ids,
-        ]
-    )
 
 
 def describe(

@@ -29,7 +29,8 @@ from model.inference.cascade import Recommendations
 from model.inference.inputs import InferenceInputs
 from model.inference.report import EvaluationReport
 from model.inference.shards import USERS_PER_SHARD, Shards, open_shards
-from model.inference.submission import Submission, make_submission, submission_task
+from model.inference.submission import Submission, make_submission
+from model.inference.submission_task import submission_task
 from model.params import Params
 
 GIB, POLL_SECONDS = 2**30, 0.05
@@ -95,7 +96,13 @@ def submit(params: Params, data: Path, scratch: Path, answer: int | None) -> Non
     beam_weight = EvaluationReport.load(data / "evaluation_report").beam_weight
     if answer is not None:
         task = submission_task(
-            inputs.checkpoint, inputs.codebook, interactions, params.cascade, beam_weight
+            inputs.checkpoint,
+            inputs.codebook,
+            interactions,
+            inputs.statistics,
+            inputs.embeddings,
+            params.cascade,
+            beam_weight,
         )
         shards = open_shards(scratch / "shards", task, interactions.num_users)
         fill_from(shards, data / "submission", shards.count - -(-answer // USERS_PER_SHARD))
