@@ -225,8 +225,11 @@ def explain(
     from model.artifact import atomic_write
     from model.inference.explain_page import as_page, as_text
     from orchestration.explanation import explain as take_apart
+    from orchestration.explanation import require_page
     from orchestration.workspace import open_workspace
 
+    if page is not None:
+        require_page(page)
     part = "test" if test else "submission"
     found = take_apart(open_workspace(params, data), user, part)
     if page is None:

@@ -1,41 +1,52 @@
 """`onepiece explain`: why one user gets these ten."""
 
+from pathlib import Path
+
 from assets.device import inference_device
-from assets.promotion import JudgedModel
 from assets.workspace import CHAMPION, Workspace
-from model.dataset.interactions import Interactions
-from model.dataset.item_statistics import ItemStatistics
-from model.dataset.modality_embeddings import ModalityEmbedding
+from model.errors import InputError
+from model.inference.champion import beam_weight_of
 from model.inference.explain import Explanation, explain_user
 from model.inference.filters import Part
-from model.inference.recommender import prepare_recommender
+from model.inference.inputs import InferenceInputs
+from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX, with_index
 
 
 def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
-    """Take one user's recommendation by the champion apart.
+    """Take one user's recommendation apart.
 
     Args:
-        workspace: holds the champion and the data.
+        workspace: holds the models and the data.
         user: raw id.
-        part: ``submission`` explains the submission, ``test`` what the evaluation saw.
+        part: ``submission`` explains what the champion submits, ``test`` what the evaluation of
+            the newest model saw.
 
     Raises:
         InputError: no such user, or something is not materialised.
     """
-    model = JudgedModel.load(workspace.input_folder(CHAMPION))
+    model, beam_weight = _asked(workspace, part)
     modalities = workspace.params.modality_embeddings.modalities
-    recommender = prepare_recommender(
-        model.checkpoint,
-        model.codebook,
-        Interactions.load(workspace.folder("interactions")),
-        ItemStatistics.load(workspace.folder("item_statistics")),
-        {
-            name: ModalityEmbedding.load(workspace.folder("modality_embeddings", name))
-            for name in modalities
-        },
-        workspace.params.cascade,
-        inference_device(),
-    )
+    inputs = InferenceInputs.load(workspace.data, model, modalities)
+    recommender = inputs.recommender(workspace.params.cascade, inference_device())
     recommender, _ = with_index(recommender, workspace.data / SEARCH_INDEX)
-    return explain_user(recommender, user, beam_weight=model.beam_weight, part=part)
+    return explain_user(recommender, user, beam_weight=beam_weight, part=part)
+
+
+def require_page(file: Path) -> None:
+    """Refuse a place where no page can be written, before anything is computed.
+
+    Raises:
+        InputError: a folder stands there.
+    """
+    if file.is_dir():
+        raise InputError(f"{file}: a folder; name the file that the page becomes")
+
+
+def _asked(workspace: Workspace, part: Part) -> tuple[Path, float]:
+    """Where the model lies that answered, and its blend."""
+    if part == "submission":
+        champion = workspace.input_folder(CHAMPION)
+        return champion, beam_weight_of(champion)
+    report = EvaluationReport.load(workspace.folder("evaluation_report"))
+    return workspace.data, report.beam_weight

@@ -1,0 +1,37 @@
+"""Which model is explained, and where the page goes."""
+
+import shutil
+
+import pytest
+
+from model.dataset.interactions import Interactions
+from model.errors import InputError
+from orchestration.explanation import explain, require_page
+
+MODEL = ("recommender_checkpoint", "codebook", "evaluation_report")
+
+
+@pytest.fixture
+def tested_user(finished):
+    events = Interactions.load(finished.workspace.folder("interactions"))
+    return events.raw_user_ids[int((events.test_event >= 0).argmax())].as_py()
+
+
+def test_a_submission_is_the_champions_and_a_test_the_newest_models(copied, tested_user):
+    home = copied.data / "champion"
+    shutil.move(home, copied.data / "elsewhere")
+    assert explain(copied.workspace, tested_user, "test").target is not None
+    with pytest.raises(InputError, match="materialise champion"):
+        explain(copied.workspace, tested_user, "submission")
+    shutil.move(copied.data / "elsewhere", home)
+    for name in MODEL:
+        shutil.rmtree(copied.data / name)
+    assert explain(copied.workspace, tested_user, "submission").target is None
+    with pytest.raises(InputError, match="evaluation_report"):
+        explain(copied.workspace, tested_user, "test")
+
+
+def test_a_folder_is_no_place_for_a_page(tmp_path):
+    with pytest.raises(InputError, match="a folder; name the file"):
+        require_page(tmp_path)
+    require_page(tmp_path / "page.html")
