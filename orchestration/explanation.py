@@ -30,7 +30,9 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
     inputs = InferenceInputs.load(workspace.data, model, modalities)
     recommender = inputs.recommender(workspace.params.cascade, inference_device())
     recommender, _ = with_index(recommender, workspace.data / SEARCH_INDEX)
-    return explain_user(recommender, user, beam_weight=beam_weight, part=part)
+    return explain_user(
+        recommender, inputs.codebook.codes, user, beam_weight=beam_weight, part=part
+    )
 
 
 def require_page(file: Path) -> None:

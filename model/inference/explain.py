@@ -15,10 +15,25 @@ from model.inference.beam_search import first_level
 from model.inference.breakdowns import ACTION_NAMES
 from model.inference.cascade import BEAM, NUM_RECOMMENDATIONS, PATH_NAMES, rank, rescore
 from model.inference.filters import Part, history_ends
+from model.inference.loss_funnel import Fate
+from model.inference.paths import fates_of_targets
 from model.inference.recommender import Proposals, Recommender
 
 EVENTS_SHOWN = 20
 CANDIDATES_SHOWN = 40
+FATES = {
+    Fate.NOT_A_CANDIDATE: "not among the candidates",
+    Fate.COLD_FILTERED: "ruled out for everyone: no training event",
+    Fate.SEEN_FILTERED: "filtered: in the history",
+    Fate.HIT: "recommended",
+    Fate.HIT_BY_BACK_FILL: "recommended by back-fill",
+    Fate.NO_SEMANTIC_ID: "not proposed: it has no semantic ID",
+    Fate.NOT_AMONG_BEAMS: "not among the beams",
+    Fate.CAPPED: "filtered: group cap",
+    Fate.RANKED_BELOW_TEN: "ranked below ten",
+    Fate.BLOCKED: "ruled out for everyone: on the block list",
+}
+PLACED = (Fate.HIT, Fate.HIT_BY_BACK_FILL, Fate.RANKED_BELOW_TEN)
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,7 @@ class Explanation:
         user: raw id.
         part: which target the history ends before.
         target: raw id of the held-out item; None for a submission.
+        fate: what became of it, in words; None likewise.
         history_length: events of the visible history; ``history`` holds the newest.
         history: newest first.
         first_codes: (code, probability) of the beams after level 1.
@@ -67,6 +83,7 @@ class Explanation:
     user: str
     part: Part
     target: str | None
+    fate: str | None
     history_length: int
     history: list[Event]
     first_codes: list[tuple[int, float]]
@@ -89,12 +106,18 @@ def find_user(interactions: Interactions, raw_id: str) -> int:
 
 
 def explain_user(
-    recommender: Recommender, raw_id: str, *, beam_weight: float, part: Part = "submission"
+    recommender: Recommender,
+    codes: np.ndarray,
+    raw_id: str,
+    *,
+    beam_weight: float,
+    part: Part = "submission",
 ) -> Explanation:
     """Take one user's recommendation apart.
 
     Args:
         recommender: the checkpoint and its catalogue.
+        codes: (num_items + 1, levels) semantic IDs of all items, also of those not in it.
         raw_id: of the user.
         beam_weight: of the cascade.
         part: ``submission`` explains what a submission says; ``test`` what the evaluation saw.
@@ -110,15 +133,17 @@ def explain_user(
     indices, batch = next(recommender.batches(part, users))
     proposals = recommender.propose_batch(part, indices, batch)
     candidates, counts = _candidates(recommender, proposals, beam_weight)
-    target = None
+    target, fate = None, None
     if part != "submission":
-        event = history_ends(interactions, users, part)[0]
-        target = interactions.raw_item_ids[int(interactions.item_ids[event]) - 1].as_py()
-    history = _history(recommender, user, part)
+        item = int(interactions.item_ids[history_ends(interactions, users, part)[0]])
+        target = interactions.raw_item_ids[item - 1].as_py()
+        fate = _fate(recommender, proposals, item, beam_weight)
+    history = _history(recommender, codes, user, part)
     return Explanation(
         user=raw_id,
         part=part,
         target=target,
+        fate=fate,
         history_length=int(history_ends(interactions, users, part)[0] - interactions.offsets[user]),
         history=history,
         first_codes=_first_codes(recommender, batch),
@@ -128,21 +153,34 @@ def explain_user(
     )
 
 
-def _history(recommender: Recommender, user: int, part: Part) -> list[Event]:
-    interactions, catalogue = recommender.interactions, recommender.catalogue
+def _fate(recommender: Recommender, proposals: Proposals, item: int, beam_weight: float) -> str:
+    """What became of the held-out item, and its place among the re-scored ones if it has one."""
+    longest = max(proposals.rows.shape[1], NUM_RECOMMENDATIONS)
+    ranked, uncapped = (
+        rank(recommender, proposals, beam_weight=beam_weight, num_results=longest, cap=cap)
+        for cap in (None, 0)
+    )
+    (fate,) = fates_of_targets(recommender, proposals, ranked, uncapped, np.array([item]))
+    places = (ranked.rows[0] == int(recommender.catalogue.rows[item])).nonzero().flatten()
+    words = FATES[Fate(fate)]
+    return f"{words} (place {int(places[0]) + 1})" if fate in PLACED and len(places) else words
+
+
+def _history(recommender: Recommender, codes: np.ndarray, user: int, part: Part) -> list[Event]:
+    interactions = recommender.interactions
     end = int(history_ends(interactions, np.array([user]), part)[0])
     begin = max(int(interactions.offsets[user]), end - EVENTS_SHOWN)
     events = []
     for event in range(end - 1, begin - 1, -1):
         item = int(interactions.item_ids[event])
-        row = int(catalogue.rows[item])
+        sid = tuple(codes[item].tolist())
         when = datetime.fromtimestamp(int(interactions.timestamps[event]), UTC)
         events.append(
             Event(
                 time=when.strftime("%Y-%m-%d %H:%M:%S"),
                 action=ACTION_NAMES[interactions.action_types[event]],
                 item=interactions.raw_item_ids[item - 1].as_py(),
-                sid=tuple(catalogue.sids[row].tolist()) if row >= 0 else (),
+                sid=sid if all(sid) else (),
             )
         )
     return events

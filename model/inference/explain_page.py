@@ -38,7 +38,7 @@ def as_text(explanation: Explanation) -> str:
         *_aligned([(name, str(value)) for name, value in explanation.settings.items()]),
     ]
     if explanation.target is not None:
-        lines.insert(1, f"held-out item {explanation.target}: {_fate_of_target(explanation)}")
+        lines.insert(1, f"held-out item {explanation.target}: {explanation.fate}")
     return "\n".join(lines) + "\n"
 
 
@@ -46,8 +46,7 @@ def as_page(explanation: Explanation) -> str:
     """The explanation as one HTML file without anything to load."""
     target = ""
     if explanation.target is not None:
-        fate = escape(_fate_of_target(explanation))
-        target = f"<p>Held-out item <b>{escape(explanation.target)}</b>: {fate}.</p>"
+        target = f"<p>Held-out item <b>{escape(explanation.target)}</b>: {explanation.fate}.</p>"
     largest = max((p for _, p in explanation.first_codes), default=1.0)
     codes = [
         f"<tr><td>{code}</td><td class=number>{p:.4f}</td>"
@@ -79,13 +78,6 @@ def as_page(explanation: Explanation) -> str:
 {_table(("", ""), _rows([(n, str(v)) for n, v in explanation.settings.items()]))}
 </body></html>
 """
-
-
-def _fate_of_target(explanation: Explanation) -> str:
-    for candidate in explanation.candidates:
-        if candidate.item == explanation.target:
-            return candidate.verdict
-    return "not among the items shown"
 
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def rank_paths(
             ranks[path][places] = metrics.ranks_in_lists(rows, wanted)
             top[path][places] = rows[:, :NUM_RECOMMENDATIONS]
         uncapped = rank(recommender, proposals, beam_weight=beam_weight, cap=0)
-        fate[places] = _fates(recommender, proposals, ranked, uncapped, targets[places])
+        fate[places] = fates_of_targets(recommender, proposals, ranked, uncapped, targets[places])
     return PathLists(users, targets, ranks, top, fate)
 
 
@@ -93,13 +93,14 @@ def _sid_lists(proposals: Proposals, k: int) -> np.ndarray:
     return torch.nn.functional.pad(rows, (0, k - rows.shape[1]), value=-1).cpu().numpy()
 
 
-def _fates(
+def fates_of_targets(
     recommender: Recommender,
     proposals: Proposals,
     ranked: Ranked,
     uncapped: Ranked,
     targets: np.ndarray,
 ) -> np.ndarray:
+    """(B,) :class:`~model.inference.loss_funnel.Fate` of each user's target, an item id."""
     interactions, device = recommender.interactions, recommender.device
     blocked = blocked_items(interactions, recommender.params.blocked_items)
     return fates(

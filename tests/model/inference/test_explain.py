@@ -7,11 +7,22 @@ import pytest
 
 from model.errors import InputError
 from model.inference.cascade import recommend
-from model.inference.explain import explain_user
+from model.inference.explain import FATES, explain_user
 from model.inference.explain_page import as_page, as_text
+from model.inference.loss_funnel import Fate
+from model.inference.paths import rank_paths
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
 
 USER = 4
+
+
+def _codes(recommender):
+    """The semantic IDs of all items: those of the catalogue, and [7, 7] of what is not in it."""
+    catalogue = recommender.catalogue
+    codes = np.full((recommender.interactions.num_items + 1, catalogue.sids.shape[1]), 7, np.int32)
+    codes[0] = 0
+    codes[catalogue.item_ids] = catalogue.sids
+    return codes
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +33,7 @@ def recommender():
 
 @pytest.fixture(scope="module")
 def explanation(recommender):
-    return explain_user(recommender, "user_004", beam_weight=0.1, part="test")
+    return explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1, part="test")
 
 
 def test_names_the_ten_in_their_order_with_their_scores(recommender, explanation):
@@ -57,6 +68,29 @@ def test_history_is_the_visible_one_newest_first(recommender, explanation):
     assert explanation.target == str(499 + interactions.item_ids[end])
 
 
+def test_history_has_the_semantic_ids_of_items_that_are_no_candidates(recommender, explanation):
+    interactions, rows = recommender.interactions, recommender.catalogue.rows
+    begin, end = interactions.offsets[USER], interactions.test_event[USER]
+    ids = interactions.item_ids[begin:end][::-1]
+    assert (rows[ids] < 0).any()
+    for event, item in zip(explanation.history, ids, strict=True):
+        assert (event.sid == (7, 7)) == (rows[item] < 0)
+
+
+def test_says_what_became_of_the_held_out_item(recommender):
+    """The same as the evaluation counts, also where it is not among the items shown."""
+    users = np.flatnonzero(recommender.interactions.test_event >= 0)
+    lists = rank_paths(recommender, users, 0.1, [10])
+    seen = set()
+    for user, fate in zip(users, lists.fate, strict=True):
+        raw_id = recommender.interactions.raw_user_ids[int(user)].as_py()
+        told = explain_user(recommender, _codes(recommender), raw_id, beam_weight=0.1, part="test")
+        assert told.fate.startswith(FATES[Fate(fate)])
+        assert f": {told.fate}" in as_text(told)
+        seen.add(Fate(fate))
+    assert len(seen) >= 3
+
+
 def test_first_codes_are_probabilities_best_first(explanation):
     probabilities = [p for _, p in explanation.first_codes]
     assert len(probabilities) == 4
@@ -88,7 +122,7 @@ def test_text_and_page_hold_every_candidate(explanation):
 def test_beams_that_propose_fewer_than_ten_are_explained(changes):
     params = cascade_params(max_per_group=2, **changes)
     recommender = fake_recommender(random_interactions(9, 60), params)
-    explanation = explain_user(recommender, "user_004", beam_weight=0.1)
+    explanation = explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1)
     assert 0 < explanation.counts["proposed by the beams"] < 10
     made = recommend(recommender, "submission", np.array([USER]), beam_weight=0.1)
     ten = [candidate.item for candidate in explanation.candidates[:10]]
@@ -104,4 +138,4 @@ def test_a_strange_id_is_escaped(explanation):
 
 def test_an_unknown_user_is_told_what_ids_look_like(recommender):
     with pytest.raises(InputError, match="user_000"):
-        explain_user(recommender, "nobody", beam_weight=0.0)
+        explain_user(recommender, _codes(recommender), "nobody", beam_weight=0.0)
