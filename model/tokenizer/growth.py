@@ -172,7 +172,8 @@ def _published_distance(
     if not is_published.any():
         return None
     now = float(np.sqrt(first.distances[is_published, -1], dtype=np.float64).mean())
-    then = frozen.report[-1]["after"]["mean_distance"]
+    row = frozen.report[-1]
+    then = row.get("codebook_distance", row["after"]["mean_distance"])  # as old reports call it
     if now > DRIFTED * then:
         logger.warning(
             "published items lie %.3f from their centroids and lay %.3f when they were published; "

@@ -63,7 +63,7 @@ def fit_kmeans(
         if np.array_equal(codes, before):
             break
         before = codes
-        sums, counts = _sums(vectors, codes, num_clusters)
+        sums, counts = cluster_sums(vectors, codes, num_clusters)
         filled = counts > 0
         centroids = centroids.copy()
         centroids[filled] = (sums[filled] / counts[filled, None]).astype(np.float32)
@@ -150,7 +150,7 @@ def _revive(
 
 
 @compiled(parallel=True)
-def _sums(
+def cluster_sums(
     vectors: np.ndarray, codes: np.ndarray, num_clusters: int
 ) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
     """Sum in float64 and count of each cluster's vectors, always in the order of the vectors."""

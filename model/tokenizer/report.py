@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from model.tokenizer.quantizer import Assignment, Quantizer
+from model.tokenizer.input_space import in_input_space
+from model.tokenizer.quantizer import Assignment, Quantizer, measure
 from model.tokenizer.sids import Occupancy
 from model.tokenizer.tokenize import Tokens
 from model.tokenizer.usage import level_usage
@@ -17,9 +18,12 @@ def report_row(tokens: Tokens) -> dict[str, Any]:
         ``source``, ``items``, ``excluded`` zero vectors, ``loss1``, ``loss2`` and so on (mean
         squared distance after each level), ``levels`` (usage of each, of the nearest codes),
         ``before`` and ``after`` re-assignment, ``moved``, ``spilled``, ``drift``: what the mean
-        distance to the assigned centroid grew by.
+        distance to the assigned centroid grew by. All these distances are among the vectors
+        themselves, of every method, see ``input_space``; ``codebook_distance`` is the mean
+        distance after re-assignment where the codebooks are.
     """
-    quantizer, first, final = tokens.quantizer, tokens.first, tokens.final
+    quantizer = tokens.quantizer
+    first, final = _among_the_vectors(tokens)
     inertias = first.distances.mean(axis=0, dtype=np.float64)
     levels = [
         {"inertia": float(inertia)} | level_usage(codes, size)
@@ -37,15 +41,31 @@ def report_row(tokens: Tokens) -> dict[str, Any]:
         "moved": int((first.codes != final.codes).any(axis=1).sum()),
         "spilled": int(tokens.spilled.sum()),
         "drift": after["mean_distance"] - before["mean_distance"],
+        "codebook_distance": _mean_distance(tokens.final),
     }
+
+
+def _among_the_vectors(tokens: Tokens) -> tuple[Assignment, Assignment]:
+    """First and final codes with their distances in the space of the vectors."""
+    if not tokens.quantizer.encoder:
+        return tokens.first, tokens.final
+    plain = in_input_space(tokens.quantizer, tokens.vectors, tokens.first.codes)
+    first, final = (
+        Assignment(assigned.codes, measure(plain, tokens.vectors, assigned.codes))
+        for assigned in (tokens.first, tokens.final)
+    )
+    return first, final
 
 
 def _occupation(quantizer: Quantizer, assigned: Assignment) -> dict[str, Any]:
     occupancy = Occupancy.of(assigned.codes, quantizer.sizes)
-    distances = np.sqrt(assigned.distances[:, -1], dtype=np.float64)
     return {
         "conflicts": occupancy.conflicts,
         "conflict_rate": occupancy.conflict_rate,
         "unique_pairs": occupancy.unique_pairs,
-        "mean_distance": float(distances.mean()),
+        "mean_distance": _mean_distance(assigned),
     }
+
+
+def _mean_distance(assigned: Assignment) -> float:
+    return float(np.sqrt(assigned.distances[:, -1], dtype=np.float64).mean())

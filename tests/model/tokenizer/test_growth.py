@@ -190,6 +190,19 @@ def test_vectors_of_another_encoder_are_noticed(first, caplog):
     assert "the vectors come from another encoder" in caplog.text
 
 
+def test_distances_of_then_and_now_are_those_where_the_codebooks_are(tmp_path, caplog):
+    settings = {"method": "rq_vae", "reassignment": "none"}
+    before = build(list(range(120)), **settings)
+    before.save(tmp_path / "one")
+    frozen = {"frozen_from": str(tmp_path / "one")}
+    then = before.report[-1]["codebook_distance"]
+    after = build(list(range(120)), **settings, **frozen)
+    assert after.report[-1]["growth"]["published_distance"] == pytest.approx(then)
+    assert "another encoder" not in caplog.text
+    build(list(range(120)), -VECTORS, **settings, **frozen)
+    assert f"and lay {then:.3f} when they were published" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -97,6 +97,22 @@ def test_losses_are_mean_squared_residuals():
     assert [level["inertia"] for level in row["levels"]] == [row["loss1"], row["loss2"]]
 
 
+def test_losses_of_latent_codes_are_those_of_the_vectors():
+    """What their best codebooks leave over of the vectors, in numbers like those of k-means."""
+    vectors = item_vectors(clustered(250) * 3.0)
+    tokens = tokenize(vectors, codebook_params(method="rq_vae"), 0)
+    residual = vectors.matrix / np.linalg.norm(vectors.matrix, axis=1, keepdims=True)
+    row = report_row(tokens)
+    for level, codes in enumerate(tokens.first.codes.T, 1):
+        for code in np.unique(codes):
+            residual[codes == code] -= residual[codes == code].mean(axis=0)
+        assert row[f"loss{level}"] == pytest.approx(np.square(residual).sum(axis=1).mean(), 1e-4)
+    assert row["before"]["mean_distance"] == pytest.approx(np.linalg.norm(residual, axis=1).mean())
+    assert row["drift"] > 0.0
+    latent = np.sqrt(tokens.final.distances[:, -1]).mean()
+    assert row["codebook_distance"] == pytest.approx(latent)
+
+
 def test_distances_after_are_those_of_the_final_codes():
     vectors = item_vectors(clustered(256))
     for reassignment in ("paper", "exact"):
