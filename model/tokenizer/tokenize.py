@@ -54,7 +54,8 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     Raises:
         InputError: fewer semantic IDs than items, with the capacity that is needed.
     """
-    require_room(len(vectors), params.sizes, params.capacity, vectors.source)
+    capacity = len(vectors) if params.reassignment == "none" else params.capacity
+    require_room(len(vectors), params.sizes, capacity, vectors.source)
     quantizer = fit_quantizer(vectors, params, seed)
     first = _nearest_codes(quantizer, vectors, params)
     nobody = np.zeros(len(vectors), bool)

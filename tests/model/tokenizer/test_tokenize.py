@@ -53,6 +53,11 @@ def test_a_capacity_lets_items_share():
     assert np.bincount(keys).max() == 5
 
 
+def test_without_re_assignment_any_number_may_share():
+    params = codebook_params(sizes=[8, 8], reassignment="none")
+    assert len(tokenize(item_vectors(clustered(300)), params, 0).final.codes) == 300
+
+
 def test_identical_vectors_get_distinct_ids_in_the_order_of_their_numbers():
     matrix = np.concatenate([np.repeat(clustered(1), 40, axis=0), clustered(100, seed=2)])
     codes = tokenize(item_vectors(matrix), codebook_params(), 0).final.codes
