@@ -13,6 +13,7 @@ from model.dataset.modality_embeddings import ModalityEmbedding
 from model.params import Params
 from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
+from model.tokenizer.report_views import losses
 
 _COLLAPSED_SHARE = 0.5  # of all items under one first code: nothing can be learned from such IDs
 
@@ -22,13 +23,13 @@ def collision_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "source": row["source"],
-            "loss1": row["loss1"],
-            "loss2": row["loss2"],
+            **losses(row),
             "conflicts before": row["before"]["conflicts"],
             "rate before": row["before"]["conflict_rate"],
+            "unique pairs before": row["before"]["unique_pairs"],
             "conflicts after": row["after"]["conflicts"],
             "rate after": row["after"]["conflict_rate"],
-            "unique pairs": row["after"]["unique_pairs"],
+            "unique pairs after": row["after"]["unique_pairs"],
             "moved": row["moved"],
             "drift": row["drift"],
         }

@@ -62,13 +62,15 @@ def collision_table(report: Sequence[Mapping[str, Any]]) -> str:
             row["source"],
             f"{row['before']['conflicts']:,}",
             f"{row['before']['conflict_rate']:.3%}",
+            f"{row['before']['unique_pairs']:,}",
             f"{row['after']['conflicts']:,}",
             f"{row['after']['conflict_rate']:.3%}",
             f"{row['after']['unique_pairs']:,}",
         ]
         for row in report
     ]
-    return columns(["source", "before", "rate", "after", "rate", "distinct IDs"], rows)
+    counts = ("rate", "distinct IDs")
+    return columns(["source", "before", *counts, "after", *counts], rows)
 
 
 def _metrics(evaluation: Mapping[str, Any]) -> str:

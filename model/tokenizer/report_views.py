@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 STAGES = ("before", "after")
-_COLUMNS = ("conflicts", "conflict_rate", "unique_pairs", "mean_distance")
+_COUNTS = ("conflicts", "conflict_rate", "unique_pairs")
+_COLUMNS = (*_COUNTS, "mean_distance")
 
 
 def headlines(report: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """A few numbers of every source, by its name."""
     return {
         row["source"]: {
-            "loss1": row["loss1"],
-            "loss2": row["loss2"],
-            "conflict_rate_before": row["before"]["conflict_rate"],
-            "conflict_rate_after": row["after"]["conflict_rate"],
+            **losses(row),
+            **{f"{name}_{stage}": row[stage][name] for name in _COUNTS for stage in STAGES},
             "drift": row["drift"],
             "used_share_1": row["levels"][0]["used"] / row["levels"][0]["size"],
             "neighbours_in_sid1": row["quality"]["neighborhood"]["sid1"]["recall@10"],
@@ -22,6 +21,11 @@ def headlines(report: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]
         }
         for row in report
     }
+
+
+def losses(row: Mapping[str, Any]) -> dict[str, float]:
+    """A source's ``loss1``, ``loss2`` and so on, one of each level."""
+    return {name: row[name] for name in (f"loss{n}" for n in range(1, len(row["levels"]) + 1))}
 
 
 def conflicts_csv(report: Sequence[Mapping[str, Any]]) -> str:

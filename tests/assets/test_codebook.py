@@ -9,8 +9,11 @@ from assets import codebook as asset
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.vector_states import VALID
-from model.tokenizer.build import build_codebook
+from model.tokenizer.build import build_codebook, report_source
 from model.tokenizer.codebook import Codebook
+from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.report_views import headlines
+from orchestration.report import collision_table
 from tests.model.inference.small_world import small_interactions
 from tests.model.tokenizer.worlds import clustered, codebook_params
 
@@ -34,8 +37,37 @@ def made() -> Codebook:
 def test_table_2_has_a_row_per_source(made):
     rows = asset.collision_rows(made.report)
     assert [row["source"] for row in rows] == ["81", "collaborative"]
-    assert [row["unique pairs"] for row in rows] == [5, 7]
+    assert [row["unique pairs after"] for row in rows] == [5, 7]
     assert [row["conflicts after"] for row in rows] == [0, 0]
+    for row, items in zip(rows, (5, 7), strict=True):
+        assert row["unique pairs before"] == items - row["conflicts before"]
+        assert row["rate before"] == row["conflicts before"] / items
+
+
+def test_all_views_count_conflicts_and_unique_pairs_before_and_after(made):
+    row = made.report[-1]
+    before, after = row["before"], row["after"]
+    shown = headlines(made.report)["collaborative"]
+    for name in ("conflicts", "conflict_rate", "unique_pairs"):
+        assert (shown[f"{name}_before"], shown[f"{name}_after"]) == (before[name], after[name])
+    printed = collision_table(made.report).splitlines()
+    assert printed[0].split("  ")[-1] == "distinct IDs"
+    counted = [int(cell) for cell in printed[-1].split() if cell.isdigit()]
+    assert counted == [
+        *(before["conflicts"], before["unique_pairs"]),
+        *(after["conflicts"], after["unique_pairs"]),
+    ]
+
+
+@pytest.mark.parametrize("sizes", [[64], [4, 4, 4]])
+def test_views_have_a_loss_per_level(sizes):
+    vectors = ItemVectors.of_fused(
+        FusedEmbeddings(np.arange(1, 8, dtype=np.int32), clustered(7, centres=3))
+    )
+    row = report_source(vectors, small_interactions(), codebook_params(sizes=sizes), 1)
+    names = [f"loss{level}" for level in range(1, len(sizes) + 1)]
+    for shown in (headlines([row])["collaborative"], asset.collision_rows([row])[0]):
+        assert [name for name in shown if name.startswith("loss")] == names
 
 
 def test_usage_has_a_row_per_level_and_quality_one_per_source(made):
