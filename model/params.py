@@ -89,6 +89,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+MAX_CLUSTERS = 2**20
+
+
 class SyntheticWorldParams(Section):
     """The world that the synthesiser writes, in TencentGR's parquet layout."""
 
@@ -96,7 +99,7 @@ class SyntheticWorldParams(Section):
     num_items: Annotated[Integer, Field(ge=100, le=LARGEST)]  # in the training vocabulary
     num_candidates: Positive
     cold_candidate_share: Annotated[Number, Field(ge=0.0, lt=1.0)]
-    num_clusters: Annotated[Integer, Field(ge=2, le=2**20)]  # latent clusters of items
+    num_clusters: Annotated[Integer, Field(ge=2, le=MAX_CLUSTERS)]  # latent clusters of items
     modality_widths: dict[ModalityName, Positive]
     modality_coverage: dict[ModalityName, Share]
     users_per_shard: Positive
@@ -106,6 +109,21 @@ class SyntheticWorldParams(Section):
         if self.modality_widths.keys() != self.modality_coverage.keys():
             raise ValueError("modality_widths and modality_coverage must name the same modalities")
         return self
+
+    def resized(self, num_users: int | None, num_items: int | None) -> Self:
+        """The same world in another size: as many items per candidate and per cluster.
+
+        Args:
+            num_users: None leaves them.
+            num_items: None leaves them, the candidates and the clusters.
+        """
+        changes: dict[str, int] = {} if num_users is None else {"num_users": num_users}
+        if num_items is not None:
+            scale = num_items / self.num_items
+            changes["num_items"] = num_items
+            changes["num_candidates"] = min(max(1, round(self.num_candidates * scale)), LARGEST)
+            changes["num_clusters"] = min(max(2, round(self.num_clusters * scale)), MAX_CLUSTERS)
+        return self.model_validate({**self.model_dump(), **changes})
 
 
 class RawDataParams(Section):

@@ -95,7 +95,12 @@ def synthesize(
         int | None, typer.Option(min=1, max=2**31 - 1, help="Instead of the file's num_users.")
     ] = None,
     items: Annotated[
-        int | None, typer.Option(min=100, max=2**31 - 1, help="Instead of the file's num_items.")
+        int | None,
+        typer.Option(
+            min=100,
+            max=2**31 - 1,
+            help="Instead of the file's num_items; candidates and clusters in proportion.",
+        ),
     ] = None,
 ) -> None:
     """Write a synthetic world in TencentGR's parquet layout."""
@@ -105,10 +110,7 @@ def synthesize(
 
     values = Params.load(params)
     require_folder(folder, writable=True)
-    given = {"num_users": users, "num_items": items}
-    asked = {name: value for name, value in given.items() if value is not None}
-    world = values.raw_data.synthetic_world
-    world = type(world).model_validate({**world.model_dump(), **asked})
+    world = values.raw_data.synthetic_world.resized(users, items)
     write_synthetic_world(world, values.seed, folder)
     typer.echo(f"{folder}: {world.num_users:,} users, {world.num_items:,} items")
 

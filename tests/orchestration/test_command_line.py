@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -105,6 +106,13 @@ def test_a_world_that_cannot_be(tmp_path, arguments, told):
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_pages_small_world_fits_the_repositorys_parameters(tmp_path):
+    done = onepiece("synthesize", tmp_path / "files", "--users", "300", "--items", "400")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path}/files: 300 users, 400 items\n"
+    assert pq.read_table(tmp_path / "files" / "candidate").num_rows == 80  # of 6,000 for 30,000
 
 
 def test_an_unknown_asset_gets_the_list_of_known_ones(tmp_path):
