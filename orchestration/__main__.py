@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from model.errors import INPUT_ERROR_EXIT, InputError
-from orchestration import lock_guard, stage_server
+from orchestration import stage_server
 from orchestration.failures import RunFailedError
 
 # Nothing leaves the machine: no tool may report what it was used for.
@@ -363,6 +363,8 @@ def doctor(data: DataFolder = DEFAULT_DATA) -> None:
 def main() -> None:
     """Run the command line; a stage of `dvc repro` where everything is imported already."""
     if "DVC_STAGE" in os.environ:
+        from orchestration import lock_guard
+
         above = lock_guard.dvc_above()
         if above is not None:
             lock_guard.start_guard(above, Path.cwd())

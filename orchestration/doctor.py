@@ -1,30 +1,18 @@
 """`onepiece doctor`: what is installed, what runs here, what is missing and how to get it."""
 
+import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = (
-    "torch",
-    "dagster",
-    "dagster-webserver",
-    "dvc",
-    "duckdb",
-    "great_expectations",
-    "optuna",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "scikit-learn",
-    "numba",
-    "pydantic",
-    "safetensors",
-)
+ROOT = Path(__file__).resolve().parents[1]
 _NEEDED_FREE_BYTES = 5 * 10**9  # the demo with its DVC cache, generously
 
 
@@ -74,7 +62,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in _PACKAGES:
+    for name in _needed():
         version = _version(name)
         yield Finding(name, version or "missing", "" if version else "make install")
     webserver, dagster = _version("dagster-webserver"), _version("dagster")
@@ -86,9 +74,18 @@ def _packages() -> Iterator[Finding]:
         )
 
 
+def _needed() -> list[str]:
+    """The packages that the project asks for: of its file, not of an installation gone stale."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in project["dependencies"]]
+
+
 def _faiss() -> Iterator[Finding]:
     builds = [name for name in ("faiss-cpu", "faiss-gpu") if _version(name)]
-    if len(builds) == 1:
+    problem = _import_problem("faiss") if len(builds) == 1 else ""
+    if problem:
+        yield Finding("faiss", f"{builds[0]}: {problem}", "rm -rf .venv && make install")
+    elif len(builds) == 1:
         yield Finding("faiss", f"{builds[0]} {_version(builds[0])}")
     elif builds:
         yield Finding(
@@ -103,6 +100,9 @@ def _faiss() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     yield Finding("processors", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}")
     if not _version("torch"):
+        return
+    if problem := _import_problem("torch"):
+        yield Finding("torch", problem, "rm -rf .venv && make install")
         return
     import torch
 
@@ -125,7 +125,7 @@ def _tools() -> Iterator[Finding]:
         _first_line("git", "--version") if git else "missing",
         "" if git else "apt install git: DVC needs it",
     )
-    in_git = Path(".git").exists()
+    in_git = (ROOT / ".git").exists()
     yield Finding(
         "repository",
         "git" if in_git else "not a git repository",
@@ -150,6 +150,15 @@ def _disk(data: Path) -> Iterator[Finding]:
     )
     writable = os.access(existing, os.W_OK)
     yield Finding("writable", str(existing), "" if writable else "choose another --data folder")
+
+
+def _import_problem(module: str) -> str:
+    """What keeps a package that is installed from working; empty when nothing does."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a library that is not there, or built against another NumPy
+        return f"cannot be imported ({' '.join(str(error).split())})"
+    return ""
 
 
 def _version(package: str) -> str | None:

@@ -1,12 +1,16 @@
 """What the doctor says of a machine that is not as it should be."""
 
 import os
+import re
+import shutil
+import sys
 
 import pytest
 import torch
 
 from orchestration import doctor
 from orchestration.doctor import examine
+from tests.orchestration.command import run
 
 
 @pytest.mark.parametrize("driver", [True, False])
@@ -29,6 +33,43 @@ def test_a_missing_package_is_named_and_makes_it_unhealthy(tmp_path, monkeypatch
     line, remedy = text.splitlines()[(at := _line_of(text, "!! duckdb")) : at + 2]
     assert line.endswith("missing")
     assert remedy.strip() == "-> make install"
+
+
+def test_every_package_of_the_project_is_looked_for(tmp_path):
+    text, _ = examine(tmp_path)
+    for name in ("torch", "psutil", "pyyaml", "ruamel.yaml", "hydra-core", "great_expectations"):
+        assert re.search(rf"^ok {name} +\S", text, re.M), name
+
+
+@pytest.mark.parametrize("module", ["faiss", "torch"])
+def test_a_package_that_cannot_be_imported_is_told_of(tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    text, healthy = examine(tmp_path)
+    assert not healthy
+    assert re.search(rf"^!! {module} .*cannot be imported", text, re.M)
+
+
+def test_the_repository_is_known_from_a_folder_below_it(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "below").mkdir()
+    shutil.copy(doctor.ROOT / "pyproject.toml", tmp_path)
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path / "below")
+    text, _ = examine(tmp_path)
+    assert re.search(r"^ok repository +git$", text, re.M)
+
+
+def test_it_reports_where_packages_of_other_commands_are_missing():
+    code = """
+import sys
+sys.modules["psutil"] = sys.modules["yaml"] = None
+sys.argv = ["onepiece", "doctor"]
+from orchestration.__main__ import main
+main()
+"""
+    done = run(sys.executable, "-c", code, cwd=doctor.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "Everything that is needed is here." in done.stdout
 
 
 def test_little_disk_is_told_of_but_stops_nothing(tmp_path, monkeypatch):
