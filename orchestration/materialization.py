@@ -17,6 +17,8 @@ from model.errors import InputError
 from orchestration.failures import RunFailedError
 from orchestration.graph import load_assets
 from orchestration.instance import PROCESS_TAG, open_instance, process_tag
+from orchestration.lock_guard import LOCK
+from orchestration.workspace import DEFAULT_PARAMS
 
 logger = logging.getLogger("onepiece")
 
@@ -63,9 +65,22 @@ def materialize(
     if not wanted:
         logger.info("%s: up to date", ", ".join(names) or "everything")
         return False
+    _warn_of_another_file(workspace)
     for targets in split_into_runs(workspace, wanted):
         run(workspace, targets, tags)
     return True
+
+
+def _warn_of_another_file(workspace: Workspace) -> None:
+    """DVC records nothing of another parameter file, whose artefacts replace what it recorded."""
+    foreign = workspace.params_file != workspace.root / DEFAULT_PARAMS
+    if foreign and workspace.is_own_data and (workspace.root / LOCK).exists():
+        logger.warning(
+            "%s: its artefacts replace in %s what %s records; give --data FOLDER to keep both",
+            workspace.params_file,
+            workspace.data,
+            LOCK,
+        )
 
 
 def parse_targets(workspace: Workspace, names: Sequence[str]) -> list[Target]:

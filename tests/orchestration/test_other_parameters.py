@@ -1,0 +1,32 @@
+"""Another parameter file in the repository's own data folder is told of, for DVC does not know."""
+
+import logging
+
+import pytest
+
+from assets.workspace import Workspace
+from model.params import Params
+from orchestration import materialization
+from orchestration.workspace import ROOT
+
+
+@pytest.mark.parametrize(
+    ("params_file", "data", "told"),
+    [("my.yaml", "data", True), ("my.yaml", "elsewhere", False), ("params.yaml", "data", False)],
+)
+def test_what_dvc_recorded_is_not_replaced_in_silence(
+    tmp_path, monkeypatch, caplog, params_file, data, told
+):
+    caplog.set_level(logging.INFO, "onepiece")
+    (tmp_path / "dvc.lock").write_text("")
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    monkeypatch.setattr(materialization, "outdated", lambda workspace, targets: targets)
+    monkeypatch.setattr(materialization, "run", lambda workspace, targets, tags: None)
+    workspace = Workspace(
+        root=tmp_path,
+        params_file=tmp_path / params_file,
+        params=Params.load(ROOT / "params.yaml"),
+        data=tmp_path / data,
+    )
+    assert materialization.materialize(workspace, ["raw_data"], only=False, tags={})
+    assert ("what dvc.lock records; give --data FOLDER" in caplog.text) == told
