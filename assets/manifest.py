@@ -17,7 +17,7 @@ from assets.hashing import hash_bytes
 from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, folder_hash
 from assets.lineage_page import as_page
 from assets.lineage_text import SHORT
-from assets.workspace import CHAMPION, SOURCE, Workspace
+from assets.workspace import CHAMPION, Workspace, is_artifact
 from model.artifact import read_json, write_json
 from model.errors import InputError
 
@@ -96,7 +96,7 @@ def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any
 
     def add(path: str) -> None:
         folder = workspace.data / path
-        if path in found or path == SOURCE:
+        if path in found or not is_artifact(path):
             return
         recipe = Lineage.read(folder).recipe
         found[path] = {

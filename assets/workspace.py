@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from assets.hashing import HashCache
 from assets.lineage import Recipe, folder_hash
 from assets.stages import Stage, load_stages
-from model.artifact import atomic_write, named_version
+from model.artifact import atomic_write, named_version, read_json
 from model.errors import InputError
 from model.inference.champion import CHAMPION, champion_folder
 from model.params import Params
@@ -22,11 +22,17 @@ from model.params import Params
 logger = logging.getLogger("onepiece")
 
 LOCK_WAIT_SECONDS = 24 * 3600.0
-SUBMISSION = "submission"
+SUBMISSION, CODEBOOK = "submission", "codebook"
 VERSIONED = (SUBMISSION, CHAMPION)  # their earlier versions stay beside the newest
 SOURCE = "source"  # stands for the raw files among an artefact's parents
+FROZEN = "frozen_codebook"  # begins what stands there for ``codebook.frozen_from``
 LATEST_FILE = "latest"  # names the newest version
 NOT_JUDGED = "the run that made it ended before the check; materialise it again"
+
+
+def is_artifact(parent: str) -> bool:
+    """Whether a parent lies in the data folder, as raw files and a frozen codebook do not."""
+    return parent.split("/")[0] not in (SOURCE, FROZEN)
 
 
 class Recorder(Protocol):
@@ -196,6 +202,8 @@ class Workspace:
                 parents[folder.relative_to(self.data).as_posix()] = folder_hash(folder)
         if not stage.inputs and self.params.raw_data.format != "synthetic":
             parents[SOURCE] = self._source_hash()
+        if CODEBOOK in stage.sections and self.params.codebook.frozen_from is not None:
+            parents |= self._frozen_codebook(Path(self.params.codebook.frozen_from))
         return parents
 
     def _source_hash(self) -> str:
@@ -206,6 +214,26 @@ class Workspace:
                 "of the raw files"
             )
         return self.hashes.hash_path(source)
+
+    def _frozen_codebook(self, frozen: Path) -> dict[str, str]:
+        """The hash of the published codebook, by its generation and revision.
+
+        Raises:
+            InputError: the folder holds none, or is the one that will be replaced.
+        """
+        if frozen.resolve().is_relative_to(self.folder(CODEBOOK).resolve()):
+            raise InputError(
+                f"codebook.frozen_from: {frozen} is replaced by what is made of it; copy it out of "
+                "the data folder first and name the copy"
+            )
+        if not (frozen / "codebook.json").exists():
+            raise InputError(
+                f"codebook.frozen_from: {frozen} of {self.params_file} holds no codebook; name a "
+                "copy of a published codebook folder, or null"
+            )
+        facts = read_json(frozen / "codebook.json")
+        name = f"{FROZEN}/{facts['generation']}/revision_{facts['revision']}"
+        return {name: self.hashes.hash_path(frozen)}
 
     @contextmanager
     def exclusive(self, asset: str, partition: str | None = None) -> Iterator[None]:

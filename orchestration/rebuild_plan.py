@@ -7,7 +7,7 @@ from typing import Any
 
 from assets.lineage_text import parents_of
 from assets.stages import Stage
-from assets.workspace import CHAMPION, SUBMISSION
+from assets.workspace import CHAMPION, CODEBOOK, SUBMISSION
 from model.errors import InputError
 
 RAW_DATA = "raw_data"
@@ -56,7 +56,12 @@ class Revision:
 
 
 def plan_rebuild(
-    manifest: Mapping[str, Any], parents: Mapping[str, str], revision: Revision, *, raw_lost: bool
+    manifest: Mapping[str, Any],
+    parents: Mapping[str, str],
+    revision: Revision,
+    *,
+    raw_lost: bool,
+    frozen_lost: bool,
 ) -> RebuildPlan:
     """Make everything again, but for a champion of earlier code, parameters or data.
 
@@ -65,6 +70,7 @@ def plan_rebuild(
         parents: of the submission itself.
         revision: what there is to make it with.
         raw_lost: whether the raw files of that time are gone; what was read from them is taken.
+        frozen_lost: whether the published codebook that its own extends is gone; its own is taken.
 
     Raises:
         InputError: something that only the submission's own run can have made needs code that
@@ -76,6 +82,9 @@ def plan_rebuild(
         taken |= {name for name, stage in revision.stages.items() if RAW_DATA in stage.inputs}
         taken.add(RAW_DATA)
         why.append("its raw files are gone, what was read from them was found by hash")
+    if frozen_lost:
+        taken.add(CODEBOOK)
+        why.append("the codebook that its own extends is gone, its own was found by hash")
     for key in _line(artifacts, [name for name in parents if not _is_champion(name)]):
         obstacle = None if _asset(key) in taken else revision.obstacle(key, artifacts[key])
         if obstacle:

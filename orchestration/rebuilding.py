@@ -21,7 +21,7 @@ from assets.device import device_name
 from assets.lineage import Lineage
 from assets.manifest import read_manifest
 from assets.stages import load_stages
-from assets.workspace import CHAMPION, LATEST_FILE, SOURCE, SUBMISSION, Workspace
+from assets.workspace import CHAMPION, CODEBOOK, LATEST_FILE, SOURCE, SUBMISSION, Workspace
 from model.artifact import atomic_folder, atomic_write
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE
@@ -29,7 +29,7 @@ from orchestration.dvc_storage import DvcStorage
 from orchestration.failures import RunFailedError
 from orchestration.rebuild_plan import RAW_DATA, RebuildPlan, Revision, plan_rebuild
 from orchestration.submissions import find_submission
-from orchestration.verification import problem_on_disk
+from orchestration.verification import is_frozen_intact, problem_on_disk
 
 logger = logging.getLogger("onepiece")
 
@@ -61,7 +61,13 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
         made_by = Revision(code.resolve(), stages, params, manifest["seed"])
         storage = DvcStorage(workspace.root)
         source = _find_raw_files(workspace, manifest, storage, target / "raw")
-        plan = plan_rebuild(manifest, lineage.recipe.parents, made_by, raw_lost=source is None)
+        plan = plan_rebuild(
+            manifest,
+            lineage.recipe.parents,
+            made_by,
+            raw_lost=source is None,
+            frozen_lost=not is_frozen_intact(manifest["artifacts"][CODEBOOK]),
+        )
         _put_in_place(workspace, manifest, storage, plan, data)
         raw = {**params["raw_data"], "source": source or params["raw_data"]["source"]}
         values = {**params, "raw_data": raw}

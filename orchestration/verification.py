@@ -9,7 +9,7 @@ from assets.hashing import HashCache, hash_file, hash_listing
 from assets.lineage import LINEAGE_FILE, PAGE_FILE, Lineage, content_files, differences
 from assets.lineage_text import SHORT
 from assets.manifest import ANCESTORS_FILE, read_manifest, version_name
-from assets.workspace import CHAMPION, SOURCE, Workspace
+from assets.workspace import CHAMPION, FROZEN, SOURCE, Workspace, is_artifact
 from model.artifact import read_json
 from model.errors import InputError
 from orchestration.dvc_storage import DvcStorage
@@ -58,7 +58,8 @@ def verify(workspace: Workspace, wanted: str | None) -> list[Finding]:
         found, note = _find(workspace, name, recorded["hash"], newest=newest)
         problems += [found] if found else []
         findings.append(Finding(name, "; ".join(problems) or None, note))
-    return [*findings, *_verify_raw_files(workspace, manifest)]
+    findings += _verify_raw_files(workspace, manifest)
+    return [*findings, *_verify_frozen_codebooks(artifacts)]
 
 
 def _verify_raw_files(workspace: Workspace, manifest: Mapping[str, Any]) -> list[Finding]:
@@ -79,6 +80,32 @@ def _verify_raw_files(workspace: Workspace, manifest: Mapping[str, Any]) -> list
         return [Finding(source, None, "replaced since; intact in DVC's cache")]
     problem = f"{len(changed)} of its files are not as they were, {changed[0]} the first"
     return [Finding(source, problem)]
+
+
+def _verify_frozen_codebooks(artifacts: Mapping[str, Any]) -> list[Finding]:
+    """The published codebooks that the submission's own extend, where they lie."""
+    findings = []
+    for entry in artifacts.values():
+        folder = frozen_from(entry)
+        if folder is not None:
+            intact = is_frozen_intact(entry)
+            problem = None if intact else "it is not the codebook that was extended"
+            findings.append(Finding(str(folder), problem))
+    return findings
+
+
+def frozen_from(entry: Mapping[str, Any]) -> Path | None:
+    """The published codebook that an artefact of a manifest extends, if it does."""
+    extends = any(name.split("/")[0] == FROZEN for name in entry["parents"])
+    return Path(entry["params"]["codebook"]["frozen_from"]) if extends else None
+
+
+def is_frozen_intact(entry: Mapping[str, Any]) -> bool:
+    """Whether the published codebook that an artefact extends, if any, is as it was."""
+    folder = frozen_from(entry)
+    if folder is None:
+        return True
+    return folder.is_dir() and HashCache(None).hash_path(folder) in entry["parents"].values()
 
 
 def _verify_submission(workspace: Workspace, folder: Path) -> Finding:
@@ -142,7 +169,7 @@ def _of_the_last_challenger(workspace: Workspace) -> dict[str, str]:
 def _missing_parents(parents: dict[str, str], artifacts: dict[str, Any]) -> list[str]:
     problems = []
     for name, expected in parents.items():
-        if name == SOURCE:
+        if not is_artifact(name):
             continue
         keys = (name, f"{name}#{expected[:SHORT]}")
         recorded = [artifacts[key]["hash"] for key in keys if key in artifacts]

@@ -7,7 +7,7 @@ from typing import Any
 
 from assets.hashing import hash_bytes
 from assets.tuning.space import touches_codebook
-from assets.workspace import Workspace
+from assets.workspace import CODEBOOK, FROZEN, Workspace
 from model.training.inputs import ENCODER, RECOMMENDER
 
 TUNING_STUDY = "tuning_study"  # asset, stage and section
@@ -54,7 +54,9 @@ class StudyTask:
         for dotted in (*settings.space, *(f"{settings.training}.{key}" for key in _OVERRULED)):
             _remove(params, dotted)
         unread = _unread_parents(settings.training, touched=touched)
-        parents = {path: one for path, one in recipe.parents.items() if path not in unread}
+        parents = {
+            path: one for path, one in recipe.parents.items() if path.split("/")[0] not in unread
+        }
         return cls(parents, params, recipe.code, recipe.seed)
 
 
@@ -66,14 +68,14 @@ def home_of(workspace: Workspace) -> Path:
 def _unread_parents(training: str, *, touched: bool) -> set[str]:
     """Artefacts that stand upstream of the asset but decide nothing of this study."""
     if training == ENCODER:
-        return {ENCODER, "codebook", "fused_embeddings"}
-    return {"codebook"} if touched else {"fused_embeddings"}
+        return {ENCODER, CODEBOOK, FROZEN, "fused_embeddings"}
+    return {CODEBOOK} if touched else {FROZEN, "fused_embeddings"}
 
 
 def _unread_sections(training: str, *, touched: bool) -> set[str]:
     """Sections of the asset that decide nothing of this study."""
     other = {ENCODER, RECOMMENDER} - {training}
-    return other if touched and training == RECOMMENDER else {*other, "codebook"}
+    return other if touched and training == RECOMMENDER else {*other, CODEBOOK}
 
 
 def _remove(values: dict[str, Any], dotted: str) -> None:

@@ -56,8 +56,9 @@ def manifest(revision):
     }
 
 
-def _plan(manifest, revision, *, raw_lost=False):
-    return plan_rebuild(manifest, PARENTS, revision, raw_lost=raw_lost)
+def _plan(manifest, revision, *, raw_lost=False, frozen_lost=False):
+    lost = {"raw_lost": raw_lost, "frozen_lost": frozen_lost}
+    return plan_rebuild(manifest, PARENTS, revision, **lost)
 
 
 def test_everything_is_made_again_upstream_first(manifest, revision):
@@ -71,6 +72,12 @@ def test_what_was_read_from_lost_raw_files_is_found_by_hash(manifest, revision):
     plan = _plan(manifest, revision, raw_lost=True)
     assert plan.taken == {"raw_data", "interactions"}
     assert plan.targets == ("recommender", "champion", "submission")
+
+
+def test_a_codebook_that_extends_a_lost_one_is_found_by_hash(manifest, revision):
+    plan = _plan(manifest, revision, frozen_lost=True)
+    assert plan.taken == {"codebook"}
+    assert plan.why == ("the codebook that its own extends is gone, its own was found by hash",)
 
 
 @pytest.mark.parametrize(
