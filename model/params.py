@@ -331,7 +331,7 @@ class CodebookParams(Section):
     """Semantic IDs."""
 
     method: Literal["residual_kmeans", "balanced_residual_kmeans", "rq_vae"]
-    sizes: Annotated[list[Annotated[Integer, Field(ge=2, le=2**20)]], Field(min_length=2)]
+    sizes: Annotated[list[Annotated[Integer, Field(ge=2, le=2**20)]], Field(min_length=1)]
     metric: Literal["cosine", "l2"]
     initialization: Literal["kmeans++", "sample"]
     iterations: Positive

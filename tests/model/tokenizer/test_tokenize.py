@@ -53,6 +53,14 @@ def test_a_capacity_lets_items_share():
     assert np.bincount(keys).max() == 5
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_one_level_has_one_prefix(method):
+    params = codebook_params(method=method, sizes=[64], capacity=5)
+    tokens = tokenize(item_vectors(clustered(250)), params, 0)
+    assert tokens.final.codes.shape == (250, 1)
+    assert np.bincount(tokens.final.codes[:, 0]).max() == 5
+
+
 def test_without_re_assignment_any_number_may_share():
     params = codebook_params(sizes=[8, 8], reassignment="none")
     assert len(tokenize(item_vectors(clustered(300)), params, 0).final.codes) == 300
