@@ -121,6 +121,7 @@ MACHINERY = re.compile(
     r"|report_metadata|report_pictures|stages|training_metadata|training_worker|transient|workspace"
     r"|__init__)\.py"
     r"|model/(artifact|compiled|errors|params|progress|__init__)\.py"
+    r"|model/inference/champion\.py"  # names a folder
     r"|model/\w+/__init__\.py"
 )
 

@@ -34,7 +34,7 @@ def workspace(tmp_path_factory):
 def test_tables_1_and_2_need_no_training(workspace):
     text = tokenize_sources(workspace, ["82"], [])
     assert re.search(rf"^ *82 +\d+ +{NUM_KNOWN_ITEMS} +\d\d\.\d+%$", text, re.M), text
-    assert re.search(r"^ *82 +\d+ +\d+\.\d+% +0 +0\.000% +\d+$", text, re.M), text
+    assert re.search(r"^ *82 +\d+ +\d+\.\d+% +\d+ +0 +0\.000% +\d+$", text, re.M), text
     assert "81" not in text
     assert not (workspace.data / "encoder_checkpoint").exists()
 

@@ -187,8 +187,9 @@ def test_ids_that_do_not_fit_the_matrix_are_refused():
 
 
 def test_more_semantic_ids_than_numbers_are_refused():
+    beyond = codebook_params().model_copy(update={"sizes": [256] * 8})
     with pytest.raises(InputError, match=r"at most 2\^63"):
-        tokenize(item_vectors(clustered(9)), codebook_params(sizes=[256] * 8), 0)
+        tokenize(item_vectors(clustered(9)), beyond, 0)
 
 
 @pytest.mark.skipif(not DEMO.exists(), reason=f"{DEMO} is absent")
