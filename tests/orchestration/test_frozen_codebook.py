@@ -78,6 +78,7 @@ def test_a_folder_without_a_codebook_is_refused_with_its_name(copied, tmp_path):
         _recipe(copied)
 
 
+@pytest.mark.long
 def test_a_submission_shows_and_verifies_what_its_codebook_extends(copied, published):
     done = copied.onepiece("materialize")
     assert done.returncode == 0, done.stderr
