@@ -42,7 +42,8 @@ class Stack(nn.Module):
         shape = {"dim": dim, "num_heads": heads, "max_length": length, "dropout": 0.0}
         biases = {"position_bias": True, "time_bias": True, "normalize_attention": True}
         dense = given.feed_forward.model_copy(update={"kind": "none"})
-        params = given.model_copy(update={**shape, **biases, "feed_forward": dense})
+        work = {"zero_init_residual": False, "feed_forward": dense}
+        params = given.model_copy(update={**shape, **biases, **work})
         torch.manual_seed(0)
         self.layers = nn.ModuleList(HSTULayer(params) for _ in range(layers))
 
