@@ -251,9 +251,8 @@ class NetworkParams(Section):
     dim: Positive
     num_layers: Positive
     num_heads: Positive
-    max_length: Annotated[
-        Integer, Field(ge=2, le=65_535)
-    ]  # item events per row; the user token comes on top
+    # Item events per row; the user token comes on top.
+    max_length: Annotated[Integer, Field(ge=2, le=65_535)]
     dropout: Dropout
     input_dropout: Dropout
     position_bias: bool
@@ -355,9 +354,8 @@ class CascadeParams(Section):
 
     beam_width: Positive
     num_sids: Positive  # K', semantic IDs kept after the last level
-    filter_history: list[
-        Annotated[Integer, Field(ge=0, le=2)]
-    ]  # action types whose items are removed
+    # Action types whose items are removed.
+    filter_history: list[Annotated[Integer, Field(ge=0, le=2)]]
     filter_cold: bool  # items without a training event
     logq_weight: NonNegativeFloat  # subtracted log q when re-scoring; 0 is off
     # Blend of the beam's log-probability.

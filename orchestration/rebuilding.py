@@ -21,7 +21,7 @@ from assets.device import device_name
 from assets.lineage import Lineage
 from assets.manifest import read_manifest
 from assets.stages import load_stages
-from assets.workspace import CHAMPION, CODEBOOK, LATEST_FILE, SOURCE, SUBMISSION, Workspace
+from assets.workspace import CHAMPION, LATEST_FILE, SOURCE, SUBMISSION, Workspace
 from model.artifact import atomic_folder, atomic_write
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE
@@ -66,7 +66,7 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
             lineage.recipe.parents,
             made_by,
             raw_lost=source is None,
-            frozen_lost=not is_frozen_intact(manifest["artifacts"][CODEBOOK]),
+            frozen_lost=not all(map(is_frozen_intact, manifest["artifacts"].values())),
         )
         _put_in_place(workspace, manifest, storage, plan, data)
         raw = {**params["raw_data"], "source": source or params["raw_data"]["source"]}

@@ -30,15 +30,7 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
     champion = champion_folder(data)
     inputs = InferenceInputs.load(data, champion, params.modality_embeddings.modalities)
     beam_weight = beam_weight_of(champion)
-    task = submission_task(
-        inputs.checkpoint,
-        inputs.codebook,
-        inputs.interactions,
-        inputs.statistics,
-        inputs.embeddings,
-        params.cascade,
-        beam_weight,
-    )
+    task = submission_task(inputs, params.cascade, beam_weight)
     shards = open_shards(shard_folder, task, inputs.interactions.num_users)
     if shards.missing():
         recommender = inputs.recommender(params.cascade, device)

@@ -18,7 +18,7 @@ from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, Recommendations
 from model.inference.filters import allowed_items
-from model.inference.recommender import prepare_recommender
+from model.inference.inputs import InferenceInputs
 from model.inference.search_index import with_index
 from model.inference.shards import open_shards
 from model.inference.submission_task import submission_task
@@ -164,21 +164,11 @@ def make_submission(
     Raises:
         InputError: a user for whom ten items cannot be found.
     """
-    task = submission_task(
-        checkpoint, codebook, interactions, statistics, embeddings, params, beam_weight
-    )
+    inputs = InferenceInputs(checkpoint, codebook, interactions, statistics, dict(embeddings))
+    task = submission_task(inputs, params, beam_weight)
     shards = open_shards(shard_folder, task, interactions.num_users)
     if shards.missing():
-        recommender = prepare_recommender(
-            checkpoint,
-            codebook,
-            interactions,
-            statistics,
-            embeddings,
-            params,
-            device,
-        )
-        recommender, _ = with_index(recommender, index_folder)
+        recommender, _ = with_index(inputs.recommender(params, device), index_folder)
         shards.fill(recommender, beam_weight=beam_weight, rank=0, world_size=1)
     made = shards.collect()
     counts = statistics.counts.sum(axis=1)

@@ -10,43 +10,32 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from model.dataset.interactions import Interactions
-from model.dataset.item_statistics import ItemStatistics
-from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.filters import blocked_items
+from model.inference.inputs import InferenceInputs
 from model.inference.shards import fingerprint
-from model.network.checkpoint import Checkpoint
 from model.params import CascadeParams
-from model.tokenizer.codebook import Codebook
 
 SOURCE = Path(__file__).parents[1]  # of this library
 
 
-def submission_task(
-    checkpoint: Checkpoint,
-    codebook: Codebook,
-    interactions: Interactions,
-    statistics: ItemStatistics,
-    embeddings: Mapping[str, ModalityEmbedding],
-    params: CascadeParams,
-    beam_weight: float,
-) -> str:
+def submission_task(inputs: InferenceInputs, params: CascadeParams, beam_weight: float) -> str:
     """A hash of everything that decides the recommendations, the code included.
 
     Of the modalities only those are read that the network looks at; the others, wide as they are,
     have done their part in the codebook. Raw ids name answers; only the blocked ones decide any.
     """
+    checkpoint, interactions = inputs.checkpoint, inputs.interactions
     looked_at = checkpoint.network_params["features"]["modalities"]
     decisive = {
         "params": params.model_dump(),
         "beam_weight": beam_weight,
         "network_params": checkpoint.network_params,
         "weights": checkpoint.weights,
-        "codes": codebook.codes,
+        "codes": inputs.codebook.codes,
         "blocked": blocked_items(interactions, params.blocked_items),
         "interactions": interactions,
-        "statistics": statistics,
-        "embeddings": {name: one for name, one in embeddings.items() if name in looked_at},
+        "statistics": inputs.statistics,
+        "embeddings": {name: one for name, one in inputs.embeddings.items() if name in looked_at},
     }
     sources = (path.read_bytes() for path in sorted(SOURCE.rglob("*.py")))
     return fingerprint([*_parts(decisive), *sources])

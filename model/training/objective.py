@@ -138,8 +138,9 @@ class Objective(nn.Module):
                 for found in [ids] if self._gathers else of_each_process(ids):
                     self.streaming.update(found)
             return -self.streaming(ids)
-        drawn = batch.target_ids.new_tensor([len(batch.target_ids), self.num_uniform_negatives])
-        num_draws, num_uniform = total(drawn) if self._gathers else drawn
+        num_draws, num_uniform = len(batch.target_ids), self.num_uniform_negatives
+        if self._gathers:
+            num_draws, num_uniform = total(batch.target_ids.new_tensor([num_draws, num_uniform]))
         return -inclusion_log_probability(
             self.log_q[ids], num_draws, num_uniform=num_uniform, num_items=self.num_known_items
         )

@@ -91,25 +91,17 @@ def _repeat_rows(table: FeatureTable, copies: int) -> FeatureTable:
 
 def submit(params: Params, data: Path, scratch: Path, answer: int | None) -> None:
     """Make and write the submission of the users in the scratch folder."""
-    inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
-    interactions = Interactions.load(scratch / "interactions")
+    stored = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
+    inputs = replace(stored, interactions=Interactions.load(scratch / "interactions"))
     beam_weight = EvaluationReport.load(data / "evaluation_report").beam_weight
     if answer is not None:
-        task = submission_task(
-            inputs.checkpoint,
-            inputs.codebook,
-            interactions,
-            inputs.statistics,
-            inputs.embeddings,
-            params.cascade,
-            beam_weight,
-        )
-        shards = open_shards(scratch / "shards", task, interactions.num_users)
+        task = submission_task(inputs, params.cascade, beam_weight)
+        shards = open_shards(scratch / "shards", task, inputs.interactions.num_users)
         fill_from(shards, data / "submission", shards.count - -(-answer // USERS_PER_SHARD))
     made = make_submission(
         inputs.checkpoint,
         inputs.codebook,
-        interactions,
+        inputs.interactions,
         inputs.statistics,
         inputs.embeddings,
         params.cascade,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model.inference import submission_task as module
+from model.inference.inputs import InferenceInputs
 from model.inference.submission_task import submission_task
 from model.network.checkpoint import Checkpoint
 from model.tokenizer.codebook import Codebook
@@ -21,15 +22,14 @@ def small(tmp_path_factory) -> SmallData:
 def _task(small: SmallData) -> str:
     params = network_params(features={"modalities": ["81"]})
     weights = small.network(params).state_dict()
-    return submission_task(
+    inputs = InferenceInputs(
         Checkpoint(weights, params.model_dump(), small.schema(), {}),
         Codebook.of(small.codes, [np.zeros((8, 2), np.float32)] * 2, []),
         small.interactions,
         small.statistics,
         small.embeddings,
-        cascade_params(),
-        0.1,
     )
+    return submission_task(inputs, cascade_params(), 0.1)
 
 
 def _raised(values: np.ndarray) -> np.ndarray:
