@@ -38,7 +38,7 @@ test: install ## linters, types, import rules and all tests
 	ruff format --check .
 	pyright
 	lint-imports
-	OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadscope
+	OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 long: install ## the tests that take minutes: browser, kills, shared repositories, the pages' commands
 	pytest -m long
