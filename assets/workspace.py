@@ -232,6 +232,11 @@ class Workspace:
                 "copy of a published codebook folder, or null"
             )
         facts = read_json(frozen / "codebook.json")
+        if not isinstance(facts, dict) or not {"generation", "revision"} <= facts.keys():
+            raise InputError(
+                f"{frozen / 'codebook.json'}: names no generation and revision, so it is of no "
+                "published codebook; copy the folder again from where it was published"
+            )
         name = f"{FROZEN}/{facts['generation']}/revision_{facts['revision']}"
         return {name: self.hashes.hash_path(frozen)}
 

@@ -65,13 +65,13 @@ def materialize(
     if not wanted:
         logger.info("%s: up to date", ", ".join(names) or "everything")
         return False
-    _warn_of_another_file(workspace)
+    warn_of_another_file(workspace)
     for targets in split_into_runs(workspace, wanted):
         run(workspace, targets, tags)
     return True
 
 
-def _warn_of_another_file(workspace: Workspace) -> None:
+def warn_of_another_file(workspace: Workspace) -> None:
     """DVC records nothing of another parameter file, whose artefacts replace what it recorded."""
     foreign = workspace.params_file != workspace.root / DEFAULT_PARAMS
     if foreign and workspace.is_own_data and (workspace.root / LOCK).exists():

@@ -5,6 +5,7 @@ import sys
 
 from assets.workspace import Workspace
 from orchestration.instance import open_instance
+from orchestration.materialization import warn_of_another_file
 from orchestration.workspace import DATA_VARIABLE, PARAMS_VARIABLE
 
 HOST = "127.0.0.1"
@@ -18,6 +19,7 @@ def serve(workspace: Workspace, port: int) -> None:
         workspace: what the pages show and the runs work on.
         port: of the web server.
     """
+    warn_of_another_file(workspace)
     open_instance(workspace).dispose()
     environment = {
         **os.environ,

@@ -4,6 +4,7 @@ Types: ``token`` (one category), ``token_seq`` (several, separated by spaces), `
 ``float_seq``.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,12 @@ class AtomicFile:
     def line(self, row: int) -> str:
         """Names the file and the line of a row."""
         return f"{self.path} line {row + 2}"
+
+    def ends_in_a_line(self) -> bool:
+        """Whether its last line has its end, as that of a whole file nearly always has."""
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
 
     def of_type(self, *types: str) -> list[str]:
         """Names of the columns of these types, sorted, without the ids."""

@@ -169,9 +169,21 @@ def _timestamps(inter: AtomicFile) -> np.ndarray:
         ~np.isfinite(values),
         lambda row: f"{inter.line(row)}: timestamp is empty or not a number; every event needs one",
     )
+    _refuse_cut(inter, values)
     seconds = np.floor(values)
     check_times(seconds, inter.line)
     return seconds.astype(np.int64)
+
+
+def _refuse_cut(inter: AtomicFile, timestamps: np.ndarray) -> None:
+    """Of a number that lost its last digits the rest is a number too, of long ago."""
+    before, last = timestamps[:-1], timestamps[-1]
+    if inter.ends_in_a_line() or not len(before) or last >= before.min() / 10:
+        return
+    raise InputError(
+        f"{inter.line(len(before))}: timestamp {last:.0f} lies before all others by decades, and "
+        "the line has no end; the file was cut off there, get it again"
+    )
 
 
 def _actions(inter: AtomicFile) -> np.ndarray:

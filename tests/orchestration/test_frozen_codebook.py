@@ -78,6 +78,13 @@ def test_a_folder_without_a_codebook_is_refused_with_its_name(copied, tmp_path):
         _recipe(copied)
 
 
+@pytest.mark.parametrize("facts", [{"generation": "g1"}, [1, 2]])
+def test_a_codebook_without_a_generation_is_refused_with_its_file(copied, published, facts):
+    write_json(published / "codebook.json", facts)
+    with pytest.raises(InputError, match=r"codebook\.json: names no generation and revision"):
+        _recipe(copied)
+
+
 @pytest.mark.long
 def test_a_submission_shows_and_verifies_what_its_codebook_extends(copied, published):
     done = copied.onepiece("materialize")

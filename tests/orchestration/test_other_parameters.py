@@ -6,7 +6,7 @@ import pytest
 
 from assets.workspace import Workspace
 from model.params import Params
-from orchestration import materialization
+from orchestration import materialization, ui
 from orchestration.workspace import ROOT
 
 
@@ -30,3 +30,11 @@ def test_what_dvc_recorded_is_not_replaced_in_silence(
     )
     assert materialization.materialize(workspace, ["raw_data"], only=False, tags={})
     assert ("what dvc.lock records; give --data FOLDER" in caplog.text) == told
+
+
+def test_the_user_interface_says_it_before_it_starts(tmp_path, monkeypatch, caplog):
+    (tmp_path / "dvc.lock").write_text("")
+    monkeypatch.setattr(ui.os, "execve", lambda *given: None)
+    params = Params.load(ROOT / "params.yaml")
+    ui.serve(Workspace(tmp_path, tmp_path / "my.yaml", params, tmp_path / "data"), port=0)
+    assert "my.yaml: its artefacts replace" in caplog.text
