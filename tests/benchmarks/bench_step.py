@@ -1,15 +1,16 @@
 """A stack of HSTU layers, forward and backward: fast attention against dense PyTorch.
 
-    python -m tests.benchmarks.bench_step --threads 1
+    python -m tests.benchmarks.bench_step --threads 1 [--compile]
     python -m tests.benchmarks.bench_step --memory
     python -m tests.benchmarks.bench_step --plot memory.png
 
 The first prints tokens per processor second and the share of the measured sgemm rate: operations
 of the linear layers and of the attention's triangle, nothing computed again, over time. Rounds
-are interleaved and the fastest counts, so that a busy neighbour slows down both alike. The second
-prints the peak of resident memory above that of the idle process, in a process of its own each.
-The third prints and draws, against the length of a row, what a row leaves for backward in a layer,
-and the peak of the fast way with two layers and eight rows.
+are interleaved and the fastest counts, so that a busy neighbour slows down both alike; with
+``--compile`` the dense one runs through torch.compile as well, which needs a C++ compiler. The
+second prints the peak of resident memory above that of the idle process, in a process of its own
+each. The third prints and draws, against the length of a row, what a row leaves for backward in a
+layer, and the peak of the fast way with two layers and eight rows.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def batch(rows: int, length: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(rows * length, dim, generator=generator), offsets, timestamps
 
 
-def training_step(stack: Stack, way: Backend, rows: int, length: int, dim: int):
+def training_step(stack: nn.Module, way: Backend, rows: int, length: int, dim: int):
     """A call that plans a batch and runs it forward and backward in this way."""
     x, offsets, timestamps = batch(rows, length, dim)
 
@@ -86,18 +87,23 @@ def operations(given: argparse.Namespace) -> int:
 def print_rates(given: argparse.Namespace) -> None:
     """Tokens per processor second, and the share of sgemm."""
     stack = Stack(given.dim, given.heads, given.layers, given.length)
+    ways: dict[str, tuple[nn.Module, Backend]] = {way: (stack, way) for way in WAYS}
+    if given.compile:
+        ways["compiled"] = (torch.compile(stack), "reference")
     steps: list[Callable[[], object]] = [
-        training_step(stack, way, given.batch, given.length, given.dim) for way in WAYS
+        training_step(module, way, given.batch, given.length, given.dim)
+        for module, way in ways.values()
     ]
     before = sgemm_rate()
     times = fastest(steps, given.rounds)
     rate = max(before, sgemm_rate())
     print(f"sgemm {rate / 1e9:.0f} GFLOP per processor second, {given.threads} thread(s)")
-    for way, seconds in zip(WAYS, times, strict=True):
+    for way, seconds in zip(ways, times, strict=True):
         tokens = given.batch * given.length / seconds
         share = operations(given) / seconds / rate
         print(f"{way:10s} {tokens:7,.0f} tokens per processor second, {share:.0%} of sgemm")
-    print(f"ratio {times[1] / times[0]:.2f}")
+    for way, seconds in zip(list(ways)[1:], times[1:], strict=True):
+        print(f"ratio to {way} {seconds / times[0]:.2f}")
 
 
 def print_memory(given: argparse.Namespace) -> None:
@@ -189,6 +195,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
