@@ -277,6 +277,7 @@ class OptimizerParams(Section):
 
     muon_lr: PositiveFloat
     muon_momentum: Annotated[Number, Field(ge=0.0, lt=1.0)]
+    routed_experts: Literal["muon", "adamw"]  # whose their matrices are
     adamw_lr: PositiveFloat
     embedding_lr: PositiveFloat
     betas: tuple[Dropout, Dropout]

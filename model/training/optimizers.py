@@ -1,7 +1,8 @@
 """One optimiser for each kind of parameter, stepped, clipped and saved as one.
 
 Matrices between hidden states go to Muon, embedding tables with sparse gradients to a row-sparse
-AdamW, everything else to torch's AdamW; 1-D parameters do not decay.
+AdamW, everything else to torch's AdamW; 1-D parameters do not decay. Routed experts may go to
+either: Muon takes a step of full length however few tokens an expert had.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -144,6 +145,8 @@ def build_optimizers(
         rates: name -> share of the learning rates that a parameter moves at, 1 where unnamed.
     """
     hidden, tables = network.hidden_matrices(), network.embedding_tables()
+    if params.routed_experts == "adamw":
+        hidden = {name: block for name, block in hidden.items() if block[0].dim() == 2}
     others = {
         name: parameter
         for name, parameter in network.named_parameters()

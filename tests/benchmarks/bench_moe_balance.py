@@ -27,6 +27,7 @@ LOW, HIGH = 0.05, 0.4
 OPTIMIZER: Any = SimpleNamespace(
     muon_lr=0.02,
     muon_momentum=0.95,
+    routed_experts="muon",
     adamw_lr=0.004,
     embedding_lr=0.004,
     betas=(0.9, 0.98),

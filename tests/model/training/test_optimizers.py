@@ -16,6 +16,7 @@ from model.training.optimizers import Optimizers, build_optimizers
 PARAMS = OptimizerParams(
     muon_lr=0.02,
     muon_momentum=0.95,
+    routed_experts="muon",
     adamw_lr=0.004,
     embedding_lr=0.01,
     betas=(0.9, 0.98),
@@ -26,6 +27,7 @@ PARAMS = OptimizerParams(
     ema_decay=0.0,
 )
 ITEMS = 30
+NORM = ("norm.weight", "norm.bias")
 
 
 class TinyNetwork(nn.Module):
@@ -78,6 +80,18 @@ def test_every_parameter_has_one_optimiser_and_only_matrices_decay():
     assert [id(p) for p in decays["params"]] == [id(network.head.weight)]
     expected = {id(network.head.bias), id(network.norm.weight), id(network.norm.bias)}
     assert {id(p) for p in stays["params"]} == expected
+
+
+def test_routed_experts_may_go_to_adamw_and_nothing_else_changes_hands():
+    network = TinyNetwork()
+    params = PARAMS.model_copy(update={"routed_experts": "adamw"})
+    optimizers = build_optimizers(network, params, {})
+    assert set(optimizers.muon.parameters) == {"pair.weight"}
+    assert set(optimizers.others) == {"experts", "head.weight", "head.bias", *NORM}
+    assert id(network.experts) in map(id, optimizers.adamw.param_groups[0]["params"])  # decays
+    before = network.experts.detach().clone()
+    train(network, optimizers, range(3))
+    assert not torch.equal(before, network.experts)
 
 
 def test_training_lowers_the_loss_and_moves_every_parameter():
