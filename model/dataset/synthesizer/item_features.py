@@ -2,10 +2,11 @@
 
 117 < 118 < 120 < 119   a nested taxonomy along the order of the items
 112, 116                coarse cuts of the same order
-114, 101, 100           tables of cluster, cluster and style, style
+114, 101                tables of clusters
+100                     what an item is advertised for, where it says anything of it
 102, 122                advertisers and accounts: uneven runs of items, nearly the same
 121                     products: one or a few items
-115                     like a price, mostly missing
+115                     like a price by cluster, mostly missing
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _TAXONOMY = ("119", "120", "118", "117")  # from fine to coarse
 _CUTS = ("112", "116")
 _MISFILED = 0.06  # items whose taxonomy is that of a random place
 _MISTAKEN = 0.10  # codes of the other features drawn at random
+_UNDECLARED = 0.5  # items whose 100 says nothing of what they are advertised for
 # Share of cold items whose value training items do not have.
 _UNSEEN = {"121": 0.6, "102": 0.1, "122": 0.1}
 _UNSEEN_OTHERWISE = 0.01
@@ -91,6 +93,8 @@ class ItemFeatureMaker:
             if name == "100":
                 half = self.sizes[name] // 2
                 value = self.catalogue.objective[first:last] * half + rng.integers(half, size=size)
+                undeclared = rng.random(size) < _UNDECLARED
+                value = np.where(undeclared, rng.integers(2 * half, size=size), value)
             elif name in self._tables:
                 value = self._tables[name][self.catalogue.cell[first:last]]
             else:

@@ -1,8 +1,9 @@
 """Vectors of every modality: low-rank, tightly clustered, on the unit sphere, with gaps.
 
-A vector is the sum of terms from coarse cluster down to item, each on the published spectrum, of
-one length, plus a common mean; then it is normalised. Modalities differ in how well they see
-clusters and styles, and in how many items they show as something else.
+A vector is the sum of terms from coarse cluster down to item, each on the published spectrum, and
+of one for what the item is advertised for, of one length, plus a common mean; then it is
+normalised. Modalities differ in how well they see clusters and styles, and in how many items they
+show as something else.
 """
 
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from model.dataset.synthesizer.seeds import stream
 
 _BYTES_PER_CHUNK = 1 << 26
 _MICRO = 12  # neighbouring items that look nearly the same
-# Share of the variance between coarse clusters, clusters, styles, cells, neighbours, and items.
+# Share of the variance between coarse clusters, clusters, styles, cells, neighbours, items, and
+# what the items are advertised for.
 _SHARES = {
-    "sharp": np.array([0.71, 0.225, 0.03, 0.018, 0.014, 0.003]),
-    "blurred": np.array([0.56, 0.16, 0.13, 0.06, 0.07, 0.02]),
+    "sharp": np.array([0.66, 0.215, 0.03, 0.018, 0.014, 0.003, 0.06]),
+    "blurred": np.array([0.51, 0.15, 0.13, 0.06, 0.07, 0.02, 0.06]),
 }
 # Few terms, unequally common, lie on fewer directions than they were drawn on.
 _FLATTENED = 0.6
@@ -109,7 +111,7 @@ class ModalityMaker:
         return min(self.width, len(world.SPECTRUM))
 
     def _tables(self) -> dict[str, np.ndarray]:
-        """Terms of coarse clusters, clusters, styles and cells; projection and mean."""
+        """Terms of coarse clusters, clusters, styles, cells, objective; projection and mean."""
         rng = stream(self.seed, f"modality tables {self.name}")
         spectrum = world.SPECTRUM[: self._rank]
         scale = np.sqrt(spectrum / spectrum.sum()).astype(np.float32)
@@ -132,6 +134,7 @@ class ModalityMaker:
         _settle(tables["coarse"], flat, np.bincount(coarse_of_cluster, weights=items))
         of_style = np.bincount(self.catalogue.style, minlength=len(tables["style"]))
         _settle(tables["style"], flat, of_style)
+        tables["objective"] = flat * rng.choice([-1.0, 1.0], self._rank).astype(np.float32)
         basis, _ = np.linalg.qr(rng.standard_normal((self.width, self._rank)))
         mean = rng.standard_normal(self.width)
         tables["scale"] = scale
@@ -158,12 +161,14 @@ class ModalityMaker:
         micro = leader // _MICRO - first // _MICRO
         near = rng.standard_normal((int(micro[-1]) + 1, self._rank), np.float32) * tables["scale"]
         own = rng.standard_normal((len(leader), self._rank), np.float32) * tables["scale"]
+        objective = 2.0 * self.catalogue.objective[leader].astype(np.float32) - 1.0
         latent = weights[0] * tables["coarse"][self.catalogue.coarse_of_cluster[cluster]]
         latent += weights[1] * tables["cluster"][cluster]
         latent += weights[2] * tables["style"][cell % styles]
         latent += weights[3] * tables["cell"][cell]
         latent += weights[4] * near[micro]
         latent += weights[5] * own
+        latent += weights[6] * objective[:, None] * tables["objective"]
         latent *= np.sqrt(1.0 - world.MEAN_COSINE) / np.linalg.norm(latent, axis=1, keepdims=True)
         vectors = latent @ tables["projection"]
         vectors += np.float32(np.sqrt(world.MEAN_COSINE)) * tables["mean"]

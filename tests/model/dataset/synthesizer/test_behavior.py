@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from model.dataset.interactions import EXPOSURE
+from model.dataset.interactions import CLICK, CONVERSION, EXPOSURE
 
 K = 10
 MAX_TARGETS = 800
@@ -48,8 +48,8 @@ def test_cooccurrence_beats_popularity(world):
     assert hits["cooccurrence"] > 0.03, hits
 
 
-def test_modalities_see_the_clusters_that_users_walk_through(world):
-    """Neighbouring events of a user look more alike than events of different users."""
+def vectors_of_81(world):
+    """(num_items + 1, 32), and which items have one."""
     table = world.table("mm_emb/emb_81_32_parquet").drop_null()
     re_ids = np.array(
         [world.indexer["i"].get(int(one), 0) for one in table["anonymous_cid"].to_pylist()]
@@ -57,13 +57,39 @@ def test_modalities_see_the_clusters_that_users_walk_through(world):
     vectors = np.zeros((world.params.num_items + 1, 32))
     vectors[re_ids] = table["emb"].combine_chunks().flatten().to_numpy().reshape(-1, 32)
     vectors[0] = 0
-    covered = np.abs(vectors).any(axis=1)
+    return vectors, np.abs(vectors).any(axis=1)
+
+
+def test_modalities_see_the_clusters_that_users_walk_through(world):
+    """Neighbouring events of a user look more alike than events of different users."""
+    vectors, covered = vectors_of_81(world)
     first, second = world.items[:-1], world.items[1:]
     both = covered[first] & covered[second] & (np.diff(world.users) == 0)
     near = (vectors[first[both]] * vectors[second[both]]).sum(axis=1).mean()
     shuffled = np.random.default_rng(0).permutation(second[both])
     far = (vectors[first[both]] * vectors[shuffled]).sum(axis=1).mean()
     assert near > far + 0.01  # a hundred times its standard error
+
+
+def test_modalities_see_whether_an_item_is_clicked_or_converted(world):
+    """A linear rule of one half of the items holds for the other; the item feature knows less."""
+    vectors, covered = vectors_of_81(world)
+    clicks, conversions = (
+        np.bincount(world.items[world.actions == action], minlength=len(vectors))
+        for action in (CLICK, CONVERSION)
+    )
+    known = np.flatnonzero(covered & (clicks + conversions >= 20))
+    converted = np.where(conversions[known] > clicks[known], 1.0, -1.0)
+    given = np.column_stack([vectors[known], np.ones(len(known))])
+    half = np.random.default_rng(0).random(len(known)) < 0.5
+    rule = np.linalg.lstsq(given[half], converted[half], rcond=None)[0]
+    by_vector = (np.sign(given[~half] @ rule) == converted[~half]).mean()
+    items = world.table("item_feat")
+    code = np.zeros(len(vectors), np.int64)
+    code[items["item_id"].to_numpy()] = items["100"].fill_null(0).to_numpy()
+    mean = np.bincount(code[known[half]], converted[half], minlength=code.max() + 1)
+    by_feature = (np.sign(mean[code[known[~half]]]) == converted[~half]).mean()
+    assert by_vector > 0.8 and by_vector > by_feature > 0.6
 
 
 def test_positives_are_more_predictable_than_exposures(world):
