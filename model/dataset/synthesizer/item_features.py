@@ -23,7 +23,7 @@ _TAXONOMY = ("119", "120", "118", "117")  # from fine to coarse
 _CUTS = ("112", "116")
 _MISFILED = 0.06  # items whose taxonomy is that of a random place
 _MISTAKEN = 0.10  # codes of the other features drawn at random
-_UNDECLARED = 0.5  # items whose 100 says nothing of what they are advertised for
+_UNDECLARED = 0.8  # items whose 100 says nothing of what they are advertised for
 # Share of cold items whose value training items do not have.
 _UNSEEN = {"121": 0.6, "102": 0.1, "122": 0.1}
 _UNSEEN_OTHERWISE = 0.01

@@ -89,7 +89,7 @@ def test_modalities_see_whether_an_item_is_clicked_or_converted(world):
     code[items["item_id"].to_numpy()] = items["100"].fill_null(0).to_numpy()
     mean = np.bincount(code[known[half]], converted[half], minlength=code.max() + 1)
     by_feature = (np.sign(mean[code[known[~half]]]) == converted[~half]).mean()
-    assert by_vector > 0.8 and by_vector > by_feature > 0.6
+    assert by_vector > 0.8 and by_vector > by_feature + 0.1
 
 
 def test_positives_are_more_predictable_than_exposures(world):
