@@ -77,9 +77,7 @@ def extend(
     published, absent = _recognise(frozen, raw_item_ids)
     retired = codes_of(frozen.published.filter(absent))
     elsewhere = _without_vector(published, vectors)
-    require_room(
-        len(vectors) + len(elsewhere) + len(retired), params.sizes, params.capacity, vectors.source
-    )
+    require_room(len(vectors) + len(elsewhere) + len(retired), params, vectors.source)
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
     first = _first(quantizer, vectors, published, is_new)
     others = np.concatenate([elsewhere, retired]) - 1

@@ -54,8 +54,7 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     Raises:
         InputError: fewer semantic IDs than items, with the capacity that is needed.
     """
-    capacity = len(vectors) if params.reassignment == "none" else params.capacity
-    require_room(len(vectors), params.sizes, capacity, vectors.source)
+    require_room(len(vectors), params, vectors.source)
     quantizer = fit_quantizer(vectors, params, seed)
     first = _nearest_codes(quantizer, vectors, params)
     nobody = np.zeros(len(vectors), bool)
@@ -115,19 +114,21 @@ def resolve(
     return _with_last_code(quantizer, vectors, relieved, last), spilled
 
 
-def require_room(num_items: int, sizes: list[int], capacity: int, source: str) -> None:
+def require_room(num_items: int, params: "CodebookParams", source: str) -> None:
     """Refuse before anything is fitted.
 
     Raises:
-        InputError: fewer semantic IDs than items, or too many to be numbered.
+        InputError: fewer semantic IDs than items that may not share one, or too many to be
+            numbered.
     """
+    sizes, capacity = params.sizes, params.capacity
     room = sid_room(sizes)
     if room >= 2**63:
         raise InputError(
             f"codebook.sizes: {sizes} spells {room:,} semantic IDs and at most 2^63 can be "
             "numbered; take fewer levels or smaller ones"
         )
-    if num_items > room * capacity:
+    if params.reassignment != "none" and num_items > room * capacity:
         raise InputError(
             f"codebook.capacity: {source} has {num_items:,} items and sizes {sizes} spell "
             f"{room:,} semantic IDs of {capacity} each; raise codebook.capacity to at least "

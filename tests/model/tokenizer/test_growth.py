@@ -223,3 +223,10 @@ def test_a_generation_that_is_full_says_what_capacity_it_needs(tmp_path):
     with pytest.raises(InputError, match="at least 4"):
         build(list(range(220)), **settings)
     assert len(build(list(range(220)), **settings, capacity=4).sid_items) == 220
+
+
+def test_items_that_may_share_an_id_are_never_too_many(tmp_path):
+    settings = {"sizes": [8, 8], "reassignment": "none"}
+    build(list(range(60)), **settings).save(tmp_path / "one")
+    after = build(list(range(220)), **settings, frozen_from=str(tmp_path / "one"))
+    assert len(after.sid_items) == 220
