@@ -30,6 +30,7 @@ from model.errors import InputError
 logger = logging.getLogger("onepiece")
 
 _HASH_KEY = "onepiece item id"  # 16 bytes
+_DECADES = 20 * 365 * 86_400
 
 
 def read_recbole(root: Path, spool: Path | None = None) -> Histories:
@@ -178,7 +179,7 @@ def _timestamps(inter: AtomicFile) -> np.ndarray:
 def _refuse_cut(inter: AtomicFile, timestamps: np.ndarray) -> None:
     """Of a number that lost its last digits the rest is a number too, of long ago."""
     before, last = timestamps[:-1], timestamps[-1]
-    if inter.ends_in_a_line() or not len(before) or last >= before.min() / 10:
+    if inter.ends_in_a_line() or not len(before) or last > before.min() - _DECADES:
         return
     raise InputError(
         f"{inter.line(len(before))}: timestamp {last:.0f} lies before all others by decades, and "
