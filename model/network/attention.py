@@ -12,30 +12,12 @@ square of the length: backward computes the weights again.
 Paper: section 3.2 (HSTU); the time bias is that of the published HSTU, which the paper left out.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from importlib.util import find_spec
-from typing import Literal
-
 from torch import Tensor
 
 from model.errors import InputError
-from model.network.attention_plan import AttentionPlan, plan_attention
+from model.network.attention_plan import AttentionPlan
 from model.network.attention_reference import attend_dense
-
-__all__ = [
-    "AttentionPlan",
-    "Backend",
-    "backend_for",
-    "hstu_attention",
-    "plan_attention",
-    "use_backend",
-]
-
-Backend = Literal["numba", "triton", "reference"]
-
-_forced: ContextVar[Backend | None] = ContextVar("attention_backend", default=None)
+from model.network.backend import Backend, backend_for
 
 
 def hstu_attention(
@@ -69,32 +51,13 @@ def hstu_attention(
     """
     _check(q, plan, time_bias)
     attend = {"numba": _attend_numba, "triton": _attend_triton, "reference": attend_dense}
-    return attend[backend_for(q, plan)](
+    return attend[_backend(q, plan)](
         q, k, v, plan, position_bias, time_bias, scale=scale, out_scale=out_scale
     )
 
 
-@contextmanager
-def use_backend(backend: Backend) -> Iterator[None]:
-    """Compute every attention inside the block in this way, for tests and benchmarks."""
-    token = _forced.set(backend)
-    try:
-        yield
-    finally:
-        _forced.reset(token)
-
-
-def backend_for(q: Tensor, plan: AttentionPlan) -> Backend:
-    """The way that attention is computed: the forced one, or the fastest for the device."""
-    if plan.num_tokens == 0:
-        return "reference"
-    if forced := _forced.get():
-        return forced
-    if q.is_cuda and find_spec("triton"):
-        return "triton"
-    if q.device.type == "cpu" and find_spec("numba"):
-        return "numba"
-    return "reference"
+def _backend(q: Tensor, plan: AttentionPlan) -> Backend:
+    return "reference" if plan.num_tokens == 0 else backend_for(q)
 
 
 def _attend_numba(q: Tensor, k: Tensor, v: Tensor, *args, **kwargs) -> Tensor:

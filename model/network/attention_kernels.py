@@ -94,7 +94,7 @@ def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale
     active = np.empty((3, room * heads * size if activate else 0), dtype)
     queries, values = np.empty(room * width, dtype), np.empty(room * width, dtype)
     keys, block = np.empty(room * size, dtype), np.empty(BLOCK * width, dtype)
-    weights = np.empty(BLOCK * KEY_TILE, dtype)
+    weights, times = np.empty(BLOCK * KEY_TILE, dtype), np.zeros(BLOCK * KEY_TILE, dtype)
     for place in _places(worker, workers, lots, len(by_length)):
         row = by_length[place]
         begin, count = offsets[row], offsets[row + 1] - offsets[row]
@@ -107,8 +107,9 @@ def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale
                 last = min(count, first + BLOCK)
                 for tile in range(0, last, KEY_TILE):
                     reach = min(KEY_TILE, last - tile)
+                    _look_up_times(row, head, first, last, tile, reach, rows, biases, times)
                     _scores(queries, first, last, keys, tile, reach, size, weights)
-                    _add_biases(weights, row, head, first, last, tile, reach, rows, biases)
+                    _add_biases(weights, times, head, first, last, tile, reach, biases)
                     _weigh(weights, first, last, tile, reach)
                     _rows_times(weights, last - first, values, tile, reach, width, block, tile > 0)
                 _write_rows(block, out, begin + first, head, last - first, size)
@@ -127,6 +128,7 @@ def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, o
     key_sums, value_sums = np.empty(room * width, dtype), np.empty(room * width, dtype)
     keys, values = np.empty(room * size, dtype), np.empty(room * size, dtype)
     weights, slopes = np.empty(BLOCK * KEY_TILE, dtype), np.empty(BLOCK * KEY_TILE, dtype)
+    times = np.zeros(BLOCK * KEY_TILE, dtype)
     for place in _places(worker, workers, lots, len(by_length)):
         row, lot = by_length[place], place % lots
         begin, count = offsets[row], offsets[row + 1] - offsets[row]
@@ -143,9 +145,10 @@ def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, o
                 last = min(count, first + BLOCK)
                 for tile in range(0, last, KEY_TILE):
                     reach = min(KEY_TILE, last - tile)
+                    _look_up_times(row, head, first, last, tile, reach, rows, biases, times)
                     _scores(queries, first, last, keys, tile, reach, size, weights)
                     _scores(grads, first, last, values, tile, reach, size, slopes)
-                    _add_biases(weights, row, head, first, last, tile, reach, rows, biases)
+                    _add_biases(weights, times, head, first, last, tile, reach, biases)
                     _weigh_backward(weights, slopes, first, last, tile, reach)
                     _sum_biases(slopes, row, lot, head, first, last, tile, reach, rows, sums)
                     _rows_times(slopes, last - first, key_rows, tile, reach, width, block, tile > 0)
@@ -237,7 +240,9 @@ def _write_rows(source, target, begin, head, count, size):
     width = _whole(size)
     for t in range(count):
         at = (begin + t) * token_stride + head * head_stride
-        memory[at : at + size] = source[t * width : t * width + size]
+        row, numbers = memory[at : at + size], source[t * width : t * width + size]
+        for e in range(size):
+            row[e] = numbers[e]
 
 
 @njit(**OPTIONS)
@@ -254,19 +259,32 @@ def _scores(rows, first, last, panels, tile, reach, size, scores):
 
 
 @njit(**OPTIONS)
-def _add_biases(scores, row_id, head, first, last, tile, reach, rows, biases):
+def _look_up_times(row_id, head, first, last, tile, reach, rows, biases, times):
+    """The time bias of each pair, one number at a time: well before vectors are read from them."""
     _, _, triangle_offsets, buckets = rows
-    position, time = biases[0][head], biases[1][head]
+    time = biases[1][head]
+    if len(time) == 0:
+        return
+    for i in range(first, last):
+        to, seen = (i - first) * KEY_TILE, min(reach, i + 1 - tile)
+        row, pairs = times[to:], buckets[triangle_offsets[row_id] + i * (i + 1) // 2 + tile :]
+        for c in range(seen):
+            row[c] = time[pairs[c]]
+
+
+@njit(**OPTIONS)
+def _add_biases(scores, times, head, first, last, tile, reach, biases):
+    position, timed = biases[0][head], len(biases[1][head]) > 0
     longest = len(position) - LANES
     for i in range(first, last):
         to, seen = (i - first) * KEY_TILE, min(reach, i + 1 - tile)
         row, nearer = scores[to : to + _whole(seen)], position[longest - 1 - i + tile :]
         for c in range(len(row)):
             row[c] += nearer[c]
-        if len(time) > 0:
-            pairs = buckets[triangle_offsets[row_id] + i * (i + 1) // 2 + tile :]
-            for c in range(seen):
-                row[c] += time[pairs[c]]
+        if timed:
+            later = times[to:]
+            for c in range(len(row)):
+                row[c] += later[c]
 
 
 @njit(**OPTIONS)

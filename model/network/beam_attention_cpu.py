@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from model.compiled import compiled
 from model.network.attention_cpu import torch_threads
 from model.network.beam_attention import Memory
+from model.network.linear_cpu import output_panels
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid
 
@@ -44,19 +45,12 @@ def attend(
     with torch_threads() as workers:
         _attend(
             workers, memory.offsets.numpy(), hidden.flatten().numpy(),
-            (_panels(values_keys.weight.detach()).numpy(), values_keys.bias.detach().numpy()),
+            (output_panels(values_keys.weight.detach()).numpy(), values_keys.bias.detach().numpy()),
             given.view(-1, given.shape[2]).numpy(), score_bias.detach().T.contiguous().numpy(),
             (*(x.numpy() for x in affine), number(eps)), number(scale),
             out.view(-1, out.shape[2]).numpy(),
         )  # fmt: skip
     return out
-
-
-def _panels(weight: Tensor) -> Tensor:
-    """(N, dim) -> (N / PANEL, dim, PANEL), N rounded up: the right factor of a tile."""
-    missing = -len(weight) % PANEL
-    padded = nn.functional.pad(weight, (0, 0, 0, missing)) if missing else weight
-    return padded.view(-1, PANEL, weight.shape[1]).transpose(1, 2).contiguous()
 
 
 @compiled(parallel=True, **OPTIONS)

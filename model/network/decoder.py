@@ -17,6 +17,7 @@ from model.network.beam_attention import Memory, remember
 from model.network.feed_forward import EPSILON
 from model.network.hstu import NUM_TIME_BUCKETS, CrossHSTULayer
 from model.network.initialization import initialize
+from model.network.linear import Linear
 from model.network.tables import embedding_table
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Level(nn.Module):
     def __init__(self, params: "NetworkParams", level: int, size: int) -> None:
         super().__init__()
         dim = params.dim
-        self.fusion = nn.Linear(dim + params.sid_dim, dim) if level > 1 else None
+        self.fusion = Linear(dim + params.sid_dim, dim) if level > 1 else None
         depth = params.num_decoder_layers if level > 1 else 1
         self.layers = nn.ModuleList(CrossHSTULayer(params) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=EPSILON)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.network.attention import AttentionPlan, backend_for, hstu_attention
+from model.network.attention import hstu_attention
+from model.network.attention_plan import AttentionPlan
+from model.network.backend import backend_for
 
 
 def gated_attention(
@@ -44,7 +46,8 @@ def gated_attention(
         (T, D).
     """
     biases, scales = (position_bias, time_bias), (scale, out_scale)
-    fast = backend_for(uvqk, plan) == "numba" and uvqk.dtype in (torch.float32, torch.float64)
+    known = uvqk.dtype in (torch.float32, torch.float64)
+    fast = known and plan.num_tokens > 0 and backend_for(uvqk) == "numba"
     if fast and norm_weight is not None:
         return _GatedAttention.apply(
             uvqk.contiguous(), *biases, norm_weight, norm_bias, plan, num_heads, scales, eps

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.network.attention import AttentionPlan, hstu_attention
+from model.network.attention import hstu_attention
+from model.network.attention_plan import AttentionPlan
 from model.network.beam_attention import Memory, attend_last
 from model.network.feed_forward import EPSILON, FeedForward, build_feed_forward
 from model.network.gated_attention import gated_attention
 from model.network.initialization import initialize
+from model.network.linear import Linear
 
 if TYPE_CHECKING:
     from model.params import NetworkParams
@@ -54,12 +56,12 @@ class HSTULayer(nn.Module):
         dim = params.dim
         self.num_heads, self.dropout = params.num_heads, params.dropout
         self.input_norm = nn.LayerNorm(dim, eps=EPSILON)
-        self.uvqk = nn.Linear(dim, 4 * dim)
+        self.uvqk = Linear(dim, 4 * dim)
         self.bias = AttentionBias(params)
         self.attention_norm = (
             nn.LayerNorm(dim, eps=EPSILON) if params.normalize_attention else nn.Identity()
         )
-        self.output = nn.Linear(dim, dim)
+        self.output = Linear(dim, dim)
         self.feed_forward: FeedForward | None = build_feed_forward(params)
         initialize(self.uvqk, self.output)
         if params.zero_init_residual:
@@ -115,13 +117,13 @@ class CrossHSTULayer(nn.Module):
         dim = params.dim
         self.num_heads, self.dropout = params.num_heads, params.dropout
         self.input_norm = nn.LayerNorm(dim, eps=EPSILON)
-        self.uq = nn.Linear(dim, 2 * dim)
-        self.vk = nn.Linear(dim, 2 * dim)
+        self.uq = Linear(dim, 2 * dim)
+        self.vk = Linear(dim, 2 * dim)
         self.bias = AttentionBias(params)
         self.attention_norm = (
             nn.LayerNorm(dim, eps=EPSILON) if params.normalize_attention else nn.Identity()
         )
-        self.output = nn.Linear(dim, dim)
+        self.output = Linear(dim, dim)
         initialize(self.uq, self.vk, self.output)
 
     def forward(self, query: Tensor, memory: Tensor, plan: AttentionPlan) -> Tensor:

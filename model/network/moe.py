@@ -10,6 +10,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from model.network.experts import routed_experts
+from model.network.linear import linear
 from model.network.routing import (
     balancing_step,
     choose,
@@ -37,8 +38,8 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, dim) -> (T, dim)."""
-        gate, up = F.linear(x, self.w1).chunk(2, dim=-1)
-        return F.linear(F.silu(gate) * up, self.w2)
+        gate, up = linear(x, self.w1).chunk(2, dim=-1)
+        return linear(F.silu(gate) * up, self.w2)
 
 
 class SparseMoE(nn.Module):

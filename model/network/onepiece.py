@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from model.dataset.item_features import ItemFeatures
 from model.dataset.schema import FeatureSchema
 from model.dataset.sequences import Batch
-from model.network.attention import AttentionPlan, plan_attention
+from model.network.attention_plan import AttentionPlan, plan_attention
 from model.network.context import ContextTower, UserTower
 from model.network.dealt_table import DealtTable
 from model.network.decoder import DecoderState, SidDecoder

@@ -29,11 +29,12 @@ def _build(vectors: int) -> Callable[..., None]:
 
     @intrinsic
     def product(
-        typing_context, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, steps, add
-    ):
+        typing_context, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row,
+        start, start_at, start_row, steps, add,
+    ):  # fmt: skip
         signature = types.void(
             a, types.intp, types.intp, types.intp, b, types.intp, types.intp,
-            c, types.intp, types.intp, types.intp, types.boolean,
+            c, types.intp, types.intp, start, types.intp, types.intp, types.intp, types.boolean,
         )  # fmt: skip
 
         def codegen(context, builder, signature, args):
@@ -46,7 +47,8 @@ def _build(vectors: int) -> Callable[..., None]:
 
 
 def _emit(context, builder, signature, args, vectors: int) -> None:
-    _, a_at, a_row, a_step, _, b_at, b_step, _, c_at, c_row, steps, add = args
+    a_at, a_row, a_step, b_at, b_step = *args[1:4], *args[5:7]
+    c_at, c_row, start_at, start_row, steps, add = *args[8:10], *args[11:]
     element = context.get_value_type(signature.args[0].dtype)
     size = context.get_abi_sizeof(element)
     vector = ir.VectorType(element, LANES)
@@ -62,16 +64,17 @@ def _emit(context, builder, signature, args, vectors: int) -> None:
     def constant(value: int):
         return context.get_constant(types.intp, value)
 
-    def output(row: int, part: int):
-        index = builder.add(builder.mul(c_row, constant(row)), constant(part * LANES))
-        return vector_pointer(7, builder.add(c_at, index))
+    def line(argument: int, at, stride, row: int, part: int):
+        index = builder.add(builder.mul(stride, constant(row)), constant(part * LANES))
+        return vector_pointer(argument, builder.add(at, index))
 
     tile = [(row, part) for row in range(ROWS) for part in range(vectors)]
     zero = ir.Constant(vector, None)
     sums = {at: cgutils.alloca_once_value(builder, zero) for at in tile}
     with builder.if_then(add):
         for at in tile:
-            builder.store(builder.load(output(*at), align=size), sums[at])
+            begun = builder.load(line(10, start_at, start_row, *at), align=size)
+            builder.store(begun, sums[at])
     with cgutils.for_range(builder, steps) as loop:
         right_at = builder.add(b_at, builder.mul(loop.index, b_step))
         right = [
@@ -90,9 +93,36 @@ def _emit(context, builder, signature, args, vectors: int) -> None:
                 total = builder.fadd(builder.load(sums[row, part]), term, flags=FUSED)
                 builder.store(total, sums[row, part])
     for at in tile:
-        builder.store(builder.load(sums[at]), output(*at), align=size)
+        builder.store(builder.load(sums[at]), line(7, c_at, c_row, *at), align=size)
 
 
+def _build_copy(count: int) -> Callable[..., None]:
+    """A copy of ``count`` numbers: target[to + n] = source[at + n]."""
+
+    @intrinsic
+    def copy(typing_context, source, at, target, to):
+        signature = types.void(source, types.intp, target, types.intp)
+
+        def codegen(context, builder, signature, args):
+            element = context.get_value_type(signature.args[0].dtype)
+            size = context.get_abi_sizeof(element)
+            numbers = ir.VectorType(element, count).as_pointer()
+
+            def place(argument: int):
+                array = context.make_array(signature.args[argument])
+                data = array(context, builder, args[argument]).data
+                return builder.bitcast(builder.gep(data, [args[argument + 1]]), numbers)
+
+            builder.store(builder.load(place(0), align=size), place(2), align=size)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return copy
+
+
+copy_rows = _build_copy(ROWS)
+copy_panel = _build_copy(PANEL)
 _narrow = _build(1)
 _wide = _build(2)
 
@@ -109,6 +139,20 @@ def tile_product(a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, steps,
     a, b and c are of one dtype; ``add`` keeps what c holds and adds to it.
     """
     if columns > LANES:
-        _wide(a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, steps, add)
+        _wide(a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, c, c_at, c_row, steps, add)
     else:
-        _narrow(a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, steps, add)
+        _narrow(a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, c, c_at, c_row, steps, add)
+
+
+@njit(nogil=True, error_model="numpy")
+def tile_product_from(
+    start, start_at, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, steps
+):
+    """A tile of PANEL columns of C = A B whose rows all begin with the same numbers.
+
+    As :func:`tile_product`; row r begins with start[start_at + x], or with 0 if that is empty.
+    """
+    _wide(
+        a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row,
+        start, start_at, 0, steps, len(start) > 0,
+    )  # fmt: skip

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from model.network.attention import Backend, hstu_attention, plan_attention, use_backend
+from model.network.attention import hstu_attention
+from model.network.attention_plan import plan_attention
+from model.network.backend import Backend, use_backend
 
 NUM_BUCKETS = 64
 SHAPES = {  # lengths, heads, size of a head

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from model.inference.beam_search import beam_search
 from model.inference.trie import Trie, build_trie
+from model.network.backend import use_backend
 from model.network.decoder import Level, SidDecoder
 
 LENGTH = 101
@@ -71,6 +72,12 @@ def expanded_search(
     found, places = scores.topk(num_sids, dim=1)
     beams, last = places // legal.shape[1], places % legal.shape[1]
     return codes.gather(1, beams) * legal.shape[1] + last, found
+
+
+def in_pytorch(search: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Search with PyTorch's own operations alone."""
+    with use_backend("reference"):
+        search(*args, **kwargs)
 
 
 def _attend(level: Any, memory: Tensor, query: Tensor) -> Tensor:
@@ -143,7 +150,7 @@ def main() -> None:
     quota = {"beam_width": given.beam_width, "num_sids": given.num_sids}
     users = {"ours": given.users} | {f"reference, {n} at once": n for n in given.reference_users}
     searches: dict[str, Callable[[], object]] = {
-        name: partial(expanded_search, decoder, hidden[:number], legal, **quota)
+        name: partial(in_pytorch, expanded_search, decoder, hidden[:number], legal, **quota)
         for name, number in users.items()
     }
     searches["ours"] = partial(shared_search, decoder, hidden, trie, **quota)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.network import moe as moe_module
+from model.network.backend import use_backend
 from model.network.experts import grouped_experts, routed_experts
 from model.network.moe import SparseMoE, SwiGLU
 from model.network.routing import choose, gate_logits, gate_scores
@@ -100,12 +101,16 @@ def main() -> None:
         finally:
             moe_module.routed_experts = routed_experts
 
+    def in_pytorch(layer: nn.Module) -> Tensor:
+        with use_backend("reference"):
+            return layer(x)
+
     layers = {
         "dense": (dense, lambda: dense(x)),
         "experts": (moe, mixed),
         "experts, grouped_mm": (moe, grouped),
-        "loop, fused weights": (fused, lambda: fused(x)),
-        "loop, modules": (modules, lambda: modules(x)),
+        "loop, fused weights": (fused, lambda: in_pytorch(fused)),
+        "loop, modules": (modules, lambda: in_pytorch(modules)),
     }
     best = dict.fromkeys(layers, float("inf"))
     low = torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda")

@@ -23,7 +23,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from model.network.attention import AttentionPlan, Backend, plan_attention, use_backend
+from model.network.attention_plan import AttentionPlan, plan_attention
+from model.network.backend import Backend, use_backend
 from model.network.hstu import NUM_TIME_BUCKETS, HSTULayer
 from model.params import Params
 from model.training.memory import keep_freed_memory

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from model.errors import InputError
-from model.network.attention import hstu_attention, plan_attention, use_backend
-from model.network.attention_plan import bucket_thresholds, time_buckets
+from model.network.attention import hstu_attention
+from model.network.attention_plan import bucket_thresholds, plan_attention, time_buckets
+from model.network.backend import use_backend
 
 Batch = tuple[list[int], int, int]  # rows' lengths, heads, size of each
 BATCHES: dict[str, Batch] = {

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.network.attention import plan_attention, use_backend
+from model.network.attention_plan import plan_attention
+from model.network.backend import use_backend
 from model.network.gated_attention import gated_attention
 
 HEADS, DIM, NUM_BUCKETS = 2, 40, 30

@@ -1,0 +1,125 @@
+"""The numba kernels of a linear layer: its output, and the gradients of its input and weight.
+
+All three are products of small tiles. What a tile reads time and again is copied first, in the
+order of its reading: columns in panels of PANEL, row by row, and, where both factors are walked
+along the tokens, rows in strips of ROWS. Each number is one sum in one order, whatever the batch
+and the number of threads.
+
+Importing this needs numba.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from model.compiled import compiled
+from model.network.tile_product import (
+    PANEL,
+    ROWS,
+    copy_panel,
+    copy_rows,
+    tile_product,
+    tile_product_from,
+)
+
+ROWS_AT_ONCE = 16 * ROWS  # of the left factor that meet all panels while they are in the cache
+COLUMNS_AT_ONCE = 16 * ROWS  # copied together, so that lines of the cache are read whole
+TOKENS_AT_ONCE = 512  # of a sum over tokens, copied before they are multiplied
+
+# NaN and infinity stay what they are, so that a diverging run is seen.
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+
+
+@compiled(parallel=True, **OPTIONS)
+def multiply(workers, left, panels, bias, out):
+    """Write out (T, N) = left (T, K) times the panels (N / PANEL, K, PANEL), plus the bias.
+
+    ``workers`` threads share the rows. The bias is (N,), or empty for none.
+    """
+    for worker in prange(workers):
+        _multiply_rows(worker, workers, left, panels, bias, out)
+
+
+@compiled(parallel=True, **OPTIONS)
+def multiply_along_tokens(workers, grad, x, weight_grad, bias_grad):
+    """Write weight_grad (N, K) = grad (T, N) transposed times x (T, K), and grad's sum, (N,).
+
+    ``workers`` threads share the rows of the weight. N and K are multiples of PANEL; an empty
+    ``bias_grad`` stays as it is.
+    """
+    for worker in prange(workers):
+        strips = len(weight_grad) // ROWS
+        first, last = worker * strips // workers * ROWS, (worker + 1) * strips // workers * ROWS
+        _multiply_columns(grad, x, first, last, weight_grad, bias_grad)
+
+
+@njit(**OPTIONS)
+def _multiply_rows(worker, workers, left, panels, bias, out):
+    tokens, steps = left.shape
+    width = out.shape[1]
+    flat, right, target = left.reshape(-1), panels.reshape(-1), out.reshape(-1)
+    tail, made = np.zeros(ROWS * steps, out.dtype), np.empty(ROWS * PANEL, out.dtype)
+    for begin in range(worker * ROWS_AT_ONCE, tokens, workers * ROWS_AT_ONCE):
+        end = min(tokens, begin + ROWS_AT_ONCE)
+        whole = begin + (end - begin) // ROWS * ROWS
+        tail[: (end - whole) * steps] = flat[whole * steps : end * steps]
+        for p in range(len(panels)):
+            column = p * PANEL
+            for t in range(begin, whole, ROWS):
+                tile_product_from(
+                    bias, column, flat, t * steps, steps, 1, right, column * steps, PANEL,
+                    target, t * width + column, width, steps,
+                )  # fmt: skip
+            if whole < end:
+                tile_product_from(
+                    bias, column, tail, 0, steps, 1, right, column * steps, PANEL,
+                    made, 0, PANEL, steps,
+                )  # fmt: skip
+                for r in range(end - whole):
+                    to = (whole + r) * width + column
+                    target[to : to + PANEL] = made[r * PANEL : (r + 1) * PANEL]
+
+
+@njit(**OPTIONS)
+def _multiply_columns(grad, x, first, last, weight_grad, bias_grad):
+    tokens, steps = len(grad), min(TOKENS_AT_ONCE, len(grad))
+    width, target = x.shape[1], weight_grad.reshape(-1)
+    panels = np.empty(width * steps, x.dtype)
+    strips = np.empty(COLUMNS_AT_ONCE * steps, x.dtype)
+    for begin in range(0, tokens, TOKENS_AT_ONCE):
+        count = min(TOKENS_AT_ONCE, tokens - begin)
+        _copy_panels(x, begin, count, panels)
+        for column in range(first, last, COLUMNS_AT_ONCE):
+            end = min(last, column + COLUMNS_AT_ONCE)
+            _copy_strips(grad, begin, count, column, end, strips)
+            if len(bias_grad) > 0:
+                _add_up(grad, begin, count, bias_grad[column:end], column)
+            for p in range(width // PANEL):
+                for row in range(column, end, ROWS):
+                    tile_product(
+                        strips, (row - column) * count, 1, ROWS, panels, p * count * PANEL, PANEL,
+                        target, row * width + p * PANEL, width, count, PANEL, begin > 0,
+                    )  # fmt: skip
+
+
+@njit(**OPTIONS)
+def _copy_panels(x, begin, count, panels):
+    width, flat = x.shape[1], x.reshape(-1)
+    for t in range(count):
+        for p in range(width // PANEL):
+            copy_panel(flat, (begin + t) * width + p * PANEL, panels, (p * count + t) * PANEL)
+
+
+@njit(**OPTIONS)
+def _copy_strips(grad, begin, count, column, end, strips):
+    width, flat = grad.shape[1], grad.reshape(-1)
+    for t in range(count):
+        for row in range(column, end, ROWS):
+            copy_rows(flat, (begin + t) * width + row, strips, (row - column) * count + t * ROWS)
+
+
+@njit(**OPTIONS)
+def _add_up(grad, begin, count, sums, column):
+    for t in range(begin, begin + count):
+        numbers = grad[t, column : column + len(sums)]
+        for n in range(len(sums)):
+            sums[n] += numbers[n]
