@@ -1,14 +1,15 @@
-"""The products of routed SwiGLU experts, in the order of experts: two forms of one sum.
+"""The products of routed SwiGLU experts, in the order of experts: three forms of one sum.
 
 out[t] = sum over the slots s of token t of weight_s * E_s(x[t]), with
 E(x) = W2 (silu(gate) * up) and [gate | up] = W1 x. The weight is applied before W2, so that its
 gradient needs no saved expert output.
 
 ``grouped_experts`` is for GPUs: two grouped matrix products, no wait for the device.
-``segment_experts`` is for the CPU, where knowing the loads costs nothing: one operation walks the
-segments of the sorted slots and finishes a segment while it is in the cache. With 64 experts,
-top 3 and width 256 it takes 0.7 to 0.95 of the time of the grouped products, forward and backward
-(tests/benchmarks/bench_moe.py), and keeps one (slots, 2 * hidden) tensor where they keep five.
+``tiled_experts``, in a module of its own, is for CPUs: compiled kernels in which few tokens per
+expert cost no more than many. ``segment_experts`` is for narrow experts there and where nothing is
+compiled: one operation walks the segments of the sorted slots and finishes a segment while it is
+in the cache; it keeps one (slots, 2 * hidden) tensor where grouped products keep five.
+tests/benchmarks/bench_moe.py times them.
 """
 
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from model.network.backend import backend_for
 from model.network.routing import Routing
 
 
@@ -33,8 +35,14 @@ def routed_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tenso
     Returns:
         (T, dim); under autocast in its lower precision on a GPU.
     """
-    form = segment_experts if x.device.type == "cpu" else grouped_experts
-    return form(x, w1, w2, routing)
+    if x.device.type != "cpu":
+        return grouped_experts(x, w1, w2, routing)
+    if backend_for(x) == "numba":
+        from model.network.experts_cpu import tiled_experts, tiles_pay
+
+        if tiles_pay(w2):
+            return tiled_experts(x, w1, w2, routing)
+    return segment_experts(x, w1, w2, routing)
 
 
 def grouped_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:

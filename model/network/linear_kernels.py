@@ -12,14 +12,8 @@ import numpy as np
 from numba import njit, prange
 
 from model.compiled import compiled
-from model.network.tile_product import (
-    PANEL,
-    ROWS,
-    copy_panel,
-    copy_rows,
-    tile_product,
-    tile_product_from,
-)
+from model.network.tile_moves import copy_panel, copy_rows
+from model.network.tile_product import PANEL, ROWS, tile_product, tile_product_from
 
 ROWS_AT_ONCE = 16 * ROWS  # of the left factor that meet all panels while they are in the cache
 COLUMNS_AT_ONCE = 16 * ROWS  # copied together, so that lines of the cache are read whole

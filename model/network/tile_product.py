@@ -96,33 +96,6 @@ def _emit(context, builder, signature, args, vectors: int) -> None:
         builder.store(builder.load(sums[at]), line(7, c_at, c_row, *at), align=size)
 
 
-def _build_copy(count: int) -> Callable[..., None]:
-    """A copy of ``count`` numbers: target[to + n] = source[at + n]."""
-
-    @intrinsic
-    def copy(typing_context, source, at, target, to):
-        signature = types.void(source, types.intp, target, types.intp)
-
-        def codegen(context, builder, signature, args):
-            element = context.get_value_type(signature.args[0].dtype)
-            size = context.get_abi_sizeof(element)
-            numbers = ir.VectorType(element, count).as_pointer()
-
-            def place(argument: int):
-                array = context.make_array(signature.args[argument])
-                data = array(context, builder, args[argument]).data
-                return builder.bitcast(builder.gep(data, [args[argument + 1]]), numbers)
-
-            builder.store(builder.load(place(0), align=size), place(2), align=size)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return copy
-
-
-copy_rows = _build_copy(ROWS)
-copy_panel = _build_copy(PANEL)
 _narrow = _build(1)
 _wide = _build(2)
 

@@ -25,6 +25,7 @@ from model.network.backend import use_backend
 from model.network.experts import grouped_experts, routed_experts
 from model.network.moe import SparseMoE, SwiGLU
 from model.network.routing import choose, gate_logits, gate_scores
+from model.training.memory import keep_freed_memory
 
 LENGTH = 101
 
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    keep_freed_memory()
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(device):

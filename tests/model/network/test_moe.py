@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from model.network import experts
+from model.network import experts, experts_cpu
+from model.network.experts_cpu import tiled_experts
 from model.network.moe import SparseMoE, SwiGLU
 from model.network.routing import (
     TARGET_GINI,
@@ -20,10 +21,10 @@ from tests.model.network.moe_oracle import moe_reference, swiglu_reference
 
 
 def make(
-    gate="softmax", *, top_k=3, num_experts=8, shared=1, loss=0.1, step=0.0, dim=16
+    gate="softmax", *, top_k=3, num_experts=8, shared=1, loss=0.1, step=0.0, dim=16, hidden=24
 ) -> SparseMoE:
     torch.manual_seed(0)
-    moe = SparseMoE(dim, 24, num_experts, top_k, shared, gate, loss, step).double()
+    moe = SparseMoE(dim, hidden, num_experts, top_k, shared, gate, loss, step).double()
     nn.init.normal_(moe.expert_bias, std=0.05)
     return moe
 
@@ -77,9 +78,66 @@ def test_the_grouped_products_of_gpus_equal_the_segments_of_cpus():
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
 
 
-def test_cpu_autocast_leaves_the_segments_in_fp32():
-    moe = make().float().eval()
-    x, rows, num_rows = tokens()
+def routed(form, dtype: torch.dtype, *, num_experts: int, top_k: int, num_tokens: int):
+    """Output and gradients of 32-wide experts of which one is idle and one has many tokens."""
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(num_tokens, 32), (num_experts, 128, 32), (num_experts, 32, 64), (num_experts, 32)]
+    drawn = [torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    drawn[0][:, 0] = 1.0
+    drawn[3][:2, 0] = torch.tensor([-100.0, 12.0], dtype=torch.float64)
+    x, w1, w2, gate = (tensor.to(dtype).requires_grad_() for tensor in drawn)
+    logits = gate_logits(x, gate)
+    scores = gate_scores(logits, "sigmoid")
+    chosen, weights = choose(logits, scores, torch.zeros(num_experts), top_k)
+    routing = sort_by_expert(chosen, weights.detach() * 0.7, num_experts)
+    routing.weights.requires_grad_()
+    out = form(x, w1, w2, routing)
+    slope = torch.randn(out.shape, generator=generator, dtype=torch.float64).to(dtype)
+    return out, *torch.autograd.grad(out, (x, w1, w2, routing.weights), slope)
+
+
+@pytest.mark.parametrize(("num_experts", "top_k", "num_tokens"), [(12, 3, 90), (5, 1, 1500)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_tiles_equal_the_segments(num_experts, top_k, num_tokens, dtype, tolerance):
+    size = {"num_experts": num_experts, "top_k": top_k, "num_tokens": num_tokens}
+    slow, fast = (routed(form, dtype, **size) for form in (experts.segment_experts, tiled_experts))
+    assert not fast[2][0].any()  # nobody chose it
+    for x, y in zip(slow, fast, strict=True):
+        torch.testing.assert_close(x, y, rtol=0, atol=tolerance * float(x.detach().abs().max()))
+
+
+def test_bytes_of_the_tiles_do_not_depend_on_threads():
+    before = torch.get_num_threads()
+    runs = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        size = {"num_experts": 7, "top_k": 2, "num_tokens": 700}
+        runs.append(routed(tiled_experts, torch.float32, **size))
+    torch.set_num_threads(before)
+    for one, *others in zip(*runs, strict=True):
+        assert all(torch.equal(one, other) for other in others)
+
+
+def test_tiles_of_no_tokens():
+    out, *grads = routed(tiled_experts, torch.float32, num_experts=4, top_k=2, num_tokens=0)
+    assert out.shape == (0, 32)
+    assert not any(grad.any() for grad in grads)
+
+
+@pytest.mark.parametrize(("dim", "tiled"), [(128, True), (96, False)])
+def test_wide_experts_are_computed_by_tiles(monkeypatch, dim: int, tiled: bool):
+    seen = []
+    monkeypatch.setattr(experts_cpu, "tiled_experts", lambda *args: seen.append(1) or args[0])
+    SparseMoE(dim, 128, 4, 2, 0, "softmax", 0.0, 0.0)(
+        torch.randn(5, dim), torch.zeros(5, dtype=torch.int64), 1
+    )
+    assert bool(seen) == tiled
+
+
+@pytest.mark.parametrize("shape", [{"dim": 16}, {"dim": 128, "hidden": 128}])
+def test_cpu_autocast_leaves_the_experts_in_fp32(shape):
+    moe = make(**shape).float().eval()
+    x, rows, num_rows = tokens(dim=shape["dim"])
     x = x.detach().float()
     expected = moe(x, rows, num_rows)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
