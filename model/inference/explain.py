@@ -20,6 +20,7 @@ from model.inference.paths import fates_of_targets
 from model.inference.recommender import Proposals, Recommender
 
 EVENTS_SHOWN = 20
+BEAMS_SHOWN = 20
 CANDIDATES_SHOWN = 40
 FATES = {
     Fate.NOT_A_CANDIDATE: "not among the candidates",
@@ -44,6 +45,19 @@ class Event:
     action: str
     item: str
     sid: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Beam:
+    """One semantic ID that the search found, with its probability and what it proposes.
+
+    ``best_place`` is the highest rank of its items in the final list, 0 where none is in it.
+    """
+
+    sid: tuple[int, ...]
+    probability: float
+    num_items: int
+    best_place: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,7 @@ class Explanation:
         history_length: events of the visible history; ``history`` holds the newest.
         history: newest first.
         first_codes: (code, probability) of the beams after level 1.
+        beams: the most probable semantic IDs at the end of the search, best first.
         candidates: the recommended ones and what stood above or near them, best first.
         counts: how many items were proposed, filtered, filled up, and ruled out for everyone.
         settings: the cascade's parameters that decided.
@@ -87,6 +102,7 @@ class Explanation:
     history_length: int
     history: list[Event]
     first_codes: list[tuple[int, float]]
+    beams: list[Beam]
     candidates: list[Candidate]
     counts: dict[str, int]
     settings: dict[str, Any]
@@ -147,6 +163,7 @@ def explain_user(
         history_length=int(history_ends(interactions, users, part)[0] - interactions.offsets[user]),
         history=history,
         first_codes=_first_codes(recommender, batch),
+        beams=_beams(recommender, proposals, beam_weight),
         candidates=candidates,
         counts=counts,
         settings=recommender.params.model_dump() | {"beam_weight": beam_weight},
@@ -195,6 +212,23 @@ def _first_codes(recommender: Recommender, batch: Batch) -> list[tuple[int, floa
     kept = beams.nodes[0] >= 0
     codes = recommender.trie.prefixes[0][beams.nodes[0][kept], 0]
     return list(zip(codes.tolist(), beams.log_probs[0][kept].exp().tolist(), strict=True))
+
+
+def _beams(recommender: Recommender, proposals: Proposals, beam_weight: float) -> list[Beam]:
+    """Proposals stand in the order of the beams, the items of one semantic ID side by side."""
+    rows = proposals.rows[0][proposals.rows[0] >= 0]
+    if len(rows) == 0:
+        return []
+    sids, counts = recommender.catalogue.sids[rows].unique_consecutive(dim=0, return_counts=True)
+    ends = counts.cumsum(0).tolist()
+    ranked = rank(recommender, proposals, beam_weight=beam_weight).rows[0].tolist()
+    place = {row: n for n, row in enumerate(ranked, 1) if row >= 0}
+    shown = []
+    for sid, begin, end in zip(sids.tolist()[:BEAMS_SHOWN], [0, *ends], ends, strict=False):
+        places = [place[row] for row in rows[begin:end].tolist() if row in place]
+        probability = float(proposals.log_probs[0, begin].exp())
+        shown.append(Beam(tuple(sid), probability, end - begin, min(places, default=0)))
+    return shown
 
 
 def _candidates(

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from html import escape
 
-from model.inference.explain import Candidate, Explanation
+from model.inference.explain import Beam, Candidate, Explanation
 
 _CANDIDATE_HEAD = ("place", "item", "semantic ID", "cosine", "log p", "score", "verdict")
+_BEAM_HEAD = ("semantic ID", "probability", "items", "best place")
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #222; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
@@ -27,6 +28,9 @@ def as_text(explanation: Explanation) -> str:
         "",
         "first codes of the beams",
         *_aligned([(str(code), f"{p:.4f}") for code, p in explanation.first_codes]),
+        "",
+        "most probable semantic IDs",
+        *_aligned([_BEAM_HEAD, *(_beam_cells(b) for b in explanation.beams)]),
         "",
         "re-scored list",
         *_aligned([_CANDIDATE_HEAD, *(_cells(c) for c in explanation.candidates)]),
@@ -67,6 +71,8 @@ def as_page(explanation: Explanation) -> str:
 {_table(("", "items"), _rows([(n, f"{c:,}") for n, c in explanation.counts.items()]))}
 <h2>First codes of the beams</h2>
 {_table(("code", "probability", ""), codes)}
+<h2>Most probable semantic IDs</h2>
+{_table(_BEAM_HEAD, _rows([_beam_cells(b) for b in explanation.beams]))}
 <h2>History: {explanation.history_length} events, newest first</h2>
 {
         _table(
@@ -90,6 +96,11 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
         f"{candidate.score:.4f}",
         candidate.verdict,
     )
+
+
+def _beam_cells(beam: Beam) -> tuple[str, ...]:
+    place = str(beam.best_place or "")
+    return _sid(beam.sid), f"{beam.probability:.6f}", str(beam.num_items), place
 
 
 def _sid(sid: tuple[int, ...]) -> str:

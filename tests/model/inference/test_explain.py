@@ -98,11 +98,30 @@ def test_first_codes_are_probabilities_best_first(explanation):
     assert 0.99 < sum(probabilities) <= 1.0 + 1e-5  # all four legal codes of a book of four
 
 
+def test_beams_are_the_semantic_ids_of_the_proposals_best_first(recommender, explanation):
+    beams, first = explanation.beams, dict(explanation.first_codes)
+    assert len({beam.sid for beam in beams}) == len(beams) == 12
+    probabilities = [beam.probability for beam in beams]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert all(0 < beam.probability <= first[beam.sid[0]] * (1 + 1e-5) for beam in beams)
+    assert sum(b.num_items for b in beams) == explanation.counts["proposed by the beams"]
+    ten = [c for c in explanation.candidates if c.place and c.log_prob is not None]
+    for beam in beams:
+        places = [c.place for c in ten if c.sid == beam.sid]
+        assert beam.best_place == min(places, default=0)
+    for candidate in ten:
+        (own,) = (beam for beam in beams if beam.sid == candidate.sid)
+        assert np.isclose(np.log(own.probability), candidate.log_prob, atol=1e-4)
+
+
 def test_text_and_page_hold_every_candidate(explanation):
     text, page = as_text(explanation), as_page(explanation)
     for candidate in explanation.candidates:
         assert candidate.item in text
         assert candidate.item in page
+    for beam in explanation.beams:
+        assert "-".join(map(str, beam.sid)) in text
+        assert f"<td>{beam.probability:.6f}</td>" in page
     assert "held-out item" in text
     open_tags: list[str] = []
 
