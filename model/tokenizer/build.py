@@ -121,6 +121,7 @@ def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:
         "assigned": growth.assigned,
         "spilled": growth.spilled,
         "published_distance": growth.published_distance,
+        "unaligned_distance": growth.unaligned_distance,
     }
 
 

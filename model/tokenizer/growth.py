@@ -2,13 +2,14 @@
 
 A generation is one set of codebooks. Items are recognised by their raw id, since their numbers
 change with the data; an ID stays taken even after its item has gone, so that whatever was cached
-under it never means another item. What is asked of the user: the vectors must come from the
-encoder that the generation was built on. Published items tell when they do not, by lying farther
-from their centroids than they did; then it is time for a new generation.
+under it never means another item. Published items tell when the vectors come from another encoder,
+by lying farther from their centroids than they did; then all are turned back into the generation's
+space (:mod:`model.tokenizer.alignment`). Where that does not bring them back, it is time for a new
+generation.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from model.dataset.arrow import compute as pc
 from model.errors import InputError
+from model.tokenizer.alignment import align
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
@@ -42,6 +44,7 @@ class Growth:
         assigned: those of them that have a vector, and so got codes.
         spilled: of these, those that had to leave their first prefix.
         published_distance: mean distance of published items to their centroids, as it is now.
+        unaligned_distance: what it was before the vectors were turned; None where they were not.
     """
 
     tokens: Tokens
@@ -52,6 +55,7 @@ class Growth:
     assigned: int
     spilled: int
     published_distance: float | None
+    unaligned_distance: float | None
 
 
 def extend(
@@ -65,7 +69,7 @@ def extend(
 
     Args:
         frozen: the generation as it was last published.
-        vectors: of all items that have one, from the encoder of that generation.
+        vectors: of all items that have one, from the encoder of that generation or a later one.
         raw_item_ids: (I,) string, the input's id of item i at i - 1.
         params: method, sizes, reassignment and capacity; the last one may have grown.
         seed: of the paper's random fall-back.
@@ -79,6 +83,7 @@ def extend(
     elsewhere = _without_vector(published, vectors)
     require_room(len(vectors) + len(elsewhere) + len(retired), params, vectors.source)
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
+    vectors, unaligned = _in_its_space(frozen, quantizer, vectors, published, ~is_new)
     first = _first(quantizer, vectors, published, is_new)
     others = np.concatenate([elsewhere, retired]) - 1
     everything = Assignment(
@@ -98,6 +103,7 @@ def extend(
         assigned=int(is_new.sum()),
         spilled=int(spilled.sum()),
         published_distance=_published_distance(frozen, first, ~is_new),
+        unaligned_distance=unaligned,
     )
 
 
@@ -164,14 +170,38 @@ def _first(
     return Assignment(codes, distances)
 
 
+def _in_its_space(
+    frozen: Codebook,
+    quantizer: Quantizer,
+    vectors: ItemVectors,
+    published: np.ndarray,
+    is_published: np.ndarray,
+) -> tuple[ItemVectors, float | None]:
+    """The vectors, turned if published items have drifted and that helps; how far they had."""
+    if quantizer.encoder or not is_published.any():  # a latent place says little of the vector
+        return vectors, None
+    known = vectors.subset(is_published)
+    codes = published[known.item_ids] - 1
+    now = _mean_distance(measure(quantizer, known, codes))
+    if now <= DRIFTED * _distance_then(frozen):
+        return vectors, None
+    aligned = align(quantizer, known, codes)
+    if aligned is None:
+        return vectors, None
+    logger.info(
+        "published items lie %.3f from their centroids: another encoder, so all vectors are turned "
+        "back into the space of the generation",
+        now,
+    )
+    return replace(vectors, rotation=aligned.rotation), now
+
+
 def _published_distance(
     frozen: Codebook, first: Assignment, is_published: np.ndarray
 ) -> float | None:
     if not is_published.any():
         return None
-    now = float(np.sqrt(first.distances[is_published, -1], dtype=np.float64).mean())
-    row = frozen.report[-1]
-    then = row.get("codebook_distance", row["after"]["mean_distance"])  # as old reports call it
+    now, then = _mean_distance(first.distances[is_published]), _distance_then(frozen)
     if now > DRIFTED * then:
         logger.warning(
             "published items lie %.3f from their centroids and lay %.3f when they were published; "
@@ -181,3 +211,12 @@ def _published_distance(
             then,
         )
     return now
+
+
+def _distance_then(frozen: Codebook) -> float:
+    row = frozen.report[-1]
+    return row.get("codebook_distance", row["after"]["mean_distance"])  # as old reports call it
+
+
+def _mean_distance(squares: np.ndarray) -> float:
+    return float(np.sqrt(squares[:, -1], dtype=np.float64).mean())

@@ -32,6 +32,7 @@ class ItemVectors:
         matrix: (M, width) float16 or float32, M >= N.
         rows: (N,) int64 ascending, the row of each item in ``matrix``.
         excluded: number of zero vectors that were left out.
+        rotation: (width, width) float32 that every vector is multiplied by; None for none.
     """
 
     source: str
@@ -39,6 +40,7 @@ class ItemVectors:
     matrix: np.ndarray
     rows: np.ndarray
     excluded: int
+    rotation: np.ndarray | None = None
 
     @property
     def width(self) -> int:
@@ -103,13 +105,17 @@ class ItemVectors:
         self, *, what: str, rows_at_once: int = 16 * BLOCK_ROWS
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Pieces of the matrix in order: positions 0..N-1 and their vectors as float32."""
-        return _blocks(self.matrix, self.rows, rows_at_once, what=f"{self.source}: {what}")
+        pieces = _blocks(self.matrix, self.rows, rows_at_once, what=f"{self.source}: {what}")
+        return ((positions, self._turned(block)) for positions, block in pieces)
 
     def take(self, positions: np.ndarray) -> np.ndarray:
         """(n, width) float32 vectors of the items at these positions."""
         taken = np.asarray(self.matrix[self.rows[positions]], np.float32)
         _release(self.matrix)
-        return taken
+        return self._turned(taken)
+
+    def _turned(self, vectors: np.ndarray) -> np.ndarray:
+        return vectors if self.rotation is None else vectors @ self.rotation
 
 
 def _blocks(

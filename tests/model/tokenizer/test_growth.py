@@ -179,15 +179,45 @@ def test_another_training_is_another_generation(first):
     assert build(list(range(120)), iterations=1).generation != Codebook.load(first).generation
 
 
-def test_vectors_of_another_encoder_are_noticed(first, caplog):
-    fused, interactions = world(list(range(120)))
-    turned = fused.matrix @ np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))[0]
-    params = codebook_params(frozen_from=str(first))
+def turned(vectors: np.ndarray) -> np.ndarray:
+    """As an encoder would have them that learned the same with other axes."""
+    width = vectors.shape[1]
+    axes = np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))[0]
+    return (vectors @ axes).astype(np.float32)
+
+
+def test_vectors_of_a_retrained_encoder_are_turned_back(first, caplog):
+    expected = build(list(range(220)), frozen_from=str(first))
+    noise = np.random.default_rng(1).normal(scale=0.01, size=VECTORS.shape)
+    after = build(list(range(220)), turned(VECTORS + noise), frozen_from=str(first))
+    growth = after.report[-1]["growth"]
+    assert expected.report[-1]["growth"]["unaligned_distance"] is None
+    assert growth["published_distance"] < 0.5 * growth["unaligned_distance"]
+    assert "another encoder" not in caplog.text
+    assert (after.codes[1:121] == expected.codes[1:121]).all()
+    new = after.codes[121:, 0] == expected.codes[121:, 0]
+    assert new.mean() > 0.9  # most of the new items get the prefix that the old encoder would give
+
+
+def test_vectors_that_have_nothing_to_do_with_the_old_ones_are_noticed(first, caplog):
+    other = np.random.default_rng(5).standard_normal((120, 8)).astype(np.float32)
     with caplog.at_level(logging.WARNING):
-        build_codebook(
-            replace(fused, matrix=turned.astype(np.float32)), [], interactions, params, 1
-        )
+        after = build(list(range(120)), other, frozen_from=str(first))
     assert "the vectors come from another encoder" in caplog.text
+    assert after.codes.tobytes() == Codebook.load(first).codes.tobytes()
+
+
+def test_two_published_items_say_nothing_of_the_rotation(first):
+    """They can be turned onto their centroids whatever they are; the half that is asked says no."""
+    vectors = np.random.default_rng(6).standard_normal((6, 8)).astype(np.float32)
+    after = build([0, 1, 200, 201, 202, 203], _at(VECTORS, vectors), frozen_from=str(first))
+    assert after.report[-1]["growth"]["unaligned_distance"] is None
+
+
+def _at(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
+    changed = vectors.copy()
+    changed[[0, 1, 200, 201, 202, 203]] = others
+    return changed
 
 
 def test_distances_of_then_and_now_are_those_where_the_codebooks_are(tmp_path, caplog):

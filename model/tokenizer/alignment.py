@@ -1,0 +1,55 @@
+"""Vectors of a retrained encoder, turned back into the space of an earlier generation.
+
+Two encoders that learn from inner products agree up to a rotation: nothing in their losses says
+which way the axes point. Items that were published tell the rotation, since their semantic IDs
+say where they lay: at the sum of their centroids. The rotation that brings today's vectors nearest
+to those places is the orthogonal Procrustes problem (Schoenemann, 1966), one singular value
+decomposition.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.quantizer import Quantizer, measure
+
+
+def align(quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray) -> ItemVectors | None:
+    """The same items in the space of the codebooks, or None where that brings them no nearer.
+
+    Whether it does is asked of items that the rotation was not fitted to: few items, or vectors
+    that have nothing to do with the old ones, can always be turned towards their own centroids.
+
+    Args:
+        quantizer: of the earlier generation, without an encoder.
+        vectors: N published items, in today's space.
+        codes: (N, L) their published codes, from 0.
+
+    Returns:
+        Today's vectors with ``rotation`` set, for these items; ``rotation`` suits all others.
+    """
+    fitted = np.arange(len(vectors)) % 2 == 0
+    rotation = _rotation(quantizer, vectors.subset(fitted), codes[fitted])
+    others, their_codes = vectors.subset(~fitted), codes[~fitted]
+    if len(others) == 0:
+        return None
+    turned = replace(others, rotation=rotation)
+    before, after = (
+        measure(quantizer, them, their_codes)[:, -1].mean(dtype=np.float64)
+        for them in (others, turned)
+    )
+    if after >= before:
+        return None
+    return replace(vectors, rotation=_rotation(quantizer, vectors, codes))
+
+
+def _rotation(quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray) -> np.ndarray:
+    """(width, width) float32 orthogonal: vectors @ rotation lie nearest to their centroids."""
+    covariance = np.zeros((vectors.width, vectors.width))
+    for rows, block in vectors.blocks(what="aligning with published items"):
+        encoded = quantizer.encode(block)
+        places = encoded - quantizer.residuals(encoded, codes[rows])
+        covariance += encoded.astype(np.float64).T @ places
+    left, _, right = np.linalg.svd(covariance)
+    return (left @ right).astype(np.float32)
