@@ -1,0 +1,112 @@
+"""What growth costs when the encoder was retrained: the same new items, three ways.
+
+``python -m tests.benchmarks.bench_growth --params params.yaml --data DIR --other FOLDER`` reads the
+demo's artefacts from DIR (``onepiece materialize fused_embeddings``) and trains a second encoder
+into FOLDER, with another seed (what is there is not trained again). Two thirds of the items are
+published by the first encoder; the rest is added with vectors of the first, with those of the
+second turned back into the generation's space, and with those of the second as they are.
+
+Prints how far published items lie from their centroids, how many new items get the first code that
+the first encoder gives them, how many of an item's ten nearest neighbours share its first code,
+and how many next items of users do.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+
+from model.dataset.fused_embeddings import FusedEmbeddings
+from model.dataset.interactions import Interactions
+from model.dataset.item_features import ItemFeatureStore
+from model.inference.embedding import embed_items
+from model.network.checkpoint import Checkpoint
+from model.params import Params
+from model.tokenizer import growth
+from model.tokenizer.build import build_codebook
+from model.tokenizer.codebook import Codebook
+from model.training.distributed import join_world
+from model.training.inputs import ENCODER, TrainingInputs
+from model.training.task import train
+
+PUBLISHED_SHARE = 2 / 3
+
+
+def vectors_of_another_encoder(params: Params, data: Path, folder: Path) -> FusedEmbeddings:
+    """Train it, if it is not there, and embed all items."""
+    inputs = TrainingInputs.load(data, params, ENCODER)
+    if not folder.exists():
+        train(
+            inputs,
+            params,
+            ENCODER,
+            join_world(),
+            state_folder=folder.with_name(f"{folder.name}.state"),
+            out=folder,
+            events_folder=folder.with_name(f"{folder.name}.events"),
+            interrupted=lambda: False,
+        )
+    device = torch.device("cpu")
+    features = ItemFeatureStore(inputs.interactions, inputs.statistics, inputs.embeddings, device)
+    return embed_items(Checkpoint.load(folder), features, device)
+
+
+def grown(
+    vectors: np.ndarray, published: np.ndarray, first: FusedEmbeddings, *args, align: bool
+) -> Codebook:
+    """All items: the published ones by ``first``, then everything by ``vectors``."""
+    interactions, params, seed = args
+    half = FusedEmbeddings(first.item_ids[published], first.matrix[published])
+    with tempfile.TemporaryDirectory() as folder:
+        frozen = Path(folder) / "codebook"
+        build_codebook(half, [], interactions, params, seed).save(frozen)
+        params = params.model_copy(update={"frozen_from": str(frozen)})
+        everything = FusedEmbeddings(first.item_ids, vectors)
+        if align:
+            return build_codebook(everything, [], interactions, params, seed)
+        with mock.patch.object(growth, "align", lambda *_: None):
+            return build_codebook(everything, [], interactions, params, seed)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--other", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=7)
+    given = parser.parse_args()
+    params = Params.load(given.params)
+    first = FusedEmbeddings.load(given.data / "fused_embeddings")
+    interactions = Interactions.load(given.data / "interactions")
+    reseeded = params.model_copy(update={"seed": given.seed})
+    second = vectors_of_another_encoder(reseeded, given.data, given.other)
+    generator = np.random.default_rng(params.seed)
+    published = np.sort(
+        generator.permutation(len(first.matrix))[: int(PUBLISHED_SHARE * len(first.matrix))]
+    )
+    codebook_params = params.codebook.model_copy(update={"per_modality": False})
+    args = (published, first, interactions, codebook_params, params.seed)
+    ways = {
+        "the same encoder": grown(first.matrix, *args, align=True),
+        "another, turned back": grown(second.matrix, *args, align=True),
+        "another, as it is": grown(second.matrix, *args, align=False),
+    }
+    new = np.setdiff1d(first.item_ids, first.item_ids[published])
+    expected = ways["the same encoder"].codes[new, 0]
+    print("| vectors | distance of the published | first codes kept | neighbours | next items |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, codebook in ways.items():
+        row = codebook.report[-1]
+        kept = (codebook.codes[new, 0] == expected).mean()
+        near = row["quality"]["neighborhood"]["sid1"]["recall@10"]
+        following = row["quality"]["cooccurrence"]["sid1"]["share"]
+        distance = row["growth"]["published_distance"]
+        print(f"| {name} | {distance:.3f} | {kept:.3f} | {near:.3f} | {following:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
