@@ -105,9 +105,9 @@ def _forward(x, w1, w2, own, pre, slots):
         at += len(made)
         _gather_panels(x, tokens[begin:end], panels)
         _panels_to_columns(panels, count, dim, line, inputs)
-        _rows_times(w1, inputs, line, count, made)
+        _times_columns(w1, False, inputs, line, count, made)
         _activate(made, weights[begin:end], line, hidden)
-        _rows_times(w2, hidden, line, count, outputs)
+        _times_columns(w2, False, hidden, line, count, outputs)
         _columns_to_rows(outputs, line, slots[begin:end])
 
 
@@ -132,13 +132,13 @@ def _backward(grad, x, w1, w2, own, pre, slots, wanted):
         at += len(made)
         _gather_panels(grad, here, panels)
         _panels_to_columns(panels, count, dim, line, grads)
-        _columns_times(w2, grads, line, count, weighted)
+        _times_columns(w2, True, grads, line, count, weighted)
         _activate_backward(
             made, weights[begin:end], line, weighted, changed, hidden, dweights[begin:end]
         )
         _columns_to_panels(hidden, line, count, hidden_dim, panels)
         _times_panels(grads, line, panels, count, dw2, begin > first)
-        _columns_times(w1, changed, line, count, slopes)
+        _times_columns(w1, True, changed, line, count, slopes)
         _columns_to_rows(slopes, line, slots[begin:end])
         _gather_panels(x, here, panels)
         _times_panels(changed, line, panels, count, dw1, begin > first)
@@ -197,27 +197,18 @@ def _columns_to_rows(columns, line, rows):
 
 
 @njit(**OPTIONS)
-def _rows_times(left, columns, line, count, out):
-    """Left (rows, steps) times the columns (steps, count): columns (rows, count)."""
+def _times_columns(left, transposed, columns, line, count, out):
+    """Left, or left transposed, (rows, steps) times columns (steps, count): columns too."""
     rows, steps = left.shape
+    row, step = steps, 1
+    if transposed:
+        rows, steps = steps, rows
+        row, step = 1, rows
     flat = left.reshape(-1)
     for r in range(0, rows, ROWS):
         for c in range(0, count, PANEL):
             tile_product(
-                flat, r * steps, steps, 1, columns, c, line,
-                out, r * line + c, line, steps, count - c, False,
-            )  # fmt: skip
-
-
-@njit(**OPTIONS)
-def _columns_times(left, columns, line, count, out):
-    """Left (steps, rows) transposed times the columns (steps, count): columns (rows, count)."""
-    steps, rows = left.shape
-    flat = left.reshape(-1)
-    for r in range(0, rows, ROWS):
-        for c in range(0, count, PANEL):
-            tile_product(
-                flat, r, 1, rows, columns, c, line,
+                flat, r * row, row, step, columns, c, line,
                 out, r * line + c, line, steps, count - c, False,
             )  # fmt: skip
 
