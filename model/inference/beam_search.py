@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model.inference import beam_kernels, ragged
 from model.inference.trie import Trie
-from model.network.attention_cpu import torch_threads
+from model.network.threads import torch_threads
 
 State = TypeVar("State", contravariant=True)
 

@@ -12,16 +12,15 @@ sums, which each task makes alone and in order. So the bytes are the same with a
 Importing this needs numba.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numba import config, get_num_threads, set_num_threads
 from torch import Tensor
 
 from model.network import attention_kernels as kernels
 from model.network.attention_plan import AttentionPlan
+from model.network.threads import torch_threads
 from model.network.tile_product import LANES
 
 
@@ -53,18 +52,6 @@ def fill_triangle_buckets(plan: AttentionPlan) -> Tensor:
             plan.bucket_thresholds.numpy(), buckets.numpy(),
         )  # fmt: skip
     return buckets
-
-
-@contextmanager
-def torch_threads() -> Iterator[int]:
-    """Let numba use as many threads as torch does; gives their number."""
-    before, most = get_num_threads(), config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
-    threads = min(torch.get_num_threads(), most)
-    set_num_threads(threads)
-    try:
-        yield threads
-    finally:
-        set_num_threads(before)
 
 
 class _Attention(torch.autograd.Function):

@@ -12,9 +12,9 @@ from numba import njit, prange
 from torch import Tensor, nn
 
 from model.compiled import compiled
-from model.network.attention_cpu import torch_threads
 from model.network.beam_attention import Memory
 from model.network.linear_cpu import output_panels
+from model.network.threads import torch_threads
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.network import expert_kernels as kernels
-from model.network.attention_cpu import torch_threads
 from model.network.linear import NARROWEST
 from model.network.routing import Routing
+from model.network.threads import torch_threads
 
 
 def tiles_pay(w2: Tensor) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.network import linear_kernels as kernels
-from model.network.attention_cpu import torch_threads
+from model.network.threads import torch_threads
 from model.network.tile_product import PANEL
 
 
