@@ -13,7 +13,7 @@ from model.dataset.sequences import Batch
 from model.errors import InputError
 from model.inference.beam_search import first_level
 from model.inference.breakdowns import ACTION_NAMES
-from model.inference.cascade import BEAM, NUM_RECOMMENDATIONS, PATH_NAMES, rank, rescore
+from model.inference.cascade import BEAM, NUM_RECOMMENDATIONS, PATH_NAMES, Ranked, rank, rescore
 from model.inference.filters import Part, history_ends
 from model.inference.loss_funnel import Fate
 from model.inference.paths import fates_of_targets
@@ -148,7 +148,8 @@ def explain_user(
         raise InputError(f"user {raw_id!r} has no {part} target; explain the submission instead")
     indices, batch = next(recommender.batches(part, users))
     proposals = recommender.propose_batch(part, indices, batch)
-    candidates, counts = _candidates(recommender, proposals, beam_weight)
+    ranked = rank(recommender, proposals, beam_weight=beam_weight)
+    candidates, counts = _candidates(recommender, proposals, ranked, beam_weight)
     target, fate = None, None
     if part != "submission":
         item = int(interactions.item_ids[history_ends(interactions, users, part)[0]])
@@ -163,7 +164,7 @@ def explain_user(
         history_length=int(history_ends(interactions, users, part)[0] - interactions.offsets[user]),
         history=history,
         first_codes=_first_codes(recommender, batch),
-        beams=_beams(recommender, proposals, beam_weight),
+        beams=_beams(recommender, proposals, ranked),
         candidates=candidates,
         counts=counts,
         settings=recommender.params.model_dump() | {"beam_weight": beam_weight},
@@ -214,15 +215,14 @@ def _first_codes(recommender: Recommender, batch: Batch) -> list[tuple[int, floa
     return list(zip(codes.tolist(), beams.log_probs[0][kept].exp().tolist(), strict=True))
 
 
-def _beams(recommender: Recommender, proposals: Proposals, beam_weight: float) -> list[Beam]:
+def _beams(recommender: Recommender, proposals: Proposals, ranked: Ranked) -> list[Beam]:
     """Proposals stand in the order of the beams, the items of one semantic ID side by side."""
     rows = proposals.rows[0][proposals.rows[0] >= 0]
     if len(rows) == 0:
         return []
     sids, counts = recommender.catalogue.sids[rows].unique_consecutive(dim=0, return_counts=True)
     ends = counts.cumsum(0).tolist()
-    ranked = rank(recommender, proposals, beam_weight=beam_weight).rows[0].tolist()
-    place = {row: n for n, row in enumerate(ranked, 1) if row >= 0}
+    place = _places(ranked)
     shown = []
     for sid, begin, end in zip(sids.tolist()[:BEAMS_SHOWN], [0, *ends], ends, strict=False):
         places = [place[row] for row in rows[begin:end].tolist() if row in place]
@@ -231,13 +231,17 @@ def _beams(recommender: Recommender, proposals: Proposals, beam_weight: float) -
     return shown
 
 
+def _places(ranked: Ranked) -> dict[int, int]:
+    """The rank of each catalogue row in the final list, from 1."""
+    return {row: n for n, row in enumerate(ranked.rows[0].tolist(), 1) if row >= 0}
+
+
 def _candidates(
-    recommender: Recommender, proposals: Proposals, beam_weight: float
+    recommender: Recommender, proposals: Proposals, ranked: Ranked, beam_weight: float
 ) -> tuple[list[Candidate], dict[str, int]]:
     """The final ten, and the best of what is not among them with the reason."""
     catalogue, params = recommender.catalogue, recommender.params
-    ranked = rank(recommender, proposals, beam_weight=beam_weight)
-    place = {row: n for n, row in enumerate(ranked.rows[0].tolist(), 1) if row >= 0}
+    place = _places(ranked)
     shown = {
         row: PATH_NAMES[path]
         for row, path in zip(ranked.rows[0].tolist(), ranked.path[0].tolist(), strict=True)

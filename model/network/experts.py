@@ -38,9 +38,9 @@ def routed_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tenso
     if x.device.type != "cpu":
         return grouped_experts(x, w1, w2, routing)
     if backend_for(x) == "numba":
-        from model.network.experts_cpu import tiled_experts, tiles_pay
+        from model.network.experts_cpu import tiled_experts, wide_enough
 
-        if tiles_pay(w2):
+        if wide_enough(w2):
             return tiled_experts(x, w1, w2, routing)
     return segment_experts(x, w1, w2, routing)
 

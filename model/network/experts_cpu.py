@@ -16,8 +16,12 @@ from model.network.routing import Routing
 from model.network.threads import torch_threads
 
 
-def tiles_pay(w2: Tensor) -> bool:
-    """Whether the experts' (E, dim, hidden) matrices are as wide as a linear layer's must be."""
+def wide_enough(w2: Tensor) -> bool:
+    """Whether the experts' (E, dim, hidden) matrices are as wide as a linear layer's must be.
+
+    Narrower ones would gain too; they stay with PyTorch, whose roundings the synthetic world's
+    figures in README have.
+    """
     return all(size % NARROWEST == 0 for size in w2.shape[1:])
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from model.network.backend import backend_for
 
-NARROWEST = 128  # below it the library is as fast
+NARROWEST = 128  # below it the library is about as fast
 FEWEST_PRODUCTS = 1 << 26  # in a smaller one, copies and calls cost what the tiles gain
 
 

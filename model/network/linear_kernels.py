@@ -69,8 +69,7 @@ def _multiply_rows(worker, workers, left, panels, bias, out):
                     made, 0, PANEL, steps,
                 )  # fmt: skip
                 for r in range(end - whole):
-                    to = (whole + r) * width + column
-                    target[to : to + PANEL] = made[r * PANEL : (r + 1) * PANEL]
+                    copy_panel(made, r * PANEL, target, (whole + r) * width + column)
 
 
 @njit(**OPTIONS)

@@ -15,8 +15,10 @@ from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quantizer import Quantizer, measure
 
 
-def align(quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray) -> ItemVectors | None:
-    """The same items in the space of the codebooks, or None where that brings them no nearer.
+def rotation_back(
+    quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray
+) -> np.ndarray | None:
+    """What turns vectors into the space of the codebooks; None where it brings them no nearer.
 
     Whether it does is asked of items that the rotation was not fitted to: few items, or vectors
     that have nothing to do with the old ones, can always be turned towards their own centroids.
@@ -27,21 +29,18 @@ def align(quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray) -> Item
         codes: (N, L) their published codes, from 0.
 
     Returns:
-        Today's vectors with ``rotation`` set, for these items; ``rotation`` suits all others.
+        (width, width) float32 orthogonal, for :attr:`ItemVectors.rotation`.
     """
     fitted = np.arange(len(vectors)) % 2 == 0
-    rotation = _rotation(quantizer, vectors.subset(fitted), codes[fitted])
     others, their_codes = vectors.subset(~fitted), codes[~fitted]
     if len(others) == 0:
         return None
-    turned = replace(others, rotation=rotation)
+    half = _rotation(quantizer, vectors.subset(fitted), codes[fitted])
     before, after = (
         measure(quantizer, them, their_codes)[:, -1].mean(dtype=np.float64)
-        for them in (others, turned)
+        for them in (others, replace(others, rotation=half))
     )
-    if after >= before:
-        return None
-    return replace(vectors, rotation=_rotation(quantizer, vectors, codes))
+    return _rotation(quantizer, vectors, codes) if after < before else None
 
 
 def _rotation(quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from model.dataset.arrow import compute as pc
 from model.errors import InputError
-from model.tokenizer.alignment import align
+from model.tokenizer.alignment import rotation_back
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
@@ -83,8 +83,16 @@ def extend(
     elsewhere = _without_vector(published, vectors)
     require_room(len(vectors) + len(elsewhere) + len(retired), params, vectors.source)
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
-    vectors, unaligned = _in_its_space(frozen, quantizer, vectors, published, ~is_new)
-    first = _first(quantizer, vectors, published, is_new)
+    vectors, first, unaligned = _in_its_space(frozen, quantizer, vectors, published, is_new)
+    distance = _mean_distance(first, ~is_new)
+    if _drifted(frozen, distance):
+        logger.warning(
+            "published items lie %.3f from their centroids and lay %.3f when they were published; "
+            "the vectors come from another encoder: set codebook.frozen_from to null for a new "
+            "generation",
+            distance,
+            _distance_then(frozen),
+        )
     others = np.concatenate([elsewhere, retired]) - 1
     everything = Assignment(
         np.concatenate([first.codes, others]),
@@ -102,7 +110,7 @@ def extend(
         added=int((published[1:] == 0).any(axis=1).sum()),
         assigned=int(is_new.sum()),
         spilled=int(spilled.sum()),
-        published_distance=_published_distance(frozen, first, ~is_new),
+        published_distance=distance,
         unaligned_distance=unaligned,
     )
 
@@ -175,42 +183,28 @@ def _in_its_space(
     quantizer: Quantizer,
     vectors: ItemVectors,
     published: np.ndarray,
-    is_published: np.ndarray,
-) -> tuple[ItemVectors, float | None]:
-    """The vectors, turned if published items have drifted and that helps; how far they had."""
-    if quantizer.encoder or not is_published.any():  # a latent place says little of the vector
-        return vectors, None
-    known = vectors.subset(is_published)
-    codes = published[known.item_ids] - 1
-    now = _mean_distance(measure(quantizer, known, codes))
-    if now <= DRIFTED * _distance_then(frozen):
-        return vectors, None
-    aligned = align(quantizer, known, codes)
-    if aligned is None:
-        return vectors, None
+    is_new: np.ndarray,
+) -> tuple[ItemVectors, Assignment, float | None]:
+    """The vectors and their first codes; turned, with the distance before, where that helps."""
+    first = _first(quantizer, vectors, published, is_new)
+    distance = _mean_distance(first, ~is_new)
+    if quantizer.encoder or not _drifted(frozen, distance):  # latent places say little of vectors
+        return vectors, first, None
+    known = vectors.subset(~is_new)
+    rotation = rotation_back(quantizer, known, published[known.item_ids] - 1)
+    if rotation is None:
+        return vectors, first, None
     logger.info(
         "published items lie %.3f from their centroids: another encoder, so all vectors are turned "
         "back into the space of the generation",
-        now,
+        distance,
     )
-    return replace(vectors, rotation=aligned.rotation), now
+    vectors = replace(vectors, rotation=rotation)
+    return vectors, _first(quantizer, vectors, published, is_new), distance
 
 
-def _published_distance(
-    frozen: Codebook, first: Assignment, is_published: np.ndarray
-) -> float | None:
-    if not is_published.any():
-        return None
-    now, then = _mean_distance(first.distances[is_published]), _distance_then(frozen)
-    if now > DRIFTED * then:
-        logger.warning(
-            "published items lie %.3f from their centroids and lay %.3f when they were published; "
-            "the vectors come from another encoder: set codebook.frozen_from to null for a new "
-            "generation",
-            now,
-            then,
-        )
-    return now
+def _drifted(frozen: Codebook, distance: float | None) -> bool:
+    return distance is not None and distance > DRIFTED * _distance_then(frozen)
 
 
 def _distance_then(frozen: Codebook) -> float:
@@ -218,5 +212,8 @@ def _distance_then(frozen: Codebook) -> float:
     return row.get("codebook_distance", row["after"]["mean_distance"])  # as old reports call it
 
 
-def _mean_distance(squares: np.ndarray) -> float:
-    return float(np.sqrt(squares[:, -1], dtype=np.float64).mean())
+def _mean_distance(first: Assignment, is_published: np.ndarray) -> float | None:
+    """Of published items to their centroids; None where there are none."""
+    if not is_published.any():
+        return None
+    return float(np.sqrt(first.distances[is_published, -1], dtype=np.float64).mean())

@@ -54,21 +54,31 @@ def vectors_of_another_encoder(params: Params, data: Path, folder: Path) -> Fuse
     return embed_items(Checkpoint.load(folder), features, device)
 
 
-def grown(
-    vectors: np.ndarray, published: np.ndarray, first: FusedEmbeddings, *args, align: bool
-) -> Codebook:
-    """All items: the published ones by ``first``, then everything by ``vectors``."""
-    interactions, params, seed = args
-    half = FusedEmbeddings(first.item_ids[published], first.matrix[published])
+def grow(
+    first: FusedEmbeddings,
+    second: FusedEmbeddings,
+    published: np.ndarray,
+    interactions: Interactions,
+    params: Params,
+) -> dict[str, Codebook]:
+    """The codebook of the published items, extended to all in each of the three ways."""
+    settings = params.codebook.model_copy(update={"per_modality": False})
+    some = FusedEmbeddings(first.item_ids[published], first.matrix[published])
     with tempfile.TemporaryDirectory() as folder:
         frozen = Path(folder) / "codebook"
-        build_codebook(half, [], interactions, params, seed).save(frozen)
-        params = params.model_copy(update={"frozen_from": str(frozen)})
-        everything = FusedEmbeddings(first.item_ids, vectors)
-        if align:
-            return build_codebook(everything, [], interactions, params, seed)
-        with mock.patch.object(growth, "align", lambda *_: None):
-            return build_codebook(everything, [], interactions, params, seed)
+        build_codebook(some, [], interactions, settings, params.seed).save(frozen)
+        settings = settings.model_copy(update={"frozen_from": str(frozen)})
+
+        def extended(vectors: FusedEmbeddings) -> Codebook:
+            return build_codebook(vectors, [], interactions, settings, params.seed)
+
+        ways = {
+            "the same encoder": extended(first),
+            "another, turned back": extended(second),
+        }
+        with mock.patch.object(growth, "rotation_back", lambda *_: None):
+            ways["another, as it is"] = extended(second)
+    return ways
 
 
 def main() -> None:
@@ -84,17 +94,10 @@ def main() -> None:
     interactions = Interactions.load(given.data / "interactions")
     reseeded = params.model_copy(update={"seed": given.seed})
     second = vectors_of_another_encoder(reseeded, given.data, given.other)
-    generator = np.random.default_rng(params.seed)
-    published = np.sort(
-        generator.permutation(len(first.matrix))[: int(PUBLISHED_SHARE * len(first.matrix))]
-    )
-    codebook_params = params.codebook.model_copy(update={"per_modality": False})
-    args = (published, first, interactions, codebook_params, params.seed)
-    ways = {
-        "the same encoder": grown(first.matrix, *args, align=True),
-        "another, turned back": grown(second.matrix, *args, align=True),
-        "another, as it is": grown(second.matrix, *args, align=False),
-    }
+    count = len(first.item_ids)
+    drawn = np.random.default_rng(params.seed).permutation(count)
+    published = np.sort(drawn[: int(PUBLISHED_SHARE * count)])
+    ways = grow(first, second, published, interactions, params)
     new = np.setdiff1d(first.item_ids, first.item_ids[published])
     expected = ways["the same encoder"].codes[new, 0]
     print("| vectors | distance of the published | first codes kept | neighbours | next items |")

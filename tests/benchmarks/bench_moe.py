@@ -2,11 +2,12 @@
 
     python -m tests.benchmarks.bench_moe --batch 32 --threads 2
 
-Prints tokens per second and ratios, and the same for the grouped products. Both loops have a
-boolean mask per expert: one slices the fused weights of the published layer, the other, kinder to
-itself, holds a module for every expert. The dense layer is a SwiGLU of the same active size:
-hidden = (top_k + shared) * hidden_dim. Rounds are interleaved and the fastest counts, in seconds of
-the processor where there is no GPU, so that a busy neighbour slows down all alike.
+Prints tokens per second and ratios, and the same for the grouped products. Both loops, in PyTorch's
+own operations, have a boolean mask per expert: one slices the fused weights of the published layer,
+the other, kinder to itself, holds a module for every expert. The dense layer is a SwiGLU of the
+same active size: hidden = (top_k + shared) * hidden_dim. Rounds are interleaved and the fastest
+counts, in seconds of the processor where there is no GPU, so that a busy neighbour slows down all
+alike.
 
 No loop can be beaten by more than the products cost: the dense layer has them all and nothing else,
 so that its ratio to a loop, which is printed, bounds that of any grouped form.
