@@ -22,8 +22,10 @@ from typing import Any, get_args, get_type_hints
 
 import dagster as dg
 
+from assets.checks import Check, refusal
 from assets.lineage import Lineage, Recipe, content_files, differences
-from assets.report_metadata import measured, peak_memory_bytes, reset_peak_memory
+from assets.peak_memory import peak_memory_bytes, reset_peak_memory
+from assets.report_metadata import measured
 from assets.transient import may_pass
 from assets.workspace import Workspace
 from model.artifact import Artifact, publish_folder
@@ -40,40 +42,7 @@ MAX_RETRIES, FIRST_RETRY_SECONDS = 3, 2.0
 
 
 @dataclass(frozen=True)
-class Check:
-    """What must hold of an artefact, beyond its being there.
-
-    Attributes:
-        name: of the check.
-        description: one sentence on what it demands.
-        judge: gets the artefact and the workspace; gives None when all is well, or what is
-            wrong, and in any case a table for the reader.
-        blocking: whether the run stops, and nothing is recorded, when it fails.
-    """
-
-    name: str
-    description: str
-    judge: Callable[[Any, Workspace], "Verdict"]
-    blocking: bool = True
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of a check.
-
-    Attributes:
-        passed: whether it holds.
-        reason: one sentence; names the failing rows when there are any.
-        metadata: tables and links for the run's page.
-    """
-
-    passed: bool
-    reason: str
-    metadata: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Recipient:
+class Maker:
     """The function behind an asset, and how its result is shown.
 
     Attributes:
@@ -155,14 +124,14 @@ def artifact_asset(
     """
 
     def decorate(function: Callable[..., Artifact]) -> dg.AssetsDefinition:
-        recipient = Recipient(function, deps, describe, checks, pool, publish)
+        maker = Maker(function, deps, describe, checks, pool, publish)
 
         @dg.asset(
-            name=recipient.name,
+            name=maker.name,
             description=inspect.cleandoc(function.__doc__ or ""),
             deps=[
                 dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
-                for name in recipient.upstream
+                for name in maker.upstream
             ],
             group_name=group,
             kinds=kinds,
@@ -173,7 +142,7 @@ def artifact_asset(
             check_specs=[
                 dg.AssetCheckSpec(
                     check.name,
-                    asset=recipient.name,
+                    asset=maker.name,
                     description=check.description,
                     blocking=check.blocking,
                 )
@@ -184,14 +153,14 @@ def artifact_asset(
             context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
         ) -> Iterator[Any]:
             try:
-                yield from _materialize(recipient, context, workspace)
+                yield from _materialize(maker, context, workspace)
             except InputError as error:  # the same input would be refused again
                 raise dg.Failure(str(error), allow_retries=False) from error
             except Exception as error:
                 if not may_pass(error):
                     raise
                 wait = FIRST_RETRY_SECONDS * 2**context.retry_number
-                logger.warning("%s: %s; trying again in %.0f s", recipient.name, error, wait)
+                logger.warning("%s: %s; trying again in %.0f s", maker.name, error, wait)
                 raise dg.RetryRequested(MAX_RETRIES, seconds_to_wait=wait) from error
 
         return compute
@@ -210,11 +179,11 @@ class Made:
 
 
 def _materialize(
-    recipient: Recipient, context: dg.AssetExecutionContext, workspace: Workspace
+    maker: Maker, context: dg.AssetExecutionContext, workspace: Workspace
 ) -> Iterator[Any]:
-    partitioned = workspace.stages[recipient.name].partitioned
+    partitioned = workspace.stages[maker.name].partitioned
     partitions = list(context.partition_keys) if partitioned else [None]
-    made = [_ensure(recipient, workspace, key, context.run_id) for key in partitions]
+    made = [_ensure(maker, workspace, key, context.run_id) for key in partitions]
     first = made[0]
     version = first.version if len(made) == 1 else _joint_version(made)
     yield dg.MaterializeResult(
@@ -251,48 +220,48 @@ def _log_partitions(context: dg.AssetExecutionContext, made: Sequence[Made]) -> 
         )
 
 
-def _ensure(recipient: Recipient, workspace: Workspace, partition: str | None, run_id: str) -> Made:
+def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: str) -> Made:
     """Make an artefact, or find that it stands; check it; have it recorded."""
-    target = workspace.stages[recipient.name].target(partition)
-    with workspace.exclusive(recipient.name, partition):
-        recipe = workspace.recipe(recipient.name, partition)
+    target = workspace.stages[maker.name].target(partition)
+    with workspace.exclusive(maker.name, partition):
+        recipe = workspace.recipe(maker.name, partition)
         reused = not workspace.force and is_current(workspace, recipe)
         started = time.monotonic()
         reset_peak_memory()
         if reused:
             logger.info("%s: unchanged, reused", target)
         else:
-            with workspace.device(recipient.pool):
+            with workspace.device(maker.pool):
                 logger.info("%s: making it", target)
-                _make(recipient, workspace, recipe, run_id)
+                _make(maker, workspace, recipe, run_id)
         seconds = time.monotonic() - started
-        folder = workspace.current_folder(recipient.name, partition)
-        value = recipient.returns.load(folder)
+        folder = workspace.current_folder(maker.name, partition)
+        value = maker.returns.load(folder)
         memory = peak_memory_bytes()
         facts = measured(folder, workspace.data, seconds=seconds, memory=memory, reused=reused)
-        results = [_judge(check, value, workspace) for check in recipient.checks]
-        refused = _refusal(recipient, results)
-        workspace.note_refusal(recipient.name, partition, refused)
+        results = [check.run(value, workspace) for check in maker.checks]
+        refused = refusal(maker.checks, results)
+        workspace.note_refusal(maker.name, partition, refused)
         if refused is None:
             workspace.recorder.record(target)
         if not reused:
             logger.info("%s: made in %.1f s", target, seconds)
-        version = workspace.version(recipient.name, partition)
-        return Made(partition, version, {**facts, **recipient.describe(value)}, results)
+        version = workspace.version(maker.name, partition)
+        return Made(partition, version, {**facts, **maker.describe(value)}, results)
 
 
-def _make(recipient: Recipient, workspace: Workspace, recipe: Recipe, run_id: str) -> None:
-    staging = workspace.staging(recipient.name, recipe.partition)
+def _make(maker: Maker, workspace: Workspace, recipe: Recipe, run_id: str) -> None:
+    staging = workspace.staging(maker.name, recipe.partition)
     shutil.rmtree(staging, ignore_errors=True)
     staging.parent.mkdir(parents=True, exist_ok=True)
-    recipient.make(workspace, recipe.partition, staging)
+    maker.make(workspace, recipe.partition, staging)
     Lineage.of(recipe, staging, workspace.hashes).write(staging)
-    if any(check.blocking for check in recipient.checks):
-        workspace.await_judgement(recipient.name, recipe.partition)
-    if recipient.publish is None:
-        publish_folder(staging, workspace.folder(recipient.name, recipe.partition))
+    if any(check.blocking for check in maker.checks):
+        workspace.await_judgement(maker.name, recipe.partition)
+    if maker.publish is None:
+        publish_folder(staging, workspace.folder(maker.name, recipe.partition))
     else:
-        recipient.publish(workspace, staging, run_id)
+        maker.publish(workspace, staging, run_id)
     shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -309,30 +278,6 @@ def is_current(workspace: Workspace, recipe: Recipe) -> bool:
     if changed:
         logger.warning("%s: %s; it is made again", folder, changed[0])
     return not changed
-
-
-def _judge(check: Check, value: Any, workspace: Workspace) -> dg.AssetCheckResult:
-    verdict = check.judge(value, workspace)
-    if not verdict.passed:
-        logger.error("%s: %s", check.name, verdict.reason)
-    return dg.AssetCheckResult(
-        passed=verdict.passed,
-        check_name=check.name,
-        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-        description=verdict.reason,
-        metadata=verdict.metadata,
-    )
-
-
-def _refusal(recipient: Recipient, results: Sequence[dg.AssetCheckResult]) -> str | None:
-    """Why nothing may be built on this, if a blocking check says so."""
-    blocking = {check.name for check in recipient.checks if check.blocking}
-    reasons = [
-        result.description or "it gave no reason"
-        for result in results
-        if not result.passed and result.check_name in blocking
-    ]
-    return " ".join(reasons) or None
 
 
 def _load(workspace: Workspace, name: str, annotation: Any) -> Any:

@@ -31,9 +31,9 @@ from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.champion import CHAMPION_FILE, METRICS_FILE
 from model.inference.evaluation import evaluate
 from model.inference.report import EvaluationReport
+from model.inference.search_index import SEARCH_INDEX
 from model.network.checkpoint import Checkpoint
 from model.params import Params
-from model.tokenizer.codebook import Codebook
 
 _SHOWN = ("hr@10", "ndcg@10", METRIC)
 
@@ -80,7 +80,12 @@ def _row(model: str, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @artifact_asset(
-    group="models", kinds={"pytorch"}, pool="gpu", describe=_describe, publish=keep_judgement
+    group="models",
+    kinds={"pytorch"},
+    pool="gpu",
+    describe=_describe,
+    publish=keep_judgement,
+    deps=["codebook"],
 )
 def champion(
     params: Params,
@@ -88,7 +93,6 @@ def champion(
     folder: Path,
     evaluation_report: EvaluationReport,
     recommender_checkpoint: Checkpoint,
-    codebook: Codebook,
     interactions: Interactions,
     item_statistics: ItemStatistics,
     modality_embeddings: dict[str, ModalityEmbedding],
@@ -112,6 +116,7 @@ def champion(
                 modality_embeddings,
                 params,
                 inference_device(),
+                index_folder=workspace.data / SEARCH_INDEX,
             ).metrics
     decision = decide(
         evaluation_report.metrics,

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.artifact_asset import Check, Verdict
+from assets.checks import Check, Verdict
 from assets.expectations import Row, failing_rows
 from assets.report_metadata import page_address, table
 from assets.workspace import Workspace

@@ -4,7 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.artifact_asset import Check, Verdict, artifact_asset
+from assets.artifact_asset import artifact_asset
+from assets.checks import Check, Verdict
 from assets.device import inference_device
 from assets.report_metadata import table
 from assets.workspace import Workspace

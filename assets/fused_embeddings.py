@@ -5,10 +5,11 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from assets.artifact_asset import Check, Verdict, artifact_asset
+from assets.artifact_asset import artifact_asset
+from assets.checks import Check, Verdict
 from assets.device import inference_device
 from assets.report_metadata import table
-from assets.report_pictures import histogram
+from assets.report_pictures import histogram, strided
 from assets.workspace import Workspace
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
@@ -23,7 +24,7 @@ _NORM_TOLERANCE = 1e-3
 
 
 def _some(made: FusedEmbeddings) -> np.ndarray:
-    return np.asarray(made.matrix[:: max(1, len(made.matrix) // _SAMPLE)], np.float32)
+    return np.asarray(strided(made.matrix, _SAMPLE), np.float32)
 
 
 def _describe(made: FusedEmbeddings) -> dict[str, Any]:

@@ -31,9 +31,10 @@ class HashCache:
         self._known: dict[str, list] = {}
         if file is not None and file.exists():
             try:
-                self._known = json.loads(file.read_text())
-            except ValueError:  # damaged: it is only a cache
-                self._known = {}
+                found = json.loads(file.read_text())
+            except ValueError:
+                found = None
+            self._known = found if isinstance(found, dict) else {}  # damaged: it is only a cache
 
     def hash_file(self, path: Path) -> str:
         """The md5 of a file's bytes.

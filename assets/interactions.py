@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from assets.artifact_asset import Check, Verdict, artifact_asset
+from assets.artifact_asset import artifact_asset
+from assets.checks import Check, Verdict
 from assets.report_metadata import table
 from assets.report_pictures import histogram
 from assets.workspace import Workspace

@@ -84,10 +84,11 @@ def upstream_first(artifacts: Mapping[str, Any]) -> list[str]:
     ordered: list[str] = []
 
     def add(name: str) -> None:
+        if name in ordered:
+            return
         for parent in parents_of(artifacts, name):
             add(parent)
-        if name not in ordered:
-            ordered.append(name)
+        ordered.append(name)
 
     for name in artifacts:
         add(name)

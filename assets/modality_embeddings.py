@@ -8,7 +8,7 @@ import numpy as np
 
 from assets.artifact_asset import artifact_asset
 from assets.report_metadata import table
-from assets.report_pictures import histogram
+from assets.report_pictures import histogram, strided
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding, read_modality_embedding
 from model.dataset.raw_data import RawData
@@ -19,7 +19,7 @@ _SAMPLE = 20_000  # vectors whose norm is drawn
 
 def _describe(made: ModalityEmbedding) -> dict[str, Any]:
     rows, width = made.matrix.shape
-    some = np.asarray(made.matrix[:: max(1, rows // _SAMPLE)], np.float32)
+    some = np.asarray(strided(made.matrix, _SAMPLE), np.float32)
     counts = [{"rows": name, "count": f"{count:,}"} for name, count in made.counts.items()]
     return {
         "rows of the files": dg.MetadataValue.md(table(counts)),

@@ -1,10 +1,8 @@
 """What every asset shows of itself in the user interface: size, rows, time, memory, pictures."""
 
 import base64
-import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -14,7 +12,6 @@ from assets.lineage import Lineage
 FILES_ADDRESS = "/files"  # where `onepiece ui` serves the data folder
 _MAX_PICTURES = 6
 _MAX_PICTURE_BYTES = 400_000
-_workers = SimpleNamespace(peak_bytes=0)  # of those that were waited for since the last reset
 
 
 def measured(
@@ -84,35 +81,8 @@ def picture(path: Path) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{content})")
 
 
-def reset_peak_memory() -> None:
-    """Begin a new measurement, where the kernel lets us."""
-    _workers.peak_bytes = 0
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # not Linux, or not allowed: the peak is then that of the whole process
-        return
-
-
-def peak_memory_bytes() -> int:
-    """The most memory that this process, or a worker of it, held since the last reset."""
-    return max(_own_peak_bytes(), _workers.peak_bytes)
-
-
-def note_worker(usage: resource.struct_rusage) -> None:
-    """Count what a process that we started and waited for has used."""
-    _workers.peak_bytes = max(_workers.peak_bytes, usage.ru_maxrss * 1024)
-
-
-def _own_peak_bytes() -> int:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:  # not Linux
-        return 0
-    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(peaks[0]) * 1024 if peaks else 0
-
-
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return shown.replace("|", "\\|")  # a bare one would begin another column

@@ -13,6 +13,11 @@ _BINS = 40
 _BAR, _LABEL = 22, 150
 
 
+def strided(values: np.ndarray, most: int) -> np.ndarray:
+    """A view of at most ``most`` rows of (N, ...) values, at equal distances."""
+    return values[:: max(1, -(-len(values) // most))]
+
+
 def histogram(values: np.ndarray, title: str) -> dg.MarkdownMetadataValue:
     """How often values occur, in bins of equal width.
 
@@ -20,7 +25,7 @@ def histogram(values: np.ndarray, title: str) -> dg.MarkdownMetadataValue:
         values: (N,) numbers, of which at most ``_SAMPLE`` at equal distances are counted.
         title: of the picture; says what is counted.
     """
-    some = np.asarray(values[:: max(1, len(values) // _SAMPLE)], np.float64)
+    some = np.asarray(strided(values, _SAMPLE), np.float64)
     some = some[np.isfinite(some)]
     if not len(some):
         return dg.MetadataValue.md("(nothing to count)")

@@ -7,7 +7,8 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from assets.artifact_asset import Check, Verdict, artifact_asset
+from assets.artifact_asset import artifact_asset
+from assets.checks import Check, Verdict
 from assets.device import device_name, inference_device
 from assets.ledger import update_ledger
 from assets.lineage import Lineage

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.artifact_asset import Check, Verdict
+from assets.checks import Check, Verdict
 from assets.report_metadata import table
 from assets.workspace import Workspace
 from model.network.checkpoint import Checkpoint

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from assets.report_metadata import note_worker
+from assets.peak_memory import note_worker
 from assets.transient import OUT_OF_DEVICE_MEMORY, WorkerOutOfMemoryError
 from assets.workspace import Workspace
 from model.errors import REFUSED, InputError

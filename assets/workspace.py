@@ -1,9 +1,6 @@
 """What an asset may ask for: the parameters, where artefacts lie, and who else must be told."""
 
 import fcntl
-import logging
-import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -13,15 +10,13 @@ from typing import Any, Protocol
 
 from assets.hashing import HashCache
 from assets.lineage import Recipe, folder_hash
+from assets.locks import locked
 from assets.stages import Stage, load_stages
 from model.artifact import atomic_write, named_version, read_json
 from model.errors import InputError
 from model.inference.champion import CHAMPION, champion_folder
 from model.params import Params
 
-logger = logging.getLogger("onepiece")
-
-LOCK_WAIT_SECONDS = 24 * 3600.0
 SUBMISSION, CODEBOOK = "submission", "codebook"
 VERSIONED = (SUBMISSION, CHAMPION)  # their earlier versions stay beside the newest
 SOURCE = "source"  # stands for the raw files among an artefact's parents
@@ -287,33 +282,4 @@ class Workspace:
         return nullcontext() if pool is None else self._locked(pool, mode)
 
     def _locked(self, target: str, mode: int) -> AbstractContextManager[None]:
-        return _locked(self.data / ".locks" / target, mode)
-
-
-@contextmanager
-def _locked(path: Path, mode: int) -> Iterator[None]:
-    """An advisory lock that the kernel gives back when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        deadline, told = time.monotonic() + LOCK_WAIT_SECONDS, False
-        while True:
-            try:
-                fcntl.flock(file, mode | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip()
-                if time.monotonic() > deadline:
-                    raise InputError(
-                        f"{path.name}: in use for a day by another process (last made by "
-                        f"{holder}); end that process"
-                    ) from None
-                if not told:
-                    logger.info("%s: waiting, another process uses it (%s)", path.name, holder)
-                    told = True
-                time.sleep(0.2)
-        if mode == fcntl.LOCK_EX:
-            file.truncate(0)
-            file.write(f"process {os.getpid()}")
-            file.flush()
-        yield
+        return locked(self.data / ".locks" / target, mode)

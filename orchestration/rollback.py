@@ -1,11 +1,12 @@
 """`onepiece rollback`: an earlier champion again, in one step, on the record."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from assets.promotion import JudgedModel
+from assets.promotion import DECISION_FILE, JudgedModel
 from assets.workspace import CHAMPION, Workspace
-from model.artifact import atomic_write, read_json, write_json
+from model.artifact import atomic_write, read_json
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE
 from orchestration.instance import open_instance
@@ -33,10 +34,13 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
         name = _promoted(home, wanted) if wanted else current.decision.incumbent
         if name is None:
             raise InputError(f"{home}: {current.folder.name} is the first champion")
+        if not (home / name).is_dir():
+            raise InputError(f"{home / name}: the predecessor's folder is missing; put it back")
         record = home / RECORD_FILE
         done = read_json(record) if record.exists() else []
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(record, [*done, {"at": at, "from": current.folder.name, "to": name}])
+        done.append({"at": at, "from": current.folder.name, "to": name})
+        atomic_write(record, json.dumps(done, indent=2, sort_keys=True) + "\n")
         atomic_write(home / CHAMPION_FILE, f"{name}\n")
         workspace.recorder.record(CHAMPION)
     with open_instance(workspace) as instance:
@@ -45,9 +49,10 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
 
 
 def _promoted(home: Path, wanted: str) -> str:
-    found = [path.parent.name for path in home.glob(f"{wanted}*/decision.json")]
+    judged = sorted(path.parent.name for path in home.glob(f"*/{DECISION_FILE}"))
+    found = [name for name in judged if name.startswith(wanted)]
     promoted = [name for name in found if JudgedModel.load(home / name).decision.promoted]
     if len(promoted) != 1:
-        known = ", ".join(sorted(path.parent.name for path in home.glob("*/decision.json")))
+        known = ", ".join(judged)
         raise InputError(f"{wanted}: not one promoted model in {home}, which has {known}")
     return promoted[0]

@@ -161,8 +161,11 @@ def problem_on_disk(workspace: Workspace, path: str, expected: str) -> str | Non
 
 
 def _of_the_last_challenger(workspace: Workspace) -> dict[str, str]:
-    """Hashes of what the newest judged model was made from, by path."""
-    judged = read_json(workspace.current_folder(CHAMPION) / ANCESTORS_FILE)
+    """Hashes of what the newest judged model was made from, by path; of none nothing."""
+    try:
+        judged = read_json(workspace.current_folder(CHAMPION) / ANCESTORS_FILE)
+    except InputError:
+        return {}
     return {path: entry["hash"] for path, entry in judged.items()}
 
 

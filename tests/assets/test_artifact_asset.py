@@ -9,7 +9,8 @@ from typing import ClassVar
 import dagster as dg
 import pytest
 
-from assets.artifact_asset import Check, Verdict, artifact_asset
+from assets.artifact_asset import artifact_asset
+from assets.checks import Check, Verdict
 from assets.lineage import Lineage
 from assets.workspace import NOT_JUDGED, NoRecorder, Workspace
 from model.artifact import atomic_folder, read_json, write_json
@@ -171,7 +172,7 @@ def test_a_failed_blocking_check_is_remembered_and_nothing_is_recorded_or_built_
 def test_what_nobody_came_to_judge_is_judged_by_the_same_command(workspace, monkeypatch, death):
     Calls.limit = 50
     with monkeypatch.context() as dying:
-        dying.setattr("assets.artifact_asset._judge", _raiser(death))
+        dying.setattr("assets.checks.Check.run", _raiser(death))
         with contextlib.suppress(SystemExit):
             assert not _run(workspace).success
     assert Number.load(workspace.folder("two")) == Number(84)

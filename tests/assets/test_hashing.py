@@ -68,8 +68,9 @@ def test_an_unchanged_file_is_not_read_again(folder, tmp_path):
     assert HashCache(cache_file).hash_file(folder / "b.bin") != "remembered"
 
 
-def test_a_damaged_cache_is_forgotten(folder, tmp_path):
-    (tmp_path / "cache.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_cache_is_forgotten(folder, tmp_path, content):
+    (tmp_path / "cache.json").write_text(content)
     assert HashCache(tmp_path / "cache.json").hash_path(folder) == HashCache(None).hash_path(folder)
 
 

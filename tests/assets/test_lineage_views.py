@@ -15,6 +15,15 @@ def test_every_artefact_stands_after_what_it_was_made_from():
     assert sorted(order) == sorted(small_manifest()["artifacts"])
 
 
+def test_an_order_is_found_where_everything_is_made_from_everything():
+    names = [f"asset_{number}" for number in range(40)]
+    artifacts = {
+        name: {"parents": dict.fromkeys(names[:place], "0" * 32)}
+        for place, name in enumerate(names)
+    }
+    assert upstream_first(dict(reversed(artifacts.items()))) == names
+
+
 def test_text_names_every_artefact_with_its_hash_and_parents():
     text = as_text(small_manifest())
     assert "codebook  <- raw_data" in text

@@ -1,18 +1,12 @@
-"""What asset pages show: addresses that the page's own server has, pictures, memory of workers."""
+"""What asset pages show: addresses that the page's own server has, tables, pictures."""
 
 import base64
-import resource
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from assets.report_metadata import (
-    note_worker,
-    page_address,
-    peak_memory_bytes,
-    reset_peak_memory,
-)
+from assets.report_metadata import page_address, table
 from assets.report_pictures import bars, histogram
 
 NUMBERS = "{http://www.w3.org/2000/svg}"
@@ -49,10 +43,7 @@ def test_bars_carry_their_labels_and_numbers():
     assert {"<one>", "two", "1", "4", "of things"} == set(texts)
 
 
-def test_the_memory_of_a_worker_counts_until_the_next_measurement():
-    reset_peak_memory()
-    usage = resource.struct_rusage([0, 0, 2**40, *[0] * 13])
-    note_worker(usage)
-    assert peak_memory_bytes() == 2**50
-    reset_peak_memory()
-    assert 0 <= peak_memory_bytes() < 2**50
+def test_a_bar_in_a_cell_begins_no_column():
+    assert table([{"category": "Books|Fiction", "items": 2}]).splitlines()[-1] == (
+        r"| Books\|Fiction | 2 |"
+    )

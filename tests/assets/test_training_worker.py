@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.report_metadata import peak_memory_bytes, reset_peak_memory
+from assets.peak_memory import peak_memory_bytes, reset_peak_memory
 from assets.training_worker import stream
 from assets.transient import WorkerOutOfMemoryError
 from model.errors import REFUSED, InputError

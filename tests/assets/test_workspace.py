@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import assets.workspace
+import assets.locks
 from assets.workspace import Workspace
 from model.errors import InputError
 from model.params import Params
@@ -43,7 +43,7 @@ def test_a_second_writer_waits_for_the_first(workspace, caplog):
 def test_what_is_read_cannot_be_written_and_readers_do_not_disturb_each_other(
     workspace, monkeypatch
 ):
-    monkeypatch.setattr(assets.workspace, "LOCK_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(assets.locks, "LOCK_WAIT_SECONDS", 0.1)
     with workspace.exclusive("item_statistics"):
         with workspace.exclusive("modality_embeddings", "81"):  # both read the interactions
             pass
@@ -58,9 +58,9 @@ def test_a_dead_process_holds_nothing(workspace):
     code = f"""
 import os
 from pathlib import Path
-from assets.workspace import _locked
+from assets.locks import locked
 import fcntl
-with _locked(Path({str(workspace.data / ".locks" / "interactions")!r}), fcntl.LOCK_EX):
+with locked(Path({str(workspace.data / ".locks" / "interactions")!r}), fcntl.LOCK_EX):
     os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assets.report_metadata import peak_memory_bytes, reset_peak_memory
+from assets.peak_memory import peak_memory_bytes, reset_peak_memory
 from model.dataset import coverage
 from model.dataset.coverage import measure_coverage
 from model.dataset.features import FeatureTable

@@ -1,8 +1,12 @@
 """A retraining on the tiny world: the judgement, the submission's model, and the way back."""
 
+import pytest
+
 from assets.manifest import read_manifest
 from assets.promotion import JudgedModel
-from model.artifact import read_json
+from model.artifact import read_json, write_json
+from model.errors import InputError
+from orchestration.rollback import roll_back
 from tests.orchestration.conftest import World
 from tests.orchestration.tiny_world import write_tiny_params
 
@@ -59,3 +63,19 @@ def test_a_challenger_is_judged_and_the_way_back_is_one_command(copied):
     refused = world.onepiece("rollback")
     assert refused.returncode == 2
     assert "is the first champion" in refused.stderr
+
+
+@pytest.mark.parametrize("wanted", ["/tmp", "../champion/", "*", "no such"])
+def test_a_name_that_begins_no_promoted_model_is_refused(copied, wanted):
+    champion = copied.workspace.input_folder("champion")
+    with pytest.raises(InputError, match=f"not one promoted model in .* which has {champion.name}"):
+        roll_back(copied.workspace, wanted)
+
+
+def test_a_predecessor_that_was_deleted_is_not_put_back(copied):
+    champion = copied.workspace.input_folder("champion")
+    decision = read_json(champion / "decision.json") | {"incumbent": "0123456789ab"}
+    write_json(champion / "decision.json", decision)
+    with pytest.raises(InputError, match=r"champion/0123456789ab: .* is missing"):
+        roll_back(copied.workspace, None)
+    assert copied.workspace.input_folder("champion") == champion

@@ -117,9 +117,9 @@ def test_code_dependencies_are_the_modules_that_an_asset_imports(name, workspace
 
 # What only carries artefacts around, or shows them, has no say in what is in them.
 MACHINERY = re.compile(
-    r"assets/(artifact_asset|device|hashing|ledger|lineage|lineage_page|lineage_text|manifest"
-    r"|report_metadata|report_pictures|stages|training_metadata|training_worker|transient|workspace"
-    r"|__init__)\.py"
+    r"assets/(artifact_asset|checks|device|hashing|ledger|lineage|lineage_page|lineage_text|locks"
+    r"|manifest|peak_memory|report_metadata|report_pictures|stages|training_metadata"
+    r"|training_worker|transient|workspace|__init__)\.py"
     r"|model/(artifact|compiled|errors|params|progress|__init__)\.py"
     r"|model/inference/champion\.py"  # names a folder
     r"|model/\w+/__init__\.py"

@@ -90,7 +90,7 @@ def test_an_edited_page_is_found(copied):
     assert "lineage.html is not the page" in _problems(copied)[f"submission/{folder.name}"]
 
 
-@pytest.mark.parametrize("name", ["fused_embeddings", "raw_data"])
+@pytest.mark.parametrize("name", ["fused_embeddings", "raw_data", "champion"])
 def test_a_missing_parent_is_found(copied, name):
     shutil.rmtree(copied.data / name)
     assert _problems(copied) == {name: "it is missing"}

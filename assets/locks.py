@@ -1,0 +1,52 @@
+"""Locks between processes that share a data folder."""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from model.errors import InputError
+
+logger = logging.getLogger("onepiece")
+
+LOCK_WAIT_SECONDS = 24 * 3600.0
+
+
+@contextmanager
+def locked(path: Path, mode: int) -> Iterator[None]:
+    """An advisory lock that the kernel gives back when its holder dies.
+
+    Args:
+        path: of the lock's file; names its holder to whoever waits.
+        mode: ``fcntl.LOCK_EX`` to hold it alone, ``LOCK_SH`` with others who share it.
+
+    Raises:
+        InputError: another process has held it for a day.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        deadline, told = time.monotonic() + LOCK_WAIT_SECONDS, False
+        while True:
+            try:
+                fcntl.flock(file, mode | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip()
+                if time.monotonic() > deadline:
+                    raise InputError(
+                        f"{path.name}: in use for a day by another process (last made by "
+                        f"{holder}); end that process"
+                    ) from None
+                if not told:
+                    logger.info("%s: waiting, another process uses it (%s)", path.name, holder)
+                    told = True
+                time.sleep(0.2)
+        if mode == fcntl.LOCK_EX:
+            file.truncate(0)
+            file.write(f"process {os.getpid()}")
+            file.flush()
+        yield
