@@ -28,7 +28,7 @@ from model.artifact import atomic_write, publish_folder, write_json
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
-from model.inference.champion import CHAMPION_FILE, METRICS_FILE
+from model.inference.champion import CHAMPION_FILE, METRICS_FILE, beam_weight_of
 from model.inference.evaluation import evaluate
 from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX
@@ -114,7 +114,7 @@ def champion(
                 interactions,
                 item_statistics,
                 modality_embeddings,
-                params,
+                _as_submitted(params, incumbent),
                 inference_device(),
                 index_folder=workspace.data / SEARCH_INDEX,
             ).metrics
@@ -141,6 +141,13 @@ def _incumbent(workspace: Workspace) -> JudgedModel | None:
     if not (workspace.folder(CHAMPION) / CHAMPION_FILE).exists():
         return None
     return JudgedModel.load(workspace.input_folder(CHAMPION))
+
+
+def _as_submitted(params: Params, incumbent: JudgedModel) -> Params:
+    """The parameters with the blend that the champion submits with."""
+    weight = beam_weight_of(incumbent.folder, params.cascade.beam_weight)
+    cascade = params.cascade.model_copy(update={"beam_weight": weight})
+    return params.model_copy(update={"cascade": cascade})
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assets.lineage_text import SHORT, metric_rows, parents_of, upstream_first, without_children
+from assets.lineage_text import (
+    SHORT,
+    measured_with,
+    metric_rows,
+    parents_of,
+    upstream_first,
+    without_children,
+)
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _STEP = 178, 40, 14, 22, 96
 _MAX_RAW_FILES = 200
@@ -50,7 +57,7 @@ def as_page(manifest: Mapping[str, Any], data: Path) -> str:
         _table(["", ""], [[name, value] for name, value in facts.items()]),
         "<h2>Made from</h2>",
         f"<div class='graph'>{graph_svg(manifest)}</div>",
-        "<h2>Metrics</h2>",
+        f"<h2>Metrics{html.escape(measured_with(manifest))}</h2>",
         _metrics(manifest["metrics"]),
         "<h2>Artefacts</h2>",
         _artifacts(manifest["artifacts"]),

@@ -25,7 +25,7 @@ def as_text(manifest: Mapping[str, Any]) -> str:
         entry = artifacts[name]
         parents = ", ".join(entry["parents"]) or "nothing else"
         lines.append(f"    {entry['hash'][:SHORT]}  {name}  <- {parents}")
-    lines.append("  metrics")
+    lines.append(f"  metrics{measured_with(manifest)}")
     names, rows = metric_rows(manifest["metrics"])
     for path, *values in rows:
         shown = "  ".join(
@@ -35,6 +35,13 @@ def as_text(manifest: Mapping[str, Any]) -> str:
         )
         lines.append(f"    {path:12} {shown}")
     return "\n".join(lines)
+
+
+def measured_with(manifest: Mapping[str, Any]) -> str:
+    """What the metrics are of, where the submission was made with other parameters."""
+    others = manifest.get("measured_with", {})
+    shown = ", ".join(f"cascade.{name} {value}" for name, value in others.items())
+    return f", measured with {shown}" if shown else ""
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:

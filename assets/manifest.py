@@ -33,7 +33,13 @@ def version_name(lineage: Lineage) -> str:
 
 
 def write_manifest(
-    workspace: Workspace, folder: Path, *, run_id: str, device: str, metrics: dict[str, Any]
+    workspace: Workspace,
+    folder: Path,
+    *,
+    run_id: str,
+    device: str,
+    metrics: dict[str, Any],
+    measured_with: dict[str, Any],
 ) -> None:
     """Describe a finished submission in its own folder, for machines and as a page.
 
@@ -43,6 +49,7 @@ def write_manifest(
         run_id: of the Dagster run that made it.
         device: what it was computed on.
         metrics: of the model behind it.
+        measured_with: parameters of the cascade that they are of, where the submission's differ.
     """
     lineage = Lineage.read(folder)
     manifest = {
@@ -61,6 +68,7 @@ def write_manifest(
         "device": device,
         "dagster_run": run_id,
         "metrics": metrics,
+        "measured_with": measured_with,
     }
     page = as_page(manifest, workspace.data).encode()
     (folder / PAGE_FILE).write_bytes(page)

@@ -52,11 +52,6 @@ class JudgedModel:
     incumbent_metrics: dict[str, Any] | None
 
     @property
-    def beam_weight(self) -> float:
-        """The blend that its evaluation was given, or tuned."""
-        return float(self.metrics["beam_weight"])
-
-    @property
     def checkpoint(self) -> Checkpoint:
         """The model's own copy; only a promoted one has it."""
         return Checkpoint.load(self.folder / CHECKPOINT_FOLDER)
@@ -110,6 +105,18 @@ def decide(
         f"the lower end {floor:.4f} of the champion's 95 % interval around {old['score']:.4f}."
     )
     return Decision(promoted, reason, new, old, incumbent)
+
+
+def newest_measurement(champion: JudgedModel, latest: JudgedModel) -> tuple[Path, dict[str, Any]]:
+    """What is known of the champion: where it was last judged or judged against, and its metrics.
+
+    Args:
+        champion: whose metrics are wanted.
+        latest: the newest judgement, of the champion itself or of a challenger.
+    """
+    if latest.decision.incumbent == champion.folder.name and latest.incumbent_metrics is not None:
+        return latest.folder, latest.incumbent_metrics
+    return champion.folder, champion.metrics
 
 
 def _standing(metrics: Mapping[str, Any]) -> dict[str, Any]:

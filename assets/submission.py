@@ -13,7 +13,7 @@ from assets.device import device_name, inference_device
 from assets.ledger import update_ledger
 from assets.lineage import Lineage
 from assets.manifest import version_name, write_manifest
-from assets.promotion import JudgedModel
+from assets.promotion import JudgedModel, newest_measurement
 from assets.report_metadata import table
 from assets.report_pictures import histogram
 from assets.workspace import CHAMPION, LATEST_FILE, SUBMISSION, Workspace
@@ -21,6 +21,7 @@ from model.artifact import atomic_write, publish_folder
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.inference.champion import beam_weight_of
 from model.inference.search_index import SEARCH_INDEX
 from model.inference.submission import Submission, make_submission
 from model.params import Params
@@ -34,12 +35,28 @@ def keep_by_id(workspace: Workspace, staging: Path, run_id: str) -> None:
     name = version_name(Lineage.read(staging))
     folder = workspace.folder(SUBMISSION) / name
     if not folder.exists():
-        metrics = JudgedModel.load(workspace.input_folder(CHAMPION)).metrics
-        write_manifest(workspace, staging, run_id=run_id, device=device_name(), metrics=metrics)
+        champion = JudgedModel.load(workspace.input_folder(CHAMPION))
+        latest = JudgedModel.load(workspace.current_folder(CHAMPION))
+        judged, metrics = newest_measurement(champion, latest)
+        write_manifest(
+            workspace,
+            staging,
+            run_id=run_id,
+            device=device_name(),
+            metrics=metrics,
+            measured_with=_other_cascade(workspace, judged),
+        )
         publish_folder(staging, folder)
     atomic_write(workspace.folder(SUBMISSION) / LATEST_FILE, f"{name}\n")
     update_ledger(workspace)
     shutil.rmtree(_shards(workspace), ignore_errors=True)
+
+
+def _other_cascade(workspace: Workspace, judged: Path) -> dict[str, Any]:
+    """Parameters of the cascade that was measured, where they are not those that submit."""
+    measured = Lineage.read(judged).recipe.params["cascade"]
+    submits = workspace.values["cascade"]
+    return {name: value for name, value in measured.items() if submits.get(name) != value}
 
 
 def _shards(workspace: Workspace) -> Path:
@@ -102,7 +119,7 @@ def submission(
         modality_embeddings,
         params.cascade,
         inference_device(),
-        beam_weight=champion.beam_weight,
+        beam_weight=beam_weight_of(champion.folder, params.cascade.beam_weight),
         shard_folder=_shards(workspace),
         index_folder=workspace.data / SEARCH_INDEX,
     )

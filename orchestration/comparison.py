@@ -14,7 +14,7 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
         "code": [*_code(first, second)],
         "packages and machine": _changed(_circumstances(first), _circumstances(second)),
         "artefacts": _changed(_hashes(first), _hashes(second)),
-        "metrics": _changed(_flat(first["metrics"]), _flat(second["metrics"])),
+        "metrics": _changed(_metrics(first), _metrics(second)),
     }
     lines = [f"{first['id']} -> {second['id']}"]
     for title, changes in sections.items():
@@ -54,6 +54,11 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
     return flat
+
+
+def _metrics(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """And what they are of, where that is not the submission's own cascade."""
+    return _flat(manifest["metrics"]) | _flat(manifest.get("measured_with", {}), "measured_with")
 
 
 def _hashes(manifest: Mapping[str, Any]) -> dict[str, str]:

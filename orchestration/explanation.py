@@ -49,6 +49,6 @@ def _asked(workspace: Workspace, part: Part) -> tuple[Path, float]:
     """Where the model lies that answered, and its blend."""
     if part == "submission":
         champion = workspace.input_folder(CHAMPION)
-        return champion, beam_weight_of(champion)
+        return champion, beam_weight_of(champion, workspace.params.cascade.beam_weight)
     report = EvaluationReport.load(workspace.folder("evaluation_report"))
     return workspace.data, report.beam_weight

@@ -1,14 +1,17 @@
 """`onepiece report`: what a run came to, on one screen."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from assets.workspace import SUBMISSION, Workspace
-from model.artifact import read_json
+from assets.promotion import JudgedModel, newest_measurement
+from assets.workspace import CHAMPION, SUBMISSION, Workspace
+from model.artifact import open_table, read_json
 from model.inference.comparison import compare_cascade
+from model.inference.submission import TABLE
 
 _PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
-_METRICS = ("hr@10", "ndcg@10", "score")
+_METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
 
 
 def write_report(workspace: Workspace) -> str:
@@ -28,13 +31,34 @@ def write_report(workspace: Workspace) -> str:
         f"Held-out target of {evaluation['users']:,} users, ranked among "
         f"{evaluation['candidates']:,} candidates, seen items {masked}",
         _metrics(evaluation),
-        compare_cascade(evaluation)[1],
+        compare_cascade(evaluation)[1] + _who_submits(workspace),
         f"Submission  {submission / 'result.json'}",
         f"Manifest    {submission / 'manifest.json'}",
         f"Lineage     {submission / 'lineage.html'} (or: onepiece lineage)",
+        f"Explain     onepiece explain {_first_user(submission)}",
         "Open the pipeline in a browser: make ui, then http://127.0.0.1:3000",
     ]
     return "\n\n".join([*parts[:7], "\n".join(parts[7:])])
+
+
+def _who_submits(workspace: Workspace) -> str:
+    """A sentence where the model that was measured is not the one that submits."""
+    latest = JudgedModel.load(workspace.current_folder(CHAMPION))
+    champion = JudgedModel.load(workspace.input_folder(CHAMPION))
+    if latest.folder == champion.folder:
+        return ""
+    cascade = newest_measurement(champion, latest)[1]["cascade"]
+    shown = ", ".join(f"{name} {cascade[key]:.4f}" for key, name in _METRICS.items())
+    return (
+        f"\n\nThese are the figures of {latest.folder.name}, which does not submit"
+        f"{'' if latest.decision.promoted else f': {latest.decision.reason}'}\n"
+        f"The submission is of the champion, {champion.folder.name}: {shown}."
+    )
+
+
+def _first_user(submission: Path) -> str:
+    table = open_table(submission / TABLE)
+    return table["user_id"][0].as_py()
 
 
 def _coverage(workspace: Workspace) -> str:
@@ -79,7 +103,7 @@ def _metrics(evaluation: Mapping[str, Any]) -> str:
         for path in _PATHS
         if path in evaluation
     ]
-    return columns(["", "HR@10", "NDCG@10", "score"], rows)
+    return columns(["", *_METRICS.values()], rows)
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -29,7 +29,7 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
     """Answer this process's part of the users; the environment says which part that is."""
     champion = champion_folder(data)
     inputs = InferenceInputs.load(data, champion, params.modality_embeddings.modalities)
-    beam_weight = beam_weight_of(champion)
+    beam_weight = beam_weight_of(champion, params.cascade.beam_weight)
     task = submission_task(inputs, params.cascade, beam_weight)
     shards = open_shards(shard_folder, task, inputs.interactions.num_users)
     if shards.missing():

@@ -1,6 +1,7 @@
 """Which model makes the submissions: judged ones lie beside each other, and a file names it."""
 
 from pathlib import Path
+from typing import Literal
 
 from model.artifact import named_version, read_json
 
@@ -21,10 +22,17 @@ def champion_folder(data: Path) -> Path:
     return named_version(data / CHAMPION, CHAMPION_FILE)
 
 
-def beam_weight_of(judged: Path) -> float:
-    """The blend that a judged model's evaluation was given, or tuned.
+def beam_weight_of(judged: Path, wanted: float | Literal["validation"]) -> float:
+    """The blend that a judged model submits with.
+
+    Args:
+        judged: its folder.
+        wanted: ``cascade.beam_weight``: a number is used as it is; ``validation`` asks for what
+            the model's evaluation tuned.
 
     Raises:
         InputError: its metrics are missing or damaged.
     """
+    if wanted != "validation":
+        return wanted
     return float(read_json(judged / METRICS_FILE)["beam_weight"])

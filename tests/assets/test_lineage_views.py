@@ -31,6 +31,14 @@ def test_text_names_every_artefact_with_its_hash_and_parents():
     assert "hr@10 0.2500" in text
 
 
+def test_text_and_page_say_what_the_metrics_are_of(tmp_path):
+    manifest = small_manifest(measured_with={"num_sids": 16, "filter_cold": True})
+    said = "etrics, measured with cascade.num_sids 16, cascade.filter_cold True"
+    assert said in as_text(manifest)
+    assert said in as_page(manifest, tmp_path)
+    assert "measured with" not in as_text(small_manifest())
+
+
 def test_mermaid_draws_every_edge_and_ends_in_the_submission():
     lines = as_mermaid(small_manifest()).splitlines()
     assert "  raw_data --> codebook" in lines

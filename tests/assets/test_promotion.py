@@ -1,8 +1,12 @@
 """Who becomes champion: worked out on paper."""
 
+from pathlib import Path
+
 import pytest
 
-from assets.promotion import decide
+from assets.promotion import JudgedModel, decide, newest_measurement
+from model.artifact import write_json
+from model.inference.champion import METRICS_FILE, beam_weight_of
 
 
 def _metrics(score, low=None, high=None):
@@ -38,3 +42,24 @@ def test_a_champion_that_cannot_read_the_data_makes_way():
     decision = decide(_metrics(0.0), None, incumbent="abc", obstacle="The vocabulary changed.")
     assert decision.promoted
     assert decision.reason == "The vocabulary changed."
+
+
+def _judged(name, metrics, incumbent=None, incumbent_metrics=None):
+    decision = decide(metrics, incumbent_metrics, incumbent=incumbent)
+    return JudgedModel(Path(name), decision, metrics, incumbent_metrics)
+
+
+def test_the_champions_figures_are_those_of_the_newest_judgement_that_measured_it():
+    first = _judged("first", _metrics(0.2))
+    again = _metrics(0.3)
+    challenger = _judged("second", _metrics(0.1), "first", again)
+    assert newest_measurement(first, first) == (Path("first"), first.metrics)
+    assert newest_measurement(first, challenger) == (Path("second"), again)
+    later = _judged("third", _metrics(0.1), "second", _metrics(0.4))
+    assert newest_measurement(first, later) == (Path("first"), first.metrics)
+
+
+def test_a_number_is_the_blend_and_validation_takes_the_tuned_one(tmp_path):
+    write_json(tmp_path / METRICS_FILE, {"beam_weight": 0.25})
+    assert beam_weight_of(tmp_path, "validation") == 0.25
+    assert beam_weight_of(tmp_path, 0.0) == 0.0

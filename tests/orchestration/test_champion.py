@@ -48,6 +48,13 @@ def test_a_challenger_is_judged_and_the_way_back_is_one_command(copied):
     champion = world.workspace.input_folder("champion").name
     assert champion == (judged.folder.name if decision.promoted else first)
     assert _model_of_submission(world) == champion
+    shown = world.onepiece("report").stdout
+    assert (f"The submission is of the champion, {first}: HR@10" in shown) != decision.promoted
+    assert ("falls below" in shown) != decision.promoted
+    manifest = read_manifest(world.workspace.current_folder("submission"))
+    measured = judged.metrics if decision.promoted else judged.incumbent_metrics
+    assert manifest["metrics"] == measured
+    assert manifest["measured_with"] == {}
 
     if decision.promoted:
         back = world.onepiece("rollback")
