@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+NAME = "modality"  # the column that tells rows apart
 
 
 def failing_rows(rows: Sequence[Row], larger: str, smaller: str, docs: Path) -> list[Row]:
     """Rows in which ``larger`` is below ``smaller``.
 
     Args:
-        rows: the aggregates, at least one.
+        rows: the aggregates, at least one, each of another ``modality``.
         larger: the column that must not be below the other.
         smaller: the other column.
         docs: a folder for the Data Docs of this validation.
@@ -44,7 +45,10 @@ def failing_rows(rows: Sequence[Row], larger: str, smaller: str, docs: Path) -> 
             name=name,
             validation_definitions=[validation],
             actions=[UpdateDataDocsAction(name="docs")],
-            result_format={"result_format": "COMPLETE"},
+            result_format={
+                "result_format": "COMPLETE",
+                "unexpected_index_column_names": [NAME],  # so that the page names the rows
+            },
         )
     )
     outcome = checkpoint.run(batch_parameters={"dataframe": pd.DataFrame(list(rows))})
@@ -52,7 +56,8 @@ def failing_rows(rows: Sequence[Row], larger: str, smaller: str, docs: Path) -> 
     failing = result.results[0].result.get("unexpected_index_list") or []
     if bool(failing) == outcome.success:
         raise RuntimeError(f"Great Expectations could not judge {larger}: {result.results[0]}")
-    return [rows[index] for index in failing]
+    names = {row[NAME] for row in failing}
+    return [row for row in rows if row[NAME] in names]
 
 
 def _use_docs(context: Any, docs: Path) -> None:

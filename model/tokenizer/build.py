@@ -12,7 +12,7 @@ from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.errors import InputError
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.growth import Growth, extend
+from model.tokenizer.growth import Growth, extend, generation_distance
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quality import cooccurrence, neighborhood
 from model.tokenizer.quantizer import sample_size
@@ -120,6 +120,7 @@ def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:
         "added": growth.added,
         "assigned": growth.assigned,
         "spilled": growth.spilled,
+        "generation_distance": generation_distance(frozen),
         "published_distance": growth.published_distance,
         "unaligned_distance": growth.unaligned_distance,
     }

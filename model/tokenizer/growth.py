@@ -3,9 +3,9 @@
 A generation is one set of codebooks. Items are recognised by their raw id, since their numbers
 change with the data; an ID stays taken even after its item has gone, so that whatever was cached
 under it never means another item. Published items tell when the vectors come from another encoder,
-by lying farther from their centroids than they did; then all are turned back into the generation's
-space (:mod:`model.tokenizer.alignment`). Where that does not bring them back, it is time for a new
-generation.
+by lying farther from their centroids than they did when the generation began; then all are turned
+back into its space (:mod:`model.tokenizer.alignment`). Where that does not bring them back, it is
+time for a new generation.
 """
 
 import logging
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("onepiece")
 
-DRIFTED = 1.25  # times the distance at the time of publication: the encoder must have changed
+DRIFTED = 1.25  # times the distance when the generation began: the encoder must have changed
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def extend(
     distance = _mean_distance(first, ~is_new)
     if _drifted(frozen, distance):
         logger.warning(
-            "published items lie %.3f from their centroids and lay %.3f when they were published; "
+            "items lie %.3f from their published centroids and lay %.3f when the generation began; "
             "the vectors come from another encoder: set codebook.frozen_from to null for a new "
             "generation",
             distance,
-            _distance_then(frozen),
+            generation_distance(frozen),
         )
     others = np.concatenate([elsewhere, retired]) - 1
     everything = Assignment(
@@ -204,12 +204,17 @@ def _in_its_space(
 
 
 def _drifted(frozen: Codebook, distance: float | None) -> bool:
-    return distance is not None and distance > DRIFTED * _distance_then(frozen)
+    return distance is not None and distance > DRIFTED * generation_distance(frozen)
 
 
-def _distance_then(frozen: Codebook) -> float:
+def generation_distance(frozen: Codebook) -> float:
+    """How far items lay from their centroids when the generation began.
+
+    Not when it last grew: each revision may lie a little farther, or have been warned about.
+    """
     row = frozen.report[-1]
-    return row.get("codebook_distance", row["after"]["mean_distance"])  # as old reports call it
+    now = row.get("codebook_distance", row["after"]["mean_distance"])  # as old reports call it
+    return row.get("growth", {}).get("generation_distance", now)
 
 
 def _mean_distance(first: Assignment, is_published: np.ndarray) -> float | None:

@@ -4,6 +4,7 @@ Vectors are scored in blocks of one shape, so that the answer does not depend on
 for at once.
 """
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import faiss
@@ -43,14 +44,14 @@ class FaissNearest:
     """On the CPU."""
 
     def __init__(self, centroids: np.ndarray) -> None:
+        self._center = _center(centroids)
         self._index = faiss.IndexFlatL2(centroids.shape[1])
-        self._index.add(np.ascontiguousarray(centroids, np.float32))
+        self._index.add(np.ascontiguousarray(centroids - self._center))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         codes = np.empty(len(vectors), np.int32)
-        for start in range(0, len(vectors), BLOCK_ROWS):
-            block = np.ascontiguousarray(vectors[start : start + BLOCK_ROWS])
-            codes[start : start + BLOCK_ROWS] = self._index.search(block, 1)[1][:, 0]
+        for rows, block in _blocks(vectors, self._center):
+            codes[rows] = self._index.search(block, 1)[1][: rows.stop - rows.start, 0]
         return codes
 
 
@@ -58,14 +59,29 @@ class TorchNearest:
     """On one device, in float32."""
 
     def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
-        self._centroids = torch.from_numpy(np.ascontiguousarray(centroids, np.float32)).to(device)
+        self._center = _center(centroids)
+        self._centroids = torch.from_numpy(centroids - self._center).to(device)
         self._offsets = self._centroids.square().sum(dim=1) / 2.0
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         codes = np.empty(len(vectors), np.int32)
-        for start in range(0, len(vectors), BLOCK_ROWS):
-            block = torch.from_numpy(np.ascontiguousarray(vectors[start : start + BLOCK_ROWS]))
-            block = block.to(self._centroids.device)
-            scores = torch.addmm(self._offsets, block, self._centroids.T, beta=-1.0)
-            codes[start : start + BLOCK_ROWS] = scores.argmax(dim=1).to(torch.int32).cpu().numpy()
+        for rows, block in _blocks(vectors, self._center):
+            on_device = torch.from_numpy(block).to(self._centroids.device)
+            scores = torch.addmm(self._offsets, on_device, self._centroids.T, beta=-1.0)
+            nearest = scores.argmax(dim=1)[: rows.stop - rows.start]
+            codes[rows] = nearest.to(torch.int32).cpu().numpy()
         return codes
+
+
+def _center(centroids: np.ndarray) -> np.ndarray:
+    """(width,) float32 that both sides are moved by: what all share would drown the differences."""
+    return centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _blocks(vectors: np.ndarray, center: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Places and moved vectors, always ``BLOCK_ROWS`` of them: the last block is filled up."""
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        rows = slice(start, min(start + BLOCK_ROWS, len(vectors)))
+        block = np.zeros((BLOCK_ROWS, len(center)), np.float32)
+        np.subtract(vectors[rows], center, out=block[: rows.stop - start])
+        yield rows, block

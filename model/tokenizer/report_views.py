@@ -15,11 +15,31 @@ def headlines(report: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]
             **losses(row),
             **{f"{name}_{stage}": row[stage][name] for name in _COUNTS for stage in STAGES},
             "drift": row["drift"],
-            "used_share_1": row["levels"][0]["used"] / row["levels"][0]["size"],
+            **{
+                f"{name}_{number}": value
+                for number, level in enumerate(row["levels"], 1)
+                for name, value in _usage(level).items()
+            },
             "neighbours_in_sid1": row["quality"]["neighborhood"]["sid1"]["recall@10"],
             "neighbours_in_vicinity": row["quality"]["neighborhood"]["vicinity"]["recall@10"],
+            **_next_items(row["quality"]["cooccurrence"]),
         }
         for row in report
+    }
+
+
+def _next_items(cooccurrence: Mapping[str, Any] | None) -> dict[str, float]:
+    """Of held-out transitions; nothing where none is held out."""
+    found = cooccurrence or {}
+    near = ("sid1", "vicinity")
+    return {f"next_items_in_{name}": found[name]["share"] for name in near if name in found}
+
+
+def _usage(level: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        "used_share": level["used"] / level["size"],
+        "gini": level["gini"],
+        "entropy": level["entropy"],
     }
 
 

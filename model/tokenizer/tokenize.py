@@ -175,7 +175,8 @@ def _warn(tokens: Tokens) -> None:
         used = len(np.unique(codes))
         if used < size:
             logger.warning(
-                "%s: level %d uses %d of %d codes; too few items differ for more",
+                "%s: level %d uses %d of %d codes; too few items differ for more, or they lie too "
+                "close together",
                 source,
                 number,
                 used,

@@ -150,6 +150,18 @@ def test_rates_of_invalid_vectors_are_of_the_rows_delivered():
 
 
 def test_a_column_that_cannot_be_judged_is_an_error(tmp_path):
-    rows = [{"rate": "a", "min_rate": 0.5}]
+    rows = [{"modality": "81", "rate": "a", "min_rate": 0.5}]
     with pytest.raises(Exception, match="rate"):
         failing_rows(rows, "rate", "min_rate", tmp_path)
+
+
+def test_the_page_of_a_failing_demand_names_the_modality(tmp_path):
+    rows = [
+        {"modality": name, "rate": rate, "min_rate": 0.5}
+        for name, rate in (("modality_81", 0.2), ("modality_82", 0.9), ("modality_83", 0.1))
+    ]
+    failing = failing_rows(rows, "rate", "min_rate", tmp_path)
+    assert failing == [rows[0], rows[2]]
+    (page,) = (tmp_path / "validations").rglob("*.html")
+    assert "modality_81" in page.read_text()
+    assert "modality_83" in page.read_text()

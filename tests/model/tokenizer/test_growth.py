@@ -207,6 +207,36 @@ def test_vectors_that_have_nothing_to_do_with_the_old_ones_are_noticed(first, ca
     assert after.codes.tobytes() == Codebook.load(first).codes.tobytes()
 
 
+def test_a_revision_that_was_warned_about_is_no_measure_for_the_next(first, tmp_path, caplog):
+    other = np.random.default_rng(5).standard_normal((120, 8)).astype(np.float32)
+    then = Codebook.load(first).report[-1]["codebook_distance"]
+    frozen = first
+    for revision in ("one", "two", "three"):
+        caplog.clear()
+        grown = build(list(range(120)), other, frozen_from=str(frozen))
+        assert f"and lay {then:.3f} when the generation began" in caplog.text
+        assert grown.report[-1]["growth"]["generation_distance"] == then
+        frozen = tmp_path / revision
+        grown.save(frozen)
+
+
+def test_encoders_that_turn_a_little_each_time_are_turned_back(first, tmp_path):
+    turn = np.eye(8, dtype=np.float32)
+    turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
+    vectors, frozen = VECTORS, first
+    distances, turned_back = [], []
+    for revision in range(6):
+        vectors = (vectors @ turn).astype(np.float32)
+        grown = build(list(range(120)), vectors, frozen_from=str(frozen))
+        growth = grown.report[-1]["growth"]
+        distances.append(growth["published_distance"] / growth["generation_distance"])
+        turned_back.append(growth["unaligned_distance"] is not None)
+        frozen = tmp_path / str(revision)
+        grown.save(frozen)
+    assert any(turned_back)
+    assert max(distances) <= 1.25
+
+
 def test_two_published_items_say_nothing_of_the_rotation(first):
     """They can be turned onto their centroids whatever they are; the half that is asked says no."""
     vectors = np.random.default_rng(6).standard_normal((6, 8)).astype(np.float32)
@@ -230,7 +260,7 @@ def test_distances_of_then_and_now_are_those_where_the_codebooks_are(tmp_path, c
     assert after.report[-1]["growth"]["published_distance"] == pytest.approx(then)
     assert "another encoder" not in caplog.text
     build(list(range(120)), -VECTORS, **settings, **frozen)
-    assert f"and lay {then:.3f} when they were published" in caplog.text
+    assert f"and lay {then:.3f} when the generation began" in caplog.text
 
 
 @pytest.mark.parametrize(
