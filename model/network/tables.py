@@ -32,8 +32,11 @@ def embedding_table(num_codes: int, width: int, *, zero: bool = False) -> nn.Emb
 
 
 def feature_key(name: str) -> str:
-    """A feature's name as a module's: ``type`` or ``a.b`` would not be allowed."""
-    return f"feature_{name.replace('.', '_')}"
+    """A feature's name as a module's: ``type`` or ``a.b`` would not be allowed.
+
+    Other names have other keys: no name has a slash (``model.dataset.features.FEATURE_NAME``).
+    """
+    return f"feature_{name.replace('.', '/')}"
 
 
 def feature_tables(vocabulary_sizes: Mapping[str, int], width: int) -> nn.ModuleDict:
