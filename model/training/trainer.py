@@ -192,11 +192,10 @@ class Trainer:
             self.average.load_state_dict(own["average"])
         self.best_weights = own.get("best", {})
         self.recorder.sums = state.tensors["running"]["terms"]
-        self.recorder.newest = state.tensors["running"].get("newest", self.recorder.newest)
+        self.recorder.newest = state.tensors["running"]["newest"]
         self.recorder.rows = state.facts["history"]
         restore_generators(state.tensors["running"], self.world)
-        known = {one.name for one in fields(Progress)} & state.facts.keys()
-        self.progress = Progress(**{name: state.facts[name] for name in known})
+        self.progress = Progress(**{one.name: state.facts[one.name] for one in fields(Progress)})
 
     def _parallel(self) -> nn.Module:
         if self.world.size == 1:
