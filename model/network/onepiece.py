@@ -36,16 +36,12 @@ class EncoderOutput:
         item_vectors: (U, dim) the identity path of the batch's distinct items, not normalised.
         balance_loss: () of all experts, weighted.
         plan: of the rows, for the decoder.
-        offsets: (B + 1,) int64.
-        timestamps: (T,) int64, None where the network has no time bias.
     """
 
     hidden: Tensor
     item_vectors: Tensor
     balance_loss: Tensor
     plan: AttentionPlan
-    offsets: Tensor
-    timestamps: Tensor | None
 
 
 class OnePiece(nn.Module):
@@ -104,13 +100,12 @@ class OnePiece(nn.Module):
             item_vectors=item_vectors,
             balance_loss=total_balance_loss(losses, x),
             plan=plan,
-            offsets=batch.offsets,
-            timestamps=timestamps,
         )
 
     def start_decoding(self, encoded: EncoderOutput) -> DecoderState:
         """The decoder's memory of every row of a batch."""
-        return self.decoder.start(encoded.hidden, encoded.offsets, encoded.timestamps)
+        plan = encoded.plan
+        return self.decoder.start(encoded.hidden, plan.offsets, plan.timestamps)
 
     def experts(self) -> list[SparseMoE]:
         """The mixtures of experts, first layer first."""
