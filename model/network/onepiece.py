@@ -15,13 +15,13 @@ from model.dataset.schema import FeatureSchema
 from model.dataset.sequences import Batch
 from model.network.attention_plan import AttentionPlan, plan_attention
 from model.network.context import ContextTower, UserTower
-from model.network.dealt_table import DealtTable
 from model.network.decoder import DecoderState, SidDecoder
 from model.network.feed_forward import EPSILON, total_balance_loss
 from model.network.history_skip import HistorySkip
 from model.network.hstu import NUM_TIME_BUCKETS, HSTULayer
 from model.network.item_tower import ItemTower
 from model.network.moe import SparseMoE
+from model.network.sharded_table import ShardedTable
 
 if TYPE_CHECKING:
     from model.params import NetworkParams
@@ -139,10 +139,10 @@ class OnePiece(nn.Module):
 
 
 def count_table_parameters(network: nn.Module) -> int:
-    """Parameters of embedding tables; of dealt ones, those of all processes."""
+    """Parameters of embedding tables; of sharded ones, those of all processes."""
     tables = [module for module in network.modules() if isinstance(module, nn.Embedding)]
     rows = [
-        table.num_rows if isinstance(table, DealtTable) else len(table.weight) for table in tables
+        table.num_rows if isinstance(table, ShardedTable) else len(table.weight) for table in tables
     ]
     return sum(n * table.embedding_dim for n, table in zip(rows, tables, strict=True))
 

@@ -15,15 +15,15 @@ from model.dataset.item_features import ItemFeatureStore
 from model.dataset.sequences import SequenceDataset
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint, section
-from model.network.dealt_table import dealing
 from model.network.onepiece import OnePiece, count_parameters, count_table_parameters
+from model.network.sharded_table import sharding
 from model.sources import hash_sources
-from model.training.dealt_state import DealtState, hand_of
 from model.training.distributed import World
 from model.training.history import write_events, write_history
 from model.training.inputs import TrainingInputs
 from model.training.objective import Objective
 from model.training.resume import StateFolder
+from model.training.sharded_state import ShardedState, shard_of
 from model.training.trainer import Trainer
 from model.training.validation import Validation
 
@@ -142,10 +142,10 @@ def build_trainer(
     training = getattr(params, asset)
     network_params = params.network.model_dump(mode="json")
     torch.manual_seed(params.seed)
-    with dealing(hand_of(world) if training.shard_tables else None):
+    with sharding(shard_of(world) if training.shard_tables else None):
         network = OnePiece(inputs.schema, section(network_params))
     if inputs.initial_weights is not None:
-        start_from(network, DealtState(network, world).own(inputs.initial_weights), asset)
+        start_from(network, ShardedState(network, world).own(inputs.initial_weights), asset)
     features = ItemFeatureStore(
         inputs.interactions, inputs.statistics, inputs.embeddings, world.device
     )

@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 from model.dataset.sequences import SequenceDataset
 from model.errors import InputError
 from model.network.checkpoint import weights_of
-from model.training.dealt_state import DealtState
 from model.training.distributed import World, average_sparse_gradients, same_everywhere, total
 from model.training.ema import ExponentialMovingAverage
 from model.training.lookahead import Lookahead
@@ -32,6 +31,7 @@ from model.training.random_state import generators, restore_generators
 from model.training.recorder import Recorder
 from model.training.resume import State, StateFolder
 from model.training.schedule import learning_rate_factor
+from model.training.sharded_state import ShardedState
 from model.training.training_batches import TrainingBatches
 from model.training.validation import Validation
 
@@ -93,7 +93,7 @@ class Trainer:
         self.seed, self.world = seed, world
         self.network = objective.network
         self.order = Order(dataset.training_users(), params.batch_size, params.epochs, seed)
-        self.dealt = DealtState(self.network, world)
+        self.sharded = ShardedState(self.network, world)
         self.optimizers = build_optimizers(self.network, optimizer_params, rates)
         self.batches = TrainingBatches(self.order, dataset, params, seed, world)
         decay = optimizer_params.ema_decay
@@ -163,10 +163,10 @@ class Trainer:
         In a world of many, all must call it; the first has whole tables.
         """
         if self.best_weights:
-            return self.dealt.whole(self.best_weights)
+            return self.sharded.whole(self.best_weights)
         applied = self.average.applied(self.network) if self.average is not None else nullcontext()
         with applied:
-            return self.dealt.whole(weights_of(self.network))
+            return self.sharded.whole(weights_of(self.network))
 
     def state(self) -> State:
         """Everything that decides what comes next; in a world of many, all must call it."""
@@ -180,12 +180,12 @@ class Trainer:
             tensors["average"] = self.average.state_dict()
         if self.best_weights:
             tensors["best"] = self.best_weights
-        tensors = {name: self.dealt.whole(group) for name, group in tensors.items()}
+        tensors = {name: self.sharded.whole(group) for name, group in tensors.items()}
         return State(tensors, asdict(self.progress) | {"history": self.recorder.rows})
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same task."""
-        own = {name: self.dealt.own(group) for name, group in state.tensors.items()}
+        own = {name: self.sharded.own(group) for name, group in state.tensors.items()}
         self.objective.load_state_dict(own["objective"])
         self.optimizers.load_state_dict(own["optimizers"])
         if self.average is not None:
@@ -222,9 +222,9 @@ class Trainer:
                 (loss * self.world.size).backward()
             terms += parts
         tables = self.network.embedding_tables()
-        average_sparse_gradients(t for name, t in tables.items() if name not in self.dealt.tables)
-        self.dealt.average_gradients()
-        norm = self.optimizers.clip(self.optimizer_params.clip_norm, self.dealt.tables)
+        average_sparse_gradients(t for name, t in tables.items() if name not in self.sharded.tables)
+        self.sharded.average_gradients()
+        norm = self.optimizers.clip(self.optimizer_params.clip_norm, self.sharded.tables)
         factor = self._factor(step)
         terms = total(terms)
         self._require_finite(step, terms, norm)
