@@ -70,7 +70,7 @@ def test_reference_is_the_formula():
                 seconds = max(int(timestamps[i] - timestamps[j]), 1)
                 bucket = min(math.floor(math.log(seconds) / 0.301), NUM_BUCKETS - 1)
                 x = (q[i] * k[j]).sum(-1) * 0.3 + position[min(i - j, 1)] + time[bucket]
-                expected[i] += (x * torch.sigmoid(x))[:, None] * v[j] * 0.7
+                expected[i] += (x * torch.sigmoid(x))[:, None] * v[j]
     plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
     with use_backend("reference"):
         out = hstu_attention(q, k, v, plan, position, time, scale=0.3)
