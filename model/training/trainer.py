@@ -103,7 +103,7 @@ class Trainer:
         self.recorder = Recorder(params.loss, self.network.experts(), self.order)
         self.parallel = self._parallel()
         ahead = world.device.type == "cuda"  # on the CPU a thread only takes from the step
-        self.batches_of = Lookahead(self.batches, self.order.num_steps) if ahead else self.batches
+        self.upcoming = Lookahead(self.batches, self.order.num_steps) if ahead else self.batches
         self.kept: Path | None = None
         torch.manual_seed(seed * 1_000_003 + world.rank)
 
@@ -209,7 +209,7 @@ class Trainer:
     def _step(self, step: int) -> tuple[int, dict[str, float]]:
         """One update of the weights: tokens of this process and the terms to show."""
         self.objective.train()
-        batches = self.batches_of(step)
+        batches = self.upcoming(step)
         measured = total(torch.stack([self.objective.measure(one) for one in batches]).sum(dim=0))
         totals = Totals(*[max(value, 1e-12) for value in measured.tolist()])
         self.optimizers.zero_grad()
