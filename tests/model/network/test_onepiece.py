@@ -49,9 +49,10 @@ def test_a_row_is_the_same_alone_and_among_others(data):
     users = dataset.training_users()
     with torch.no_grad():
         together = network.encode(dataset.assemble(dataset.training_windows(users)))
+        offsets = together.plan.offsets
         for row in (0, 3, len(users) - 1):
             alone = network.encode(dataset.assemble(dataset.training_windows(users[row : row + 1])))
-            part = slice(int(together.offsets[row]), int(together.offsets[row + 1]))
+            part = slice(int(offsets[row]), int(offsets[row + 1]))
             assert torch.allclose(together.hidden[part], alone.hidden, atol=1e-5)
 
 
