@@ -76,7 +76,7 @@ class OnePiece(nn.Module):
         return self.items(items)
 
     def encode(self, batch: Batch) -> EncoderOutput:
-        """Run the encoder over packed rows."""
+        """Run the encoder over B packed rows of T tokens."""
         item_vectors = self.items(batch.items)
         # Indexing would add up its gradient in an order that several threads make anew each time.
         x = F.embedding(batch.token_items, item_vectors)

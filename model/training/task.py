@@ -89,15 +89,7 @@ def train(
         return False
     weights = trainer.final_weights()
     if world.is_first:
-        checkpoint = Checkpoint(
-            weights=weights,
-            network_params=params.network.model_dump(mode="json"),
-            schema=inputs.schema,
-            metadata=_metadata(trainer),
-        )
-        with atomic_folder(out) as folder:
-            checkpoint.write(folder)
-            write_history(checkpoint.metadata["history"], trainer.recorder.columns, folder)
+        _publish(trainer, weights, inputs, params, out)
         states.remove()
     return True
 
@@ -138,7 +130,11 @@ def resumed_trainer(
 def build_trainer(
     inputs: TrainingInputs, params: "Params", asset: str, world: World, what: str | None = None
 ) -> Trainer:
-    """Everything laid out for the first step; see :func:`resumed_trainer` for the arguments."""
+    """Everything laid out for the first step; see :func:`resumed_trainer` for the arguments.
+
+    Raises:
+        InputError: weights to start from that do not fit.
+    """
     training = getattr(params, asset)
     network_params = params.network.model_dump(mode="json")
     torch.manual_seed(params.seed)
@@ -194,7 +190,11 @@ def start_from(network: OnePiece, weights: dict[str, Tensor], asset: str) -> Non
 
 
 def fingerprint(inputs: TrainingInputs, params: "Params", asset: str) -> str:
-    """A hash of everything that decides the result: parameters, artefacts and code."""
+    """A hash of everything that decides the result: parameters, artefacts and code.
+
+    Code counts as :data:`CODE` names it: an unfinished training is not gone on with by other code,
+    under whose name alone the checkpoint would stand.
+    """
     chosen = {
         name: getattr(params, name).model_dump(mode="json")
         for name in ("network", "optimizer", asset)
@@ -203,6 +203,20 @@ def fingerprint(inputs: TrainingInputs, params: "Params", asset: str) -> str:
     schema = inputs.schema.to_json()
     recipe = [chosen, params.seed, inputs.content, schema, asset, hash_sources(*CODE)]
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _publish(
+    trainer: Trainer,
+    weights: dict[str, Tensor],
+    inputs: TrainingInputs,
+    params: "Params",
+    out: Path,
+) -> None:
+    network_params = params.network.model_dump(mode="json")
+    checkpoint = Checkpoint(weights, network_params, inputs.schema, _metadata(trainer))
+    with atomic_folder(out) as folder:
+        checkpoint.write(folder)
+        write_history(trainer.recorder.rows, trainer.recorder.columns, folder)
 
 
 def _metadata(trainer: Trainer) -> dict[str, Any]:
