@@ -322,7 +322,7 @@ class TrainingParams(Section):
     max_validation_users: Positive
     checkpoint_minutes: PositiveFloat
     precision: Literal["fp32", "bf16"]
-    shard_tables: bool  # rows of large tables dealt to the processes; whole copies otherwise
+    shard_tables: bool  # rows of large tables divided among processes; whole copies otherwise
     initialize_from_encoder: bool  # start from encoder_checkpoint's weights
     inherited_rate: Share  # of the learning rates: for weights that came from the encoder
 

@@ -67,14 +67,21 @@ def main() -> int:
     given = parser.parse_args()
     where = ["--params", str(given.params), "--data", str(given.data)]
     workers: list[subprocess.Popen] = []
+    stopping = False
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
         for worker in workers:
             worker.terminate()
 
     signal.signal(signal.SIGTERM, pass_on)
     divided = shares(range(torch.cuda.device_count()), given.processes)
-    workers += [_start(devices, given.processes, where) for devices in divided]
+    for devices in divided:
+        workers.append(_start(devices, given.processes, where))
+        if stopping:  # the signal came before this one could be told
+            workers[-1].terminate()
+            break
     codes = [worker.wait() for worker in workers]
     return 0 if 0 in codes else max(codes)
 

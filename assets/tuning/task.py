@@ -8,7 +8,7 @@ from typing import Any
 from assets.hashing import hash_bytes
 from assets.tuning.space import touches_codebook
 from assets.workspace import CODEBOOK, FROZEN, Workspace
-from model.training.inputs import ENCODER, RECOMMENDER
+from model.training import ENCODER, RECOMMENDER
 
 TUNING_STUDY = "tuning_study"  # asset, stage and section
 _COUNTS = ("num_trials", "num_processes")  # more of either goes on with the same study

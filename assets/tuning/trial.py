@@ -1,7 +1,6 @@
 """One trial: a training with other values, watched at each validation."""
 
 import dataclasses
-import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -22,11 +21,8 @@ from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
 from model.training.distributed import World, total
 from model.training.inputs import TrainingInputs
-from model.training.resume import StateFolder
-from model.training.task import build_trainer, fingerprint
+from model.training.task import resumed_trainer
 from model.training.trainer import Trainer
-
-logger = logging.getLogger("onepiece")
 
 MEASURE = "ndcg@10"
 POLL_SECONDS = 0.5
@@ -124,14 +120,9 @@ def run_trial(
     own = touches_codebook(changes)
     codebook = _own_codebook(data, chosen, folder, world) if own else None
     inputs = _inputs(data, chosen, asset, codebook)
-    trainer = build_trainer(inputs, chosen, asset, world)
-    trainer.what = name
-    states = StateFolder(folder / "state", fingerprint(inputs, chosen, asset))
-    known = states.load()
+    trainer, states = resumed_trainer(inputs, chosen, asset, world, folder / "state", what=name)
     watch = Watch(trainer, trial, interrupted)
-    if known is not None:
-        logger.info("%s: going on from step %d", name, known.facts["step"])
-        trainer.restore(known)
+    if trainer.progress.step:
         watch()  # a trial that is tried again has told nothing yet, and may have no step left
     if not trainer.run(states, watch):
         raise TrialInterruptedError

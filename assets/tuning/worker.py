@@ -34,11 +34,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class Order:
+class Instruction:
     """What the first process tells the others to do next.
 
     Attributes:
-        changes: values by dotted key of the trial to train; None: wait for another order.
+        changes: values by dotted key of the trial to train; None: wait for another instruction.
         number: of the trial.
     """
 
@@ -76,35 +76,39 @@ class Worker:
                     raise TrialInterruptedError
                 taken = study.take()
                 if taken is None:
-                    self._broadcast(Order(None))
+                    self._broadcast(Instruction(None))
                     time.sleep(POLL_SECONDS)
                     continue
                 trial, changes = taken
-                order = self._broadcast(Order(changes, trial.user_attrs[ORIGIN]))
-                assert order is not None
-                self._lead_trial(study, trial, order)
+                instruction = self._broadcast(Instruction(changes, trial.user_attrs[ORIGIN]))
+                assert instruction is not None
+                self._lead_trial(study, trial, instruction)
         self._broadcast(None)
 
     def follow(self) -> None:
         """Train what the first process says, until it says no more."""
-        while (order := self._broadcast(None)) is not None:
-            if order.changes is not None:
-                self._train(order, None)
+        while (instruction := self._broadcast(None)) is not None:
+            if instruction.changes is not None:
+                self._train(instruction, None)
                 self._meet()
 
-    def _lead_trial(self, study: SharedStudy, trial: optuna.Trial, order: Order) -> None:
-        assert order.changes is not None
-        logger.info("trial %d: %s", order.number, ", ".join(map(_shown, order.changes.items())))
-        outcome = self._train(order, trial)
+    def _lead_trial(
+        self, study: SharedStudy, trial: optuna.Trial, instruction: Instruction
+    ) -> None:
+        assert instruction.changes is not None
+        logger.info(
+            "trial %d: %s", instruction.number, ", ".join(map(_shown, instruction.changes.items()))
+        )
+        outcome = self._train(instruction, trial)
         if isinstance(outcome, str):
             study.end_early(trial, outcome)
-            logger.info("trial %d: ended early: %s", order.number, outcome)
+            logger.info("trial %d: ended early: %s", instruction.number, outcome)
         else:
             value, facts = outcome
             study.finish(trial, value, facts)
-            logger.info("trial %d: %s %.6g", order.number, MEASURE, value)
+            logger.info("trial %d: %s %.6g", instruction.number, MEASURE, value)
         self._meet()
-        forget(self._folder(order))
+        forget(self._folder(instruction))
 
     def _meet(self) -> None:
         """Wait until no process looks into the trial's folder any more."""
@@ -112,19 +116,19 @@ class Worker:
             dist.barrier()
 
     def _train(
-        self, order: Order, trial: optuna.Trial | None
+        self, instruction: Instruction, trial: optuna.Trial | None
     ) -> str | tuple[float, dict[str, Any]]:
         """Why a trial was ended early, or its value and facts; alike in all processes."""
-        assert order.changes is not None
+        assert instruction.changes is not None
         try:
             return run_trial(
                 self._workspace.data,
                 self._workspace.params,
-                order.changes,
+                instruction.changes,
                 self._world,
-                folder=self._folder(order),
+                folder=self._folder(instruction),
                 trial=trial,
-                name=f"trial {order.number}",
+                name=f"trial {instruction.number}",
                 interrupted=self._interrupted,
             )
         except optuna.TrialPruned:
@@ -146,15 +150,15 @@ class Worker:
         if StudyTask.of(self._workspace) != self._task:
             raise InputError("the data changed while the study ran; run the same command again")
 
-    def _folder(self, order: Order) -> Path:
+    def _folder(self, instruction: Instruction) -> Path:
         trials = home_of(self._workspace) / "trials" / self._task.name
-        return trials / f"{order.number:04d}"
+        return trials / f"{instruction.number:04d}"
 
-    def _broadcast(self, order: Order | None) -> Order | None:
-        """The first process's order, in every process."""
+    def _broadcast(self, instruction: Instruction | None) -> Instruction | None:
+        """The first process's instruction, in every process."""
         if self._world.size == 1:
-            return order
-        box = [order]
+            return instruction
+        box = [instruction]
         dist.broadcast_object_list(box, src=0, device=self._world.device)
         return box[0]
 

@@ -8,19 +8,13 @@ import numpy as np
 from numba import njit, prange
 
 from model.compiled import compiled
+from model.network.kernel_options import KERNEL_ANY_ORDER
 from model.network.vector_math import exponential
 
 BINS = 1024  # of the scores' histogram: few share the bin of the last one that is wanted
 
-# Sums may take any order, or they would not be vectors; NaN stays NaN, so that it is seen.
-OPTIONS = {
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz", "arcp", "reassoc"},
-}
 
-
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL_ANY_ORDER)
 def best_children(workers, queries, beams, codes, weight, bias, best_nodes, best_log_probs):
     """Write the best children of each user's beams, descending; what is not written stays.
 
@@ -51,7 +45,7 @@ def best_children(workers, queries, beams, codes, weight, bias, best_nodes, best
             _write_best(scores, nodes, best_nodes[user], best_log_probs[user])
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _logits(query, codes, weight, bias, logits):
     for n in range(len(codes)):
         code = codes[n, codes.shape[1] - 1]
@@ -62,7 +56,7 @@ def _logits(query, codes, weight, bias, logits):
         logits[n] = total + bias[code]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _normalise(logits, log_prob):
     """Logits become log-probabilities among themselves, on top of their beam's own."""
     if len(logits) == 0:
@@ -76,7 +70,7 @@ def _normalise(logits, log_prob):
         logits[n] += shift
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _write_best(scores, nodes, best_nodes, best_log_probs):
     """The best scores in order; of equals the first, like a stable sort."""
     kept = _at_least_best(scores, len(best_nodes))
@@ -85,7 +79,7 @@ def _write_best(scores, nodes, best_nodes, best_log_probs):
     best_log_probs[: len(order)] = scores[order]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _at_least_best(scores, width):
     """Places of the ``width`` best scores and a few more: a histogram tells which may be left out.
 

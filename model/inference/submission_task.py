@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from model.inference.filters import blocked_items
 from model.inference.inputs import InferenceInputs
 from model.inference.shards import fingerprint
 from model.params import CascadeParams
-
-SOURCE = Path(__file__).parents[1]  # of this library
+from model.sources import hash_sources
 
 
 def submission_task(inputs: InferenceInputs, params: CascadeParams, beam_weight: float) -> str:
@@ -37,8 +35,7 @@ def submission_task(inputs: InferenceInputs, params: CascadeParams, beam_weight:
         "statistics": inputs.statistics,
         "embeddings": {name: one for name, one in inputs.embeddings.items() if name in looked_at},
     }
-    sources = (path.read_bytes() for path in sorted(SOURCE.rglob("*.py")))
-    return fingerprint([*_parts(decisive), *sources])
+    return fingerprint([*_parts(decisive), hash_sources()])
 
 
 def _parts(value: Any) -> Iterator[str | np.ndarray]:

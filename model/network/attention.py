@@ -2,7 +2,7 @@
 
 For token i of a row and every token j <= i of the same row::
 
-    out_i = out_scale * sum_j SiLU(scale * q_i . k_j + position_bias[i - j] + time_bias[b_ij]) v_j
+    out_i = sum_j SiLU(scale * q_i . k_j + position_bias[i - j] + time_bias[b_ij]) v_j
 
 with b_ij the bucket of the seconds between the two (:func:`~model.network.attention_plan
 .time_buckets`). Three ways to compute it, equal but for rounding: Triton kernels on a GPU, numba
@@ -29,7 +29,6 @@ def hstu_attention(
     time_bias: Tensor | None,
     *,
     scale: float,
-    out_scale: float,
 ) -> Tensor:
     """Attend causally within each row; differentiable in q, k, v and both biases.
 
@@ -41,7 +40,6 @@ def hstu_attention(
         position_bias: (P, H), by distance i - j; distances past P - 1 share the last row.
         time_bias: (N, H), by time bucket, N = ``plan.num_time_buckets``.
         scale: of the scores.
-        out_scale: of the output.
 
     Returns:
         (T, H, E) of q's dtype. 16-bit inputs are multiplied and added up in float32.
@@ -51,9 +49,7 @@ def hstu_attention(
     """
     _check(q, plan, time_bias)
     attend = {"numba": _attend_numba, "triton": _attend_triton, "reference": attend_dense}
-    return attend[_backend(q, plan)](
-        q, k, v, plan, position_bias, time_bias, scale=scale, out_scale=out_scale
-    )
+    return attend[_backend(q, plan)](q, k, v, plan, position_bias, time_bias, scale=scale)
 
 
 def _backend(q: Tensor, plan: AttentionPlan) -> Backend:

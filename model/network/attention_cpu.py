@@ -6,8 +6,9 @@ product, bias and SiLU, product. Nothing is padded but the last block, nothing a
 is computed but the rest of its tile, and backward computes the weights again. Where queries, keys
 and values are to go through SiLU first, they do so on their way, and never stand in memory.
 
-The rows are dealt to the lots by length, and lots do not depend on the number of threads; nor do
-sums, which each task makes alone and in order. So the bytes are the same with any number of them.
+The rows are divided among the lots by length, and lots do not depend on the number of threads; nor
+do sums, which each task makes alone and in order. So the bytes are the same with any number of
+them.
 
 Importing this needs numba.
 """
@@ -33,12 +34,11 @@ def attend(
     time_bias: Tensor | None,
     *,
     scale: float,
-    out_scale: float,
 ) -> Tensor:
     """As :func:`model.network.attention.hstu_attention`."""
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     tensors = [x if x is None else x.to(dtype) for x in (q, k, v, position_bias, time_bias)]
-    return _Attention.apply(*tensors, plan, scale, out_scale).to(q.dtype)
+    return _Attention.apply(*tensors, plan, scale).to(q.dtype)
 
 
 def fill_triangle_buckets(plan: AttentionPlan) -> Tensor:
@@ -58,25 +58,25 @@ class _Attention(torch.autograd.Function):
     """Keeps its inputs and nothing else."""
 
     @staticmethod
-    def forward(ctx, q, k, v, position_bias, time_bias, plan, scale, out_scale):  # pyright: ignore
+    def forward(ctx, q, k, v, position_bias, time_bias, plan, scale):  # pyright: ignore
         ctx.save_for_backward(q, k, v, position_bias, time_bias)
-        ctx.plan, ctx.scales = plan, (scale, out_scale)
-        return forward((q, k, v), (position_bias, time_bias), plan, ctx.scales)
+        ctx.plan, ctx.scale = plan, scale
+        return forward((q, k, v), (position_bias, time_bias), plan, scale)
 
     @staticmethod
     def backward(ctx, grad):  # pyright: ignore
         *qkv, position_bias, time_bias = ctx.saved_tensors
         grads = [torch.empty(x.shape, dtype=x.dtype) for x in qkv]
         biases = (position_bias, time_bias)
-        slopes = backward(qkv, biases, ctx.plan, ctx.scales, grad, grads)
-        return *grads, *slopes, None, None, None
+        slopes = backward(qkv, biases, ctx.plan, ctx.scale, grad, grads)
+        return *grads, *slopes, None, None
 
 
 def forward(
     qkv: Sequence[Tensor],
     biases: tuple[Tensor | None, Tensor | None],
     plan: AttentionPlan,
-    scales: tuple[float, float],
+    scale: float,
     *,
     activate: bool = False,
 ) -> Tensor:
@@ -89,7 +89,7 @@ def forward(
     with torch_threads() as workers:
         kernels.attend(
             workers, tuple(_flat(x) for x in (*qkv, out)), _rows(plan, biases[1]),
-            _biases(plan, out, *biases), out.shape[2], number(scales[0]), number(scales[1]),
+            _biases(plan, out, *biases), out.shape[2], number(scale),
             activate,
         )  # fmt: skip
     return out
@@ -99,7 +99,7 @@ def backward(
     qkv: Sequence[Tensor],
     biases: tuple[Tensor | None, Tensor | None],
     plan: AttentionPlan,
-    scales: tuple[float, float],
+    scale: float,
     grad: Tensor,
     grads: Sequence[Tensor],
     *,
@@ -117,7 +117,7 @@ def backward(
         kernels.attend_backward(
             workers, tensors, _rows(plan, biases[1]), _biases(plan, q, *biases),
             (position_sums.numpy(), time_sums.numpy()),
-            q.shape[2], number(scales[0]), number(scales[1]), activate,
+            q.shape[2], number(scale), activate,
         )  # fmt: skip
     return (
         None if biases[0] is None else _by_distance(position_sums, biases[0]),

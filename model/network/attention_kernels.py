@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from model.compiled import compiled
+from model.network.kernel_options import KERNEL
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid, silu, silu_backward
 
@@ -18,12 +19,9 @@ KEY_TILE = 128  # keys at once: the scores of a block and their gradients fit th
 BLOCK = 2 * ROWS  # queries at once
 TIME_SUMS = 4  # keys share a bucket with their neighbours, and must not wait for their addition
 
-# NaN and infinity stay what they are, so that a diverging run is seen.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
-
-@compiled(parallel=True, **OPTIONS)
-def attend(workers, tensors, rows, biases, size, scale, out_scale, activate):
+@compiled(parallel=True, **KERNEL)
+def attend(workers, tensors, rows, biases, size, scale, activate):
     """Forward.
 
     Args:
@@ -33,17 +31,16 @@ def attend(workers, tensors, rows, biases, size, scale, out_scale, activate):
         biases: position (H, L + LANES) from the largest distance on, and time (H, N).
         size: E.
         scale: of the scores, in the dtype of q.
-        out_scale: of the output, likewise.
         activate: whether q, k and v, their heads side by side, go through SiLU first.
     """
     q, k, v, out = tensors  # prange takes no nested tuples
     for worker in prange(workers):
         all_of_them = (q, k, v, out)
-        _attend_tasks(worker, workers, all_of_them, rows, biases, size, scale, out_scale, activate)
+        _attend_tasks(worker, workers, all_of_them, rows, biases, size, scale, activate)
 
 
-@compiled(parallel=True, **OPTIONS)
-def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale, activate):
+@compiled(parallel=True, **KERNEL)
+def attend_backward(workers, tensors, rows, biases, sums, size, scale, activate):
     """Backward.
 
     Args:
@@ -55,18 +52,15 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, out_scale
             ``biases``, lot by lot.
         size: E.
         scale: see there.
-        out_scale: see there.
         activate: see there; the gradients are those of what is given.
     """
     q, k, v, grad, dq, dk, dv = tensors
     for worker in prange(workers):
         all_of_them = (q, k, v, grad, dq, dk, dv)
-        _backward_tasks(
-            worker, workers, all_of_them, rows, biases, sums, size, scale, out_scale, activate
-        )
+        _backward_tasks(worker, workers, all_of_them, rows, biases, sums, size, scale, activate)
 
 
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL)
 def fill_buckets(timestamps, offsets, triangle_offsets, thresholds, buckets):
     """Time buckets of each row's triangle; from one key to the next they hardly change."""
     for row in prange(len(triangle_offsets)):
@@ -84,13 +78,13 @@ def fill_buckets(timestamps, offsets, triangle_offsets, thresholds, buckets):
                 at += 1
 
 
-@njit(**OPTIONS)
-def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale, activate):
+@njit(**KERNEL)
+def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, activate):
     q, k, v, out = tensors
     offsets, by_length = rows[:2]
     heads, lots = len(biases[0]), min(MAX_LOTS, len(by_length))
     width, room = _scratch_sizes(biases, size)
-    dtype = q[0].dtype
+    dtype, one = q[0].dtype, type(scale)(1)
     active = np.empty((3, room * heads * size if activate else 0), dtype)
     queries, values = np.empty(room * width, dtype), np.empty(room * width, dtype)
     keys, block = np.empty(room * size, dtype), np.empty(BLOCK * width, dtype)
@@ -101,7 +95,7 @@ def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale
         given = _activated((q, k, v), begin, count, heads, size, active, activate)
         for head in range(heads):
             _copy_rows(given[0], head, count, size, scale, queries)
-            _copy_rows(given[2], head, count, size, out_scale, values)
+            _copy_rows(given[2], head, count, size, one, values)
             _copy_panels(given[1], head, count, size, keys)
             for first in range(0, count, BLOCK):
                 last = min(count, first + BLOCK)
@@ -115,13 +109,13 @@ def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, out_scale
                 _write_rows(block, out, begin + first, head, last - first, size)
 
 
-@njit(**OPTIONS)
-def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, out_scale, activate):
+@njit(**KERNEL)
+def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, activate):
     q, k, v, grad, dq, dk, dv = tensors
     offsets, by_length = rows[:2]
     heads, lots = len(biases[0]), min(MAX_LOTS, len(by_length))
     width, room = _scratch_sizes(biases, size)
-    dtype = q[0].dtype
+    dtype, one = q[0].dtype, type(scale)(1)
     active = np.empty((3, room * heads * size if activate else 0), dtype)
     queries, grads = np.empty(room * width, dtype), np.empty(room * width, dtype)
     key_rows, block = np.empty(room * width, dtype), np.empty(BLOCK * width, dtype)
@@ -135,7 +129,7 @@ def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, o
         given = _activated((q, k, v), begin, count, heads, size, active, activate)
         for head in range(heads):
             _copy_rows(given[0], head, count, size, scale, queries)
-            _copy_rows(_from(grad, begin), head, count, size, out_scale, grads)
+            _copy_rows(_from(grad, begin), head, count, size, one, grads)
             _copy_rows(given[1], head, count, size, scale, key_rows)
             _copy_panels(given[1], head, count, size, keys)
             _copy_panels(given[2], head, count, size, values)
@@ -162,20 +156,20 @@ def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, o
                 _activate_backward(x, dx, begin, count, heads * size)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _places(worker, workers, lots, num_rows):
     """A worker's rows, lot by lot, as places in the order of length."""
     return [place for lot in range(worker, lots, workers) for place in range(lot, num_rows, lots)]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _from(source, begin):
     """The tokens of one row: (memory, token stride, head stride)."""
     memory, token_stride, head_stride = source
     return memory[begin * token_stride :], token_stride, head_stride
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _activated(sources, begin, count, heads, size, active, activate):
     """One row's q, k and v, gone through SiLU into ``active`` (3, tokens H E) if they are to."""
     q, k, v = sources
@@ -190,7 +184,7 @@ def _activated(sources, begin, count, heads, size, active, activate):
     return (active[0], dim, size), (active[1], dim, size), (active[2], dim, size)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _activate_backward(given, slopes, begin, count, dim):
     """Gradients of what SiLU gave become those of what it was given."""
     memory, token_stride, _ = given
@@ -200,19 +194,19 @@ def _activate_backward(given, slopes, begin, count, dim):
         silu_backward(memory[at : at + dim], target[to : to + dim])
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _scratch_sizes(biases, size):
     """Numbers per row of scratch, and rows of it: whole vectors, whole panels."""
     longest = biases[0].shape[1] - LANES
     return _whole(size), (longest + PANEL - 1) // PANEL * PANEL
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _whole(count):
     return (count + LANES - 1) // LANES * LANES
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _copy_rows(source, head, count, size, factor, target):
     memory, token_stride, head_stride = source
     width = _whole(size)
@@ -223,7 +217,7 @@ def _copy_rows(source, head, count, size, factor, target):
             row[e] = numbers[e] * factor
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _copy_panels(source, head, count, size, target):
     memory, token_stride, head_stride = source
     for t in range(count):
@@ -234,7 +228,7 @@ def _copy_panels(source, head, count, size, target):
             column[e * PANEL] = numbers[e]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _write_rows(source, target, begin, head, count, size):
     memory, token_stride, head_stride = target
     width = _whole(size)
@@ -245,7 +239,7 @@ def _write_rows(source, target, begin, head, count, size):
             row[e] = numbers[e]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _scores(rows, first, last, panels, tile, reach, size, scores):
     """Rows ``first`` to ``last`` times ``reach`` columns of the panels, from ``tile`` on."""
     width = _whole(size)
@@ -258,7 +252,7 @@ def _scores(rows, first, last, panels, tile, reach, size, scores):
             )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _look_up_times(row_id, head, first, last, tile, reach, rows, biases, times):
     """The time bias of each pair, one number at a time: well before vectors are read from them."""
     _, _, triangle_offsets, buckets = rows
@@ -272,7 +266,7 @@ def _look_up_times(row_id, head, first, last, tile, reach, rows, biases, times):
             row[c] = time[pairs[c]]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _add_biases(scores, times, head, first, last, tile, reach, biases):
     position, timed = biases[0][head], len(biases[1][head]) > 0
     longest = len(position) - LANES
@@ -287,7 +281,7 @@ def _add_biases(scores, times, head, first, last, tile, reach, biases):
                 row[c] += later[c]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _weigh(scores, first, last, tile, reach):
     """Scores become weights, 0 where a key is after its query."""
     for i in range(first, last):
@@ -299,7 +293,7 @@ def _weigh(scores, first, last, tile, reach):
         scores[to + seen : to + _whole(reach)] = 0
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _weigh_backward(scores, slopes, first, last, tile, reach):
     """Scores become weights, and gradients of weights become gradients of scores."""
     for i in range(first, last):
@@ -315,7 +309,7 @@ def _weigh_backward(scores, slopes, first, last, tile, reach):
         slopes[to + seen : to + _whole(reach)] = 0
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _sum_biases(slopes, row_id, lot, head, first, last, tile, reach, rows, sums):
     _, _, triangle_offsets, buckets = rows
     position, time = sums[0][lot, head], sums[1][lot, head]
@@ -331,7 +325,7 @@ def _sum_biases(slopes, row_id, lot, head, first, last, tile, reach, rows, sums)
                 time[pairs[c], c % TIME_SUMS] += slope[c]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _rows_times(left, count, right, tile, reach, width, total, add):
     """``total`` (count, width) (+)= left (count, reach) times the right rows from ``tile`` on."""
     for r in range(0, count, ROWS):
@@ -343,7 +337,7 @@ def _rows_times(left, count, right, tile, reach, width, total, add):
             )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _columns_times(left, right, first, last, tile, reach, width, total):
     """Rows of ``total`` from ``tile`` on += left (last - first, reach) transposed times right."""
     for c in range(0, reach, ROWS):

@@ -19,7 +19,6 @@ def attend_dense(
     time_bias: Tensor | None,
     *,
     scale: float,
-    out_scale: float,
 ) -> Tensor:
     """As :func:`model.network.attention.hstu_attention`, (T, H, E) in and out."""
     tokens = plan.dense_tokens
@@ -33,7 +32,7 @@ def attend_dense(
     if time_bias is not None:
         scores = scores + time_bias[plan.dense_buckets].permute(0, 3, 1, 2)
     weights = torch.where(distances >= 0, F.silu(scores), 0.0)
-    out = (weights @ values * out_scale).transpose(1, 2)
+    out = (weights @ values).transpose(1, 2)
     return out[tokens < plan.num_tokens].to(q.dtype)
 
 

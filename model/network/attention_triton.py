@@ -34,23 +34,22 @@ def attend(
     time_bias: Tensor | None,
     *,
     scale: float,
-    out_scale: float,
 ) -> Tensor:
     """As :func:`model.network.attention.hstu_attention`."""
-    return _Attention.apply(q, k, v, position_bias, time_bias, plan, scale, out_scale)
+    return _Attention.apply(q, k, v, position_bias, time_bias, plan, scale)
 
 
 class _Attention(torch.autograd.Function):
     """Keeps its inputs and nothing else."""
 
     @staticmethod
-    def forward(ctx, q, k, v, position_bias, time_bias, plan, scale, out_scale):  # pyright: ignore
+    def forward(ctx, q, k, v, position_bias, time_bias, plan, scale):  # pyright: ignore
         ctx.save_for_backward(q, k, v, position_bias, time_bias)
-        ctx.plan, ctx.scale, ctx.out_scale = plan, scale, out_scale
+        ctx.plan, ctx.scale = plan, scale
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         _forward_kernel[_grid(plan, q)](  # pyright: ignore[reportIndexIssue]
             *_strided(q, k, v, out), *_pairs(plan, position_bias, time_bias),
-            scale, out_scale, **_constants(plan, q, position_bias),
+            scale, **_constants(plan, q, position_bias),
         )  # fmt: skip
         return out
 
@@ -60,17 +59,17 @@ class _Attention(torch.autograd.Function):
         dq, dk, dv = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
         pairs = _pairs(ctx.plan, position_bias, time_bias)
         constants = _constants(ctx.plan, q, position_bias)
-        grid, scales = _grid(ctx.plan, q), (ctx.scale, ctx.out_scale)
+        grid, scale = _grid(ctx.plan, q), ctx.scale
         lots = min(MAX_LOTS, len(ctx.plan.offsets) - 1)
         sums = [_zeros(lots, bias, q) for bias in (position_bias, time_bias)]
         _query_kernel[grid](  # pyright: ignore[reportIndexIssue]
-            *_strided(q, k, v, grad, dq), *pairs, *scales, *sums, lots, **constants
+            *_strided(q, k, v, grad, dq), *pairs, scale, *sums, lots, **constants
         )
         _key_kernel[grid](  # pyright: ignore[reportIndexIssue]
-            *_strided(q, k, v, grad, dk, dv), *pairs, *scales, **constants
+            *_strided(q, k, v, grad, dk, dv), *pairs, scale, **constants
         )
         biases = (None if total is None else total.sum(0) for total in sums)
-        return dq, dk, dv, *biases, None, None, None
+        return dq, dk, dv, *biases, None, None
 
 
 def _grid(plan: AttentionPlan, q: Tensor) -> tuple[int, int]:
@@ -162,7 +161,7 @@ def _score(
 def _forward_kernel(
     q, q_token, q_head, q_step, k, k_token, k_head, k_step, v, v_token, v_head, v_step,
     out, out_token, out_head, out_step, offsets, position, time, timestamps, thresholds,
-    scale, out_scale,
+    scale,
     HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
     BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -190,14 +189,14 @@ def _forward_kernel(
         weights = tl.where(j[None, :] <= i[:, None], x / (1 + tl.exp(-x)), 0.0).to(values.dtype)
         total += tl.dot(weights, values, input_precision=PRECISION, out_dtype=SUM)
     at, there = _tile(out, out_token, out_head, out_step, begin, i, count, head, SIZE, ROOM)
-    tl.store(at, (total * out_scale).to(out.dtype.element_ty), mask=there)
+    tl.store(at, total.to(out.dtype.element_ty), mask=there)
 
 
 @triton.jit
 def _query_kernel(
     q, q_token, q_head, q_step, k, k_token, k_head, k_step, v, v_token, v_head, v_step,
     grad, grad_token, grad_head, grad_step, dq, dq_token, dq_head, dq_step,
-    offsets, position, time, timestamps, thresholds, scale, out_scale,
+    offsets, position, time, timestamps, thresholds, scale,
     position_sums, time_sums, lots,
     HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
     BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
@@ -228,7 +227,7 @@ def _query_kernel(
         seen = (j[None, :] <= i[:, None]) & (i < count)[:, None]
         s = 1 / (1 + tl.exp(-x))
         slope = tl.dot(grads, tl.trans(values), input_precision=PRECISION, out_dtype=SUM)
-        slope = tl.where(seen, slope * out_scale * s * (1 + x * (1 - s)), 0.0)
+        slope = tl.where(seen, slope * s * (1 + x * (1 - s)), 0.0)
         if position is not None:
             sums = position_sums + (row % lots) * POSITIONS * HEADS
             tl.atomic_add(sums + at_position, slope, mask=seen, sem="relaxed")
@@ -246,7 +245,7 @@ def _key_kernel(
     q, q_token, q_head, q_step, k, k_token, k_head, k_step, v, v_token, v_head, v_step,
     grad, grad_token, grad_head, grad_step, dk, dk_token, dk_head, dk_step,
     dv, dv_token, dv_head, dv_step,
-    offsets, position, time, timestamps, thresholds, scale, out_scale,
+    offsets, position, time, timestamps, thresholds, scale,
     HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
     BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -277,8 +276,8 @@ def _key_kernel(
         seen = (j[None, :] <= i[:, None]) & (i < count)[:, None]
         s = 1 / (1 + tl.exp(-x))
         slope = tl.dot(grads, tl.trans(values), input_precision=PRECISION, out_dtype=SUM)
-        slope = tl.where(seen, slope * out_scale * s * (1 + x * (1 - s)), 0.0).to(queries.dtype)
-        weights = tl.where(seen, x * s * out_scale, 0.0).to(grads.dtype)
+        slope = tl.where(seen, slope * s * (1 + x * (1 - s)), 0.0).to(queries.dtype)
+        weights = tl.where(seen, x * s, 0.0).to(grads.dtype)
         key_total += tl.dot(tl.trans(slope), queries, input_precision=PRECISION, out_dtype=SUM)
         value_total += tl.dot(tl.trans(weights), grads, input_precision=PRECISION, out_dtype=SUM)
     at, there = _tile(dk, dk_token, dk_head, dk_step, begin, j, count, head, SIZE, ROOM)

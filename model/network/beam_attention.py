@@ -129,7 +129,7 @@ def attend_padded(
     num_heads: int,
     scale: float,
 ) -> Tensor:
-    """The same in PyTorch's own operations."""
+    """As :func:`attend_last`, (B, W, D), in PyTorch's own operations."""
     places, inside = memory.padded_places()
     active = F.silu(values_keys(memory.hidden))
     values, keys = (x.unflatten(1, (num_heads, -1))[places] for x in active.chunk(2, dim=1))

@@ -13,14 +13,11 @@ from torch import Tensor, nn
 
 from model.compiled import compiled
 from model.network.beam_attention import Memory
+from model.network.kernel_options import KERNEL, KERNEL_ANY_ORDER
 from model.network.linear_cpu import output_panels
 from model.network.threads import torch_threads
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid
-
-# NaN and infinity stay what they are, so that damaged weights are seen.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
-SUMS = {**OPTIONS, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}  # in any order: as vectors
 
 
 def attend(
@@ -53,7 +50,7 @@ def attend(
     return out
 
 
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL)
 def _attend(
     workers, offsets, hidden, projection, gates_queries, score_bias, normalisation, scale, out
 ):
@@ -78,7 +75,7 @@ def _attend(
         _attend_rows(worker, workers, offsets, inputs, norm, scale, out)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _attend_rows(worker, workers, offsets, inputs, norm, scale, out):
     hidden, panels, bias, gates_queries, score_bias = inputs
     num_rows, num_heads, width = len(offsets) - 1, len(score_bias), out.shape[1]
@@ -108,7 +105,7 @@ def _attend_rows(worker, workers, offsets, inputs, norm, scale, out):
                 )
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _project(hidden, begin, count, panels, tail, values_keys):
     """The bare product of one row's tokens; a panel of the weights stays in the first cache."""
     width, steps = values_keys.shape[1], panels.shape[1]
@@ -129,7 +126,7 @@ def _project(hidden, begin, count, panels, tail, values_keys):
             )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _activate(values_keys, bias, count):
     """Bias and SiLU, in place."""
     for t in range(count):
@@ -139,7 +136,7 @@ def _activate(values_keys, bias, count):
             numbers[d] = x * sigmoid(x)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _fill_panel(queries, at, beams, column, size, scale, panel):
     """SiLU of one head's queries, scaled: dimension by dimension, PANEL beams apart."""
     for beam in range(beams):
@@ -148,7 +145,7 @@ def _fill_panel(queries, at, beams, column, size, scale, panel):
             panel[e * PANEL + beam] = x * sigmoid(x) * scale
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _scores(values_keys, count, column, size, panel, beams, scores):
     """Scores of a token stand side by side, PANEL apart from the next token's."""
     flat, width = values_keys.reshape(-1), values_keys.shape[1]
@@ -159,7 +156,7 @@ def _scores(values_keys, count, column, size, panel, beams, scores):
         )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _weigh(scores, bias, beams):
     """Scores become weights."""
     used = LANES if beams <= LANES else PANEL
@@ -170,7 +167,7 @@ def _weigh(scores, bias, beams):
             numbers[w] = x * sigmoid(x)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _mix(scores, count, beams, values_keys, column, size, mixed):
     """Values added up by their weights, one line per beam.
 
@@ -186,7 +183,7 @@ def _mix(scores, count, beams, values_keys, column, size, mixed):
             )  # fmt: skip
 
 
-@njit(**SUMS)
+@njit(**KERNEL_ANY_ORDER)
 def _norm_and_gate(row, norm, gates, out):
     weight, bias, eps = norm
     if len(weight) > 0:

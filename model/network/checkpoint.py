@@ -1,9 +1,8 @@
 """A trained network as an artefact: weights in safetensors, all else in JSON, no pickles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
@@ -44,17 +43,16 @@ class Checkpoint:
         """The network in evaluation mode, on the CPU.
 
         Raises:
-            InputError: the weights do not fit the configuration.
+            InputError: the configuration lacks a value, or the weights do not fit it.
         """
-        network = OnePiece(self.schema, section(self.network_params))
+        network = OnePiece(self.schema, section(self.network_params, self._file(FACTS)))
         try:
             network.load_state_dict(self.weights, strict=True)
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            name = "the checkpoint" if self.folder is None else str(self.folder / WEIGHTS)
             raise InputError(
-                f"{name}: the weights are of another configuration than {FACTS} says: {first}; "
-                "train it again"
+                f"{self._file(WEIGHTS)}: the weights are of another configuration than {FACTS} "
+                f"says: {first}; train it again"
             ) from None
         return network.eval()
 
@@ -94,6 +92,9 @@ class Checkpoint:
         weights = load_tensors(folder / WEIGHTS)
         return cls(weights, network_params, schema, metadata, folder)
 
+    def _file(self, name: str) -> str:
+        return "the checkpoint" if self.folder is None else str(self.folder / name)
+
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
@@ -111,9 +112,16 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def section(values: Mapping[str, Any]) -> "NetworkParams":
-    """Plain values as the attributes of a parameter section; needs no pydantic."""
-    return cast("NetworkParams", _namespace(values))
+def section(values: Mapping[str, Any], source: str = FACTS) -> "NetworkParams":
+    """Plain values as the attributes of a parameter section; needs no pydantic.
+
+    Asking for one that is missing raises ``InputError``.
+
+    Args:
+        values: of the ``network`` section.
+        source: the file that they are from, for messages.
+    """
+    return cast("NetworkParams", _Section(values, source, "network_params"))
 
 
 def weights_of(network: torch.nn.Module) -> dict[str, Tensor]:
@@ -121,9 +129,19 @@ def weights_of(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
-def _namespace(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return SimpleNamespace(**{name: _namespace(inner) for name, inner in value.items()})
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_namespace(inner) for inner in value]
-    return value
+class _Section:
+    """The values of a section, and of those within it, as attributes."""
+
+    def __init__(self, values: Mapping[str, Any], source: str, key: str) -> None:
+        self._source, self._key = source, key
+        for name, value in values.items():
+            nested = isinstance(value, Mapping)
+            setattr(self, name, _Section(value, source, f"{key}.{name}") if nested else value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # Python's own questions, such as a copy's
+            raise AttributeError(name)
+        raise InputError(
+            f"{self._source}: written by another version ({self._key}.{name} is missing); "
+            "train it again"
+        )

@@ -83,7 +83,7 @@ class UserTower(nn.Module):
             initialize(self.projection)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Embed the users of a batch; without features all are the same learned start."""
+        """(B, dim) of the users of a batch; without features all are the same learned start."""
         if self.projection is None:
             return self.start.expand(batch.num_rows, -1)
         parts = []

@@ -14,17 +14,15 @@ import numpy as np
 from numba import njit, prange
 
 from model.compiled import compiled
+from model.network.kernel_options import KERNEL
 from model.network.tile_moves import copy_panel, transpose_block
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid
 
 CHUNK = 256  # tokens at once: what is made of them stays in the second cache
 
-# NaN and infinity stay what they are, so that a diverging run is seen.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
-
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL)
 def experts_forward(workers, x, matrices, routing, pre, slots, out):
     """Write out (T, D), and what backward needs.
 
@@ -51,7 +49,7 @@ def experts_forward(workers, x, matrices, routing, pre, slots, out):
         _add_up(worker, workers, slots, places, out)
 
 
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL)
 def experts_backward(workers, grad, x, matrices, routing, pre, slots, grads):
     """Write the gradients of x, w1, w2 and the slots' weights from that of out, (T, D).
 
@@ -76,10 +74,10 @@ def line_length(count):
     return (count + PANEL - 1) // PANEL * PANEL + LANES
 
 
-_line = njit(**OPTIONS)(line_length)
+_line = njit(**KERNEL)(line_length)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _deal(ends, workers):
     """The worker of each expert: the largest first, each to whoever has least."""
     loads = ends[1:] - ends[:-1]
@@ -90,7 +88,7 @@ def _deal(ends, workers):
     return owners
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _forward(x, w1, w2, own, pre, slots):
     weights, tokens, first, last, lines = own
     dim, hidden_dim = w2.shape
@@ -111,7 +109,7 @@ def _forward(x, w1, w2, own, pre, slots):
         _columns_to_rows(outputs, line, slots[begin:end])
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _backward(grad, x, w1, w2, own, pre, slots, wanted):
     weights, tokens, first, last, lines = own
     dw1, dw2, dweights = wanted
@@ -144,7 +142,7 @@ def _backward(grad, x, w1, w2, own, pre, slots, wanted):
         _times_panels(changed, line, panels, count, dw1, begin > first)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _gather_panels(x, here, panels):
     """The chosen rows of x (T, D) as panels (D / PANEL, count, PANEL)."""
     width, flat = x.shape[1], x.reshape(-1)
@@ -153,7 +151,7 @@ def _gather_panels(x, here, panels):
             copy_panel(flat, here[t] * width + p * PANEL, panels, (p * len(here) + t) * PANEL)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _panels_to_columns(panels, count, width, line, columns):
     """Panels become columns, dimension by dimension, ``line`` apart.
 
@@ -168,7 +166,7 @@ def _panels_to_columns(panels, count, width, line, columns):
                 )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _columns_to_panels(columns, line, count, width, panels):
     """The way back; panel after panel, as each writes over the beginning of the next."""
     for p in range(width // PANEL):
@@ -180,7 +178,7 @@ def _columns_to_panels(columns, line, count, width, panels):
                 )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _columns_to_rows(columns, line, rows):
     """Columns become rows (count, D)."""
     count, width = rows.shape
@@ -196,7 +194,7 @@ def _columns_to_rows(columns, line, rows):
                     rows[t, d + n] = block[(t - whole) * LANES + n]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _times_columns(left, transposed, columns, line, count, out):
     """Left, or left transposed, (rows, steps) times columns (steps, count): columns too."""
     rows, steps = left.shape
@@ -213,7 +211,7 @@ def _times_columns(left, transposed, columns, line, count, out):
             )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _times_panels(columns, line, panels, count, out, add):
     """Out (rows, width) (+)= columns (rows, count) times panels (count, width)."""
     rows, width = out.shape
@@ -226,7 +224,7 @@ def _times_panels(columns, line, panels, count, out, add):
             )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _activate(made, weights, line, hidden):
     """SiLU of the gate times up times the routing weight."""
     count, hidden_dim = len(weights), len(made) // (2 * line)
@@ -237,7 +235,7 @@ def _activate(made, weights, line, hidden):
             out[t] = gate[t] * sigmoid(gate[t]) * up[t] * weights[t]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _activate_backward(made, weights, line, weighted, changed, hidden, dweights):
     """From ``weighted``, the gradient of what went into W2, to those of gate and up: ``changed``.
 
@@ -259,7 +257,7 @@ def _activate_backward(made, weights, line, weighted, changed, hidden, dweights)
             dup[t] = grad * silu
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _add_up(worker, workers, slots, places, out):
     """Each token's sum over its slots, in the order of its choices."""
     num_tokens, top_k = places.shape

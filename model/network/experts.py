@@ -46,7 +46,7 @@ def routed_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tenso
 
 
 def grouped_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:
-    """Two grouped products over all experts; fp32, fp16 or bf16."""
+    """As :func:`routed_experts`, by two grouped products over all experts; fp32, fp16 or bf16."""
     device = x.device.type
     if torch.is_autocast_enabled(device):
         low = torch.get_autocast_dtype(device)
@@ -63,7 +63,7 @@ def grouped_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tens
 
 
 def segment_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:
-    """The same, segment by segment, in the type of ``x``; reads the loads."""
+    """As :func:`routed_experts`, segment by segment, in the type of ``x``; reads the loads."""
     weights = routing.weights.to(x.dtype)
     return _SegmentExperts.apply(x, w1, w2, weights, routing.tokens, _segments(routing.loads))
 

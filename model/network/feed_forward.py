@@ -59,6 +59,6 @@ def build_feed_forward(params: "NetworkParams") -> FeedForward | None:
 
 
 def total_balance_loss(losses: list[Tensor | None], like: Tensor) -> Tensor:
-    """The sum over the layers, 0 where there are no experts."""
+    """The sum over the layers, 0-d, of the type of ``like``; 0 where there are no experts."""
     found = [loss for loss in losses if loss is not None]
     return torch.stack(found).sum() if found else like.new_zeros(())

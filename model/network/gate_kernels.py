@@ -1,7 +1,7 @@
 """The numba kernels of SiLU, norm and gate: one pass over each token, not one per operation.
 
-y = (norm(x) * weight + bias) * SiLU gate, norm over the last dimension. Tokens are dealt to a fixed
-number of lots, each of which adds up its own gradients of weight and bias: the bytes do not
+y = (norm(x) * weight + bias) * SiLU gate, norm over the last dimension. Tokens are divided among a
+fixed number of lots, each of which adds up its own gradients of weight and bias: the bytes do not
 depend on the number of threads. Importing this needs numba.
 """
 
@@ -9,19 +9,13 @@ import numpy as np
 from numba import njit, prange
 
 from model.compiled import compiled
+from model.network.kernel_options import KERNEL_ANY_ORDER
 from model.network.vector_math import silu, silu_backward
 
 LOTS = 32
 
-# Sums over a token may take any order, or they would not be vectors.
-OPTIONS = {
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz", "arcp", "reassoc"},
-}
 
-
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL_ANY_ORDER)
 def norm_and_gate(inputs, eps, y, stats):
     """Write ``y`` (T, D), and ``stats`` (T, 2): mean and inverse deviation of each token.
 
@@ -39,7 +33,7 @@ def norm_and_gate(inputs, eps, y, stats):
             _affine_and_gate(y[t], weight, bias, gates)
 
 
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL_ANY_ORDER)
 def norm_and_gate_backward(grad, inputs, stats, grads):
     """Write the gradients of x and gate, and add up those of weight and bias, (LOTS, D) each."""
     x, gate, weight, bias = inputs
@@ -57,7 +51,7 @@ def norm_and_gate_backward(grad, inputs, stats, grads):
             _norm_backward(slope, normed, stats[t, 1], dx[t])
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _statistics(row, eps):
     total = row[0] * 0
     for d in range(len(row)):
@@ -69,19 +63,19 @@ def _statistics(row, eps):
     return mean, row.dtype.type(1) / np.sqrt(squares / row.dtype.type(len(row)) + eps)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _norm(row, mean, inverse, normed):
     for d in range(len(row)):
         normed[d] = (row[d] - mean) * inverse
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _affine_and_gate(row, weight, bias, gate):
     for d in range(len(row)):
         row[d] = (row[d] * weight[d] + bias[d]) * gate[d]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _gate_backward(grad, gate, normed, weight, bias, slope, dgate):
     for d in range(len(grad)):
         slope[d] = grad[d] * gate[d]
@@ -89,7 +83,7 @@ def _gate_backward(grad, gate, normed, weight, bias, slope, dgate):
         dgate[d] = grad[d] * (normed[d] * weight[d] + bias[d])
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _affine_backward(slope, normed, weight, dweight, dbias):
     for d in range(len(slope)):
         dweight[d] += slope[d] * normed[d]
@@ -99,7 +93,7 @@ def _affine_backward(slope, normed, weight, dweight, dbias):
         slope[d] *= weight[d]
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL_ANY_ORDER)
 def _norm_backward(slope, normed, inverse, dx):
     total, product = inverse * 0, inverse * 0
     for d in range(len(slope)):

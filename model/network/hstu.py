@@ -95,7 +95,6 @@ class HSTULayer(nn.Module):
             *affine,
             num_heads=self.num_heads,
             scale=_scale(x, self.num_heads),
-            out_scale=1.0,
             eps=EPSILON,
         )
         mixed = self.output(gated)
@@ -138,7 +137,6 @@ class CrossHSTULayer(nn.Module):
             self.bias.position,
             self.bias.time,
             scale=_scale(query, self.num_heads),
-            out_scale=1.0,
         ).reshape(query.shape)
         mixed = self.output(self.attention_norm(attended) * u)
         return query + F.dropout(mixed, self.dropout, self.training)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from model.dataset.item_features import ItemFeatures
 from model.dataset.item_statistics import LAST_YEAR_CODE
 from model.dataset.schema import FeatureSchema
+from model.errors import InputError
 from model.network.initialization import initialize
 from model.network.tables import INITIAL_SPREAD, embedding_table, feature_key, feature_tables
 
@@ -27,6 +28,16 @@ class ItemTower(nn.Module):
     """Tables and projections of all item features that are switched on."""
 
     def __init__(self, schema: FeatureSchema, params: "FeatureParams", dim: int) -> None:
+        """Make what is switched on.
+
+        Args:
+            schema: of the data.
+            params: section ``network.features``.
+            dim: of the vectors that come out.
+
+        Raises:
+            InputError: nothing of it is in this data.
+        """
         super().__init__()
         width = params.feature_dim
         self.item_id_dropout = params.item_id_dropout
@@ -54,7 +65,10 @@ class ItemTower(nn.Module):
         blocks = len(scalars) + len(arrays) + len(self.life_cycle) + len(self.modalities)
         inputs = blocks * width + params.item_id_dim + len(self.hash_sizes) * params.hash_dim
         if not inputs:
-            raise ValueError("network.features switches every item feature off")
+            raise InputError(
+                "network.features: nothing that is switched on is in this data; set item_id_dim, "
+                "hash_sizes or modalities"
+            )
         self.projection = nn.Linear(inputs, dim)
         initialize(self.projection)
 

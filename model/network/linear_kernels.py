@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit, prange
 
 from model.compiled import compiled
+from model.network.kernel_options import KERNEL
 from model.network.tile_moves import copy_panel, copy_rows
 from model.network.tile_product import PANEL, ROWS, tile_product, tile_product_from
 
@@ -19,11 +20,8 @@ ROWS_AT_ONCE = 16 * ROWS  # of the left factor that meet all panels while they a
 COLUMNS_AT_ONCE = 16 * ROWS  # copied together, so that lines of the cache are read whole
 TOKENS_AT_ONCE = 512  # of a sum over tokens, copied before they are multiplied
 
-# NaN and infinity stay what they are, so that a diverging run is seen.
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
-
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL)
 def multiply(workers, left, panels, bias, out):
     """Write out (T, N) = left (T, K) times the panels (N / PANEL, K, PANEL), plus the bias.
 
@@ -33,7 +31,7 @@ def multiply(workers, left, panels, bias, out):
         _multiply_rows(worker, workers, left, panels, bias, out)
 
 
-@compiled(parallel=True, **OPTIONS)
+@compiled(parallel=True, **KERNEL)
 def multiply_along_tokens(workers, grad, x, weight_grad, bias_grad):
     """Write weight_grad (N, K) = grad (T, N) transposed times x (T, K), and grad's sum, (N,).
 
@@ -46,7 +44,7 @@ def multiply_along_tokens(workers, grad, x, weight_grad, bias_grad):
         _multiply_columns(grad, x, first, last, weight_grad, bias_grad)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _multiply_rows(worker, workers, left, panels, bias, out):
     tokens, steps = left.shape
     width = out.shape[1]
@@ -72,7 +70,7 @@ def _multiply_rows(worker, workers, left, panels, bias, out):
                     copy_panel(made, r * PANEL, target, (whole + r) * width + column)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _multiply_columns(grad, x, first, last, weight_grad, bias_grad):
     tokens, steps = len(grad), min(TOKENS_AT_ONCE, len(grad))
     width, target = x.shape[1], weight_grad.reshape(-1)
@@ -94,7 +92,7 @@ def _multiply_columns(grad, x, first, last, weight_grad, bias_grad):
                     )  # fmt: skip
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _copy_panels(x, begin, count, panels):
     width, flat = x.shape[1], x.reshape(-1)
     for t in range(count):
@@ -102,7 +100,7 @@ def _copy_panels(x, begin, count, panels):
             copy_panel(flat, (begin + t) * width + p * PANEL, panels, (p * count + t) * PANEL)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _copy_strips(grad, begin, count, column, end, strips):
     width, flat = grad.shape[1], grad.reshape(-1)
     for t in range(count):
@@ -110,7 +108,7 @@ def _copy_strips(grad, begin, count, column, end, strips):
             copy_rows(flat, (begin + t) * width + row, strips, (row - column) * count + t * ROWS)
 
 
-@njit(**OPTIONS)
+@njit(**KERNEL)
 def _add_up(grad, begin, count, sums, column):
     for t in range(begin, begin + count):
         numbers = grad[t, column : column + len(sums)]

@@ -15,13 +15,13 @@ from model.dataset.schema import FeatureSchema
 from model.dataset.sequences import Batch
 from model.network.attention_plan import AttentionPlan, plan_attention
 from model.network.context import ContextTower, UserTower
-from model.network.dealt_table import DealtTable
 from model.network.decoder import DecoderState, SidDecoder
 from model.network.feed_forward import EPSILON, total_balance_loss
 from model.network.history_skip import HistorySkip
 from model.network.hstu import NUM_TIME_BUCKETS, HSTULayer
 from model.network.item_tower import ItemTower
 from model.network.moe import SparseMoE
+from model.network.sharded_table import ShardedTable
 
 if TYPE_CHECKING:
     from model.params import NetworkParams
@@ -36,16 +36,12 @@ class EncoderOutput:
         item_vectors: (U, dim) the identity path of the batch's distinct items, not normalised.
         balance_loss: () of all experts, weighted.
         plan: of the rows, for the decoder.
-        offsets: (B + 1,) int64.
-        timestamps: (T,) int64, None where the network has no time bias.
     """
 
     hidden: Tensor
     item_vectors: Tensor
     balance_loss: Tensor
     plan: AttentionPlan
-    offsets: Tensor
-    timestamps: Tensor | None
 
 
 class OnePiece(nn.Module):
@@ -80,7 +76,7 @@ class OnePiece(nn.Module):
         return self.items(items)
 
     def encode(self, batch: Batch) -> EncoderOutput:
-        """Run the encoder over packed rows."""
+        """Run the encoder over B packed rows of T tokens."""
         item_vectors = self.items(batch.items)
         # Indexing would add up its gradient in an order that several threads make anew each time.
         x = F.embedding(batch.token_items, item_vectors)
@@ -104,13 +100,12 @@ class OnePiece(nn.Module):
             item_vectors=item_vectors,
             balance_loss=total_balance_loss(losses, x),
             plan=plan,
-            offsets=batch.offsets,
-            timestamps=timestamps,
         )
 
     def start_decoding(self, encoded: EncoderOutput) -> DecoderState:
         """The decoder's memory of every row of a batch."""
-        return self.decoder.start(encoded.hidden, encoded.offsets, encoded.timestamps)
+        plan = encoded.plan
+        return self.decoder.start(encoded.hidden, plan.offsets, plan.timestamps)
 
     def experts(self) -> list[SparseMoE]:
         """The mixtures of experts, first layer first."""
@@ -144,10 +139,10 @@ class OnePiece(nn.Module):
 
 
 def count_table_parameters(network: nn.Module) -> int:
-    """Parameters of embedding tables; of dealt ones, those of all processes."""
+    """Parameters of embedding tables; of sharded ones, those of all processes."""
     tables = [module for module in network.modules() if isinstance(module, nn.Embedding)]
     rows = [
-        table.num_rows if isinstance(table, DealtTable) else len(table.weight) for table in tables
+        table.num_rows if isinstance(table, ShardedTable) else len(table.weight) for table in tables
     ]
     return sum(n * table.embedding_dim for n, table in zip(rows, tables, strict=True))
 

@@ -32,7 +32,7 @@ class Routing:
 
 
 def gate_logits(x: Tensor, gate: Tensor) -> Tensor:
-    """(T, E) fp32 affinities (fp64 for fp64 input).
+    """(T, dim) inputs and the gate (E, dim) -> (T, E) fp32 affinities (fp64 for fp64 input).
 
     The gate is computed in full precision even under autocast: the order of close scores decides.
     """
@@ -42,7 +42,7 @@ def gate_logits(x: Tensor, gate: Tensor) -> Tensor:
 
 
 def gate_scores(logits: Tensor, kind: str) -> Tensor:
-    """(T, E) positive scores: a softmax over the experts, or one sigmoid each."""
+    """(T, E) logits -> (T, E) positive scores: a softmax over the experts, or one sigmoid each."""
     return logits.softmax(dim=-1) if kind == "softmax" else logits.sigmoid()
 
 
@@ -55,6 +55,12 @@ def choose(
     how sure the gate is: a step of 0.02 is nothing beside one expert of two and drowns the scores
     of 64, 1/64 on average (reference: 4.4). Logits have one scale for all of these.
 
+    Args:
+        logits: (T, E).
+        scores: (T, E), of :func:`gate_scores`.
+        expert_bias: (E,) float32.
+        top_k: experts per token.
+
     Returns:
         (T, top_k) int64 experts, and their weights: their scores over the sum of these.
     """
@@ -64,7 +70,13 @@ def choose(
 
 
 def sort_by_expert(chosen: Tensor, weights: Tensor, num_experts: int) -> Routing:
-    """Order the slots of (T, top_k) choices by expert, stably."""
+    """Order the slots by expert, stably.
+
+    Args:
+        chosen: (T, top_k) int64 experts.
+        weights: (T, top_k), of each choice in its token's sum.
+        num_experts: E.
+    """
     flat = chosen.flatten()
     order = flat.argsort(stable=True)
     loads = torch.zeros(num_experts, dtype=torch.int64, device=flat.device)
@@ -129,7 +141,7 @@ def balancing_step(expert_bias: Tensor, loads: Tensor, step: float) -> Tensor:
 
 
 def load_gini(loads: Tensor) -> Tensor:
-    """0-d float32: 0 where all loads are equal or none, towards 1 where one expert has all."""
+    """(E,) int64 -> 0-d float32: 0 where all are equal or none, towards 1 where one has all."""
     ascending = loads.sort().values.to(torch.float32)
     n = len(loads)
     places = torch.arange(1, n + 1, device=loads.device, dtype=torch.float32)

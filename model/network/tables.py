@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from model.network.dealt_table import dealt
+from model.network.sharded_table import sharded
 
 SPARSE_FROM_ROWS = 10_000  # below it a dense update is cheaper than finding the touched rows
 INITIAL_SPREAD = 0.02
@@ -28,12 +28,15 @@ def embedding_table(num_codes: int, width: int, *, zero: bool = False) -> nn.Emb
         nn.init.normal_(table.weight, std=INITIAL_SPREAD)
         with torch.no_grad():
             table.weight[0].zero_()
-    return dealt(table)
+    return sharded(table)
 
 
 def feature_key(name: str) -> str:
-    """A feature's name as a module's: ``type`` or ``a.b`` would not be allowed."""
-    return f"feature_{name.replace('.', '_')}"
+    """A feature's name as a module's: ``type`` or ``a.b`` would not be allowed.
+
+    Other names have other keys: no name has a slash (``model.dataset.features.FEATURE_NAME``).
+    """
+    return f"feature_{name.replace('.', '/')}"
 
 
 def feature_tables(vocabulary_sizes: Mapping[str, int], width: int) -> nn.ModuleDict:

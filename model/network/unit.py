@@ -5,5 +5,5 @@ from torch.nn import functional as F
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Rows of length 1 in float32."""
+    """(..., D) -> (..., D) float32: vectors of length 1; of zeros where they are zero."""
     return F.normalize(vectors.float(), dim=-1)

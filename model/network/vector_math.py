@@ -12,6 +12,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from model.network.kernel_options import KERNEL
+
 LOG2_E = np.float32(1.44269504)
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 LARGEST = np.float32(87.0)  # beyond it exp leaves float32
@@ -28,14 +30,14 @@ def sigmoid(x):
     return one / (one + exponential(-x))
 
 
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@njit(**KERNEL)
 def silu(row, out):
     """Write SiLU of each number."""
     for d in range(len(row)):
         out[d] = row[d] * sigmoid(row[d])
 
 
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@njit(**KERNEL)
 def silu_backward(row, slopes):
     """Gradients of SiLU of each number become those of the number, in place."""
     for d in range(len(row)):

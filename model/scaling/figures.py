@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.scaling.costs import CostModel, frontier
+from model.scaling.laws import BILLION
 from model.scaling.rows import Row, column, grouped, with_most_data
 
 if TYPE_CHECKING:
     from model.scaling.fits import Fit
     from model.scaling.study import Forecast, ScalingStudy
 
-BILLION = 1e9
 MARKERS = "osD^v<>ph*"
 WIDTH, HEIGHT = 4.2, 3.4
 STYLE: Any = {

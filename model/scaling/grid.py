@@ -6,16 +6,14 @@ keep their width, and the feed-forward part keeps its ratio to the width.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, Self
 
 from model.errors import InputError
 from model.params import POINT_NAME, Params
+from model.training import ENCODER, RECOMMENDER
 
 INFONCE_ONLY, SID_ONLY = "infonce_only", "sid_only"
-ENCODER, RECOMMENDER = "encoder_checkpoint", "recommender_checkpoint"
 NO_FEED_FORWARD, DENSE = 0, 1  # experts; more are routed
 
 
@@ -126,19 +124,3 @@ class Point:
             "num_decoder_layers": self.layers if deep else base.num_decoder_layers,
             "feed_forward": feed_forward,
         }
-
-
-def grid(
-    protocols: Iterable[str],
-    shapes: Iterable[tuple[int, int]],
-    experts: Iterable[int],
-    percents: Iterable[int],
-    seeds: Iterable[int],
-) -> list[Point]:
-    """All combinations; a shape is layers and width."""
-    return [
-        Point(protocol, *shape, number, percent, seed)
-        for protocol, shape, number, percent, seed in product(
-            protocols, shapes, experts, percents, seeds
-        )
-    ]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares, nnls
 
+BILLION = 1e9  # the unit in which a study's laws count parameters and tokens
 FIRST_EXPONENTS = (0.03, 0.15, 0.4, 0.8, 1.6)
 STARTS = 4  # the best combinations of these are refined
 MAX_EXPONENT = 10.0

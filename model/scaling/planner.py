@@ -16,9 +16,10 @@ from model.errors import InputError
 from model.params import Params
 from model.scaling.costs import CostModel, frontier
 from model.scaling.grid import Point
+from model.scaling.laws import BILLION
 from model.scaling.rows import column, with_most_data
 from model.scaling.size import measure_size, network_without_weights, training_flops_per_token
-from model.scaling.study import BILLION, DATA, SIZE, ScalingStudy
+from model.scaling.study import DATA, SIZE, ScalingStudy
 
 SECONDS_PER_HOUR = 3600
 MAX_EXTRAPOLATION = 30.0  # largest candidate, in sizes of the largest point

@@ -17,12 +17,12 @@ from model.errors import InputError
 from model.params import ScalingStudyParams
 from model.scaling.figures import draw_figures
 from model.scaling.fits import NO_LAW, Fit, fit_losses
+from model.scaling.laws import BILLION
 from model.scaling.point import ScalingPoint, Workload
 from model.scaling.rows import Row, as_markdown, column, grouped, with_most_data, write_csv
 
 logger = logging.getLogger("onepiece")
 
-BILLION = 1e9
 SIZE, DATA = "N", "D"
 FACTS = "study.json"
 VALIDATION = "validation_"

@@ -5,7 +5,6 @@ that points differ in what their names say and in nothing else.
 """
 
 import dataclasses
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +23,8 @@ from model.scaling.size import measure_size, measure_workload, training_flops_pe
 from model.tokenizer.codebook import Codebook
 from model.training.distributed import World
 from model.training.inputs import TrainingInputs
-from model.training.resume import StateFolder
-from model.training.task import build_trainer, fingerprint
+from model.training.task import resumed_trainer
 from model.training.trainer import Trainer
-
-logger = logging.getLogger("onepiece")
 
 CODEBOOK = "codebook"
 INFONCE, BALANCE = "infonce", "balance"
@@ -66,13 +62,9 @@ def make_point(
     inputs = TrainingInputs.load(data, own, point.asset)
     codebook = None if point.protocol == INFONCE_ONLY else Codebook.load(data / CODEBOOK)
     trained_on = with_share(inputs, point.percent, point.seed)
-    trainer = build_trainer(trained_on, own, point.asset, world)
-    trainer.what = point.name
-    states = StateFolder(state_folder, fingerprint(trained_on, own, point.asset))
-    known = states.load()
-    if known is not None:
-        logger.info("%s: going on from step %d", point.name, known.facts["step"])
-        trainer.restore(known)
+    trainer, states = resumed_trainer(
+        trained_on, own, point.asset, world, state_folder, what=point.name
+    )
     if not trainer.run(states, interrupted):
         return False
     state = trainer.state()

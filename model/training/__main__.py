@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from model.params import Params
+from model.training import ENCODER, RECOMMENDER
 from model.training.distributed import World
-from model.training.inputs import ENCODER, RECOMMENDER, TrainingInputs
+from model.training.inputs import TrainingInputs
 from model.training.task import train
 from model.training.worker import Interruption, run_worker
 

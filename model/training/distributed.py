@@ -66,7 +66,7 @@ def leave_world() -> None:
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over all processes."""
+    """The sum over all processes of a tensor of any shape, alike in all of them."""
     if dist.is_initialized():
         values = values.clone()
         dist.all_reduce(values)
@@ -86,7 +86,11 @@ def same_everywhere(found: dict[str, float], world: World) -> dict[str, float]:
 
 
 def average_sparse_gradients(tables: Iterable[nn.Parameter]) -> None:
-    """Average row-sparse gradients over the processes: only touched rows travel."""
+    """Average row-sparse gradients over the processes: only touched rows travel.
+
+    Args:
+        tables: (N, D) each, with a sparse gradient or none; they get an average, coalesced.
+    """
     if not dist.is_initialized():
         return
     for table in tables:
@@ -105,7 +109,14 @@ def average_sparse_gradients(tables: Iterable[nn.Parameter]) -> None:
 
 
 def gather_rows(*columns: Tensor) -> tuple[Tensor, ...]:
-    """Concatenate columns of N rows, N differing by process, in the order of the ranks."""
+    """Concatenate columns of all processes, in the order of the ranks.
+
+    Args:
+        columns: (N, ...) each, with one N for all columns of a process.
+
+    Returns:
+        (sum of all N, ...) of each column, of its dtype.
+    """
     counts = _counts(columns[0])
     gathered = []
     for column in columns:
@@ -117,7 +128,7 @@ def gather_rows(*columns: Tensor) -> tuple[Tensor, ...]:
 
 
 def of_each_process(ids: Tensor) -> list[Tensor]:
-    """The ids that each process holds, in the order of the ranks."""
+    """(N,) int64 ids -> those of each process in the order of the ranks; N differs by process."""
     if not dist.is_initialized():
         return [ids]
     return list(gather_rows(ids)[0].split(_counts(ids)))
@@ -128,11 +139,11 @@ def gather_columns(ids: Tensor, columns: Tensor, labels: Tensor) -> tuple[Tensor
 
     Args:
         ids: (C,) int64 distinct item ids of this process.
-        columns: (C, D) their vectors.
+        columns: (C, D) floating, their vectors.
         labels: (N,) int64 into ``ids``.
 
     Returns:
-        (C',) ids ascending, (C', D) vectors and (N,) labels into them.
+        (C',) int64 ids ascending, (C', D) vectors and (N,) int64 labels into them.
     """
     if not dist.is_initialized():
         return ids, columns, labels

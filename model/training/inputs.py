@@ -18,11 +18,10 @@ from model.dataset.schema import FeatureSchema, describe_features
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint
 from model.tokenizer.codebook import Codebook
+from model.training import ENCODER
 
 if TYPE_CHECKING:
     from model.params import Params
-
-ENCODER, RECOMMENDER = "encoder_checkpoint", "recommender_checkpoint"
 
 
 @dataclass(frozen=True)

@@ -78,14 +78,14 @@ class Optimizers:
             parameter.grad = None
 
     @torch.no_grad()
-    def clip(self, max_norm: float, dealt: Container[str] = ()) -> Tensor:
+    def clip(self, max_norm: float, sharded: Container[str] = ()) -> Tensor:
         """Scale all gradients so that their common norm is at most ``max_norm``.
 
         Sparse gradients are summed by row first: their norm is that of the dense equivalent.
 
         Args:
             max_norm: see above.
-            dealt: names of tables of which every process has other rows.
+            sharded: names of tables of which every process has other rows.
 
         Returns:
             0-d, the norm before; not finite where a gradient is not.
@@ -98,7 +98,7 @@ class Optimizers:
         for name, table in self.embedding.tables.items():
             if table.grad is not None and table.grad.is_sparse:
                 table.grad = table.grad.coalesce()
-                (elsewhere if name in dealt else values).append(table.grad._values())
+                (elsewhere if name in sharded else values).append(table.grad._values())
         norm = nn.utils.get_total_norm(values)
         if elsewhere:
             norm = (norm.square() + total(nn.utils.get_total_norm(elsewhere).square())).sqrt()

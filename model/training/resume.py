@@ -72,7 +72,7 @@ class StateFolder:
                 continue
             if state.facts["fingerprint"] == self.fingerprint:
                 return state
-            logger.info("%s: of other inputs or parameters, starting anew", self._path(step))
+            logger.info("%s: of other inputs, parameters or code, starting anew", self._path(step))
             self.remove()
             return None
         return None

@@ -22,7 +22,7 @@ class StreamingLogQ(nn.Module):
 
     @torch.no_grad()
     def update(self, ids: Tensor) -> None:
-        """Take in the distinct ids of one batch, of all processes: their states stay alike."""
+        """Take in (C,) int64 distinct ids of a batch of all processes: their states stay alike."""
         self.step += 1
         seen = self.interval[ids]
         waited = (self.step - self.last_step[ids]).float()
@@ -32,5 +32,5 @@ class StreamingLogQ(nn.Module):
 
     @torch.no_grad()
     def forward(self, ids: Tensor) -> Tensor:
-        """(C,) log probability that each of these ids is in a batch."""
+        """(C,) int64 ids -> (C,) float32 log probability that each of them is in a batch."""
         return -self.interval[ids].clamp(min=1.0).log()

@@ -15,14 +15,15 @@ from model.dataset.item_features import ItemFeatureStore
 from model.dataset.sequences import SequenceDataset
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint, section
-from model.network.dealt_table import dealing
 from model.network.onepiece import OnePiece, count_parameters, count_table_parameters
-from model.training.dealt_state import DealtState, hand_of
+from model.network.sharded_table import sharding
+from model.sources import hash_sources
 from model.training.distributed import World
 from model.training.history import write_events, write_history
 from model.training.inputs import TrainingInputs
 from model.training.objective import Objective
 from model.training.resume import StateFolder
+from model.training.sharded_state import ShardedState, shard_of
 from model.training.trainer import Trainer
 from model.training.validation import Validation
 
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
     from model.params import Params
 
 logger = logging.getLogger("onepiece")
+
+# What ``dvc.yaml`` lists of the library as the code of a checkpoint.
+CODE = (
+    "dataset",
+    "metrics.py",
+    "network",
+    "tokenizer/codebook.py",
+    "tokenizer/pictures.py",
+    "tokenizer/report_views.py",
+    "tokenizer/sids.py",
+    "training",
+)
 
 
 def train(
@@ -62,12 +75,7 @@ def train(
     Raises:
         InputError: weights to start from that do not fit; a loss that is not a number.
     """
-    trainer = build_trainer(inputs, params, asset, world)
-    states = StateFolder(state_folder, fingerprint(inputs, params, asset))
-    known = states.load()
-    if known is not None:
-        logger.info("%s: going on from step %d", asset, known.facts["step"])
-        trainer.restore(known)
+    trainer, states = resumed_trainer(inputs, params, asset, world, state_folder)
 
     def show() -> None:
         if world.is_first and events_folder is not None:
@@ -81,28 +89,59 @@ def train(
         return False
     weights = trainer.final_weights()
     if world.is_first:
-        checkpoint = Checkpoint(
-            weights=weights,
-            network_params=params.network.model_dump(mode="json"),
-            schema=inputs.schema,
-            metadata=_metadata(trainer),
-        )
-        with atomic_folder(out) as folder:
-            checkpoint.write(folder)
-            write_history(checkpoint.metadata["history"], trainer.recorder.columns, folder)
+        _publish(trainer, weights, inputs, params, out)
         states.remove()
     return True
 
 
-def build_trainer(inputs: TrainingInputs, params: "Params", asset: str, world: World) -> Trainer:
-    """Everything laid out for the first step."""
+def resumed_trainer(
+    inputs: TrainingInputs,
+    params: "Params",
+    asset: str,
+    world: World,
+    state_folder: Path,
+    what: str | None = None,
+) -> tuple[Trainer, StateFolder]:
+    """A training where an earlier process left it, else before its first step.
+
+    Args:
+        inputs: the artefacts.
+        params: of the whole pipeline.
+        asset: whose training parameters hold.
+        world: this process among all.
+        state_folder: keeps the state of an unfinished training between runs.
+        what: is trained, for the log; None for the asset.
+
+    Returns:
+        The training, and where its state is kept.
+
+    Raises:
+        InputError: weights to start from that do not fit.
+    """
+    trainer = build_trainer(inputs, params, asset, world, what)
+    states = StateFolder(state_folder, fingerprint(inputs, params, asset))
+    known = states.load()
+    if known is not None:
+        logger.info("%s: going on from step %d", trainer.what, known.facts["step"])
+        trainer.restore(known)
+    return trainer, states
+
+
+def build_trainer(
+    inputs: TrainingInputs, params: "Params", asset: str, world: World, what: str | None = None
+) -> Trainer:
+    """Everything laid out for the first step; see :func:`resumed_trainer` for the arguments.
+
+    Raises:
+        InputError: weights to start from that do not fit.
+    """
     training = getattr(params, asset)
     network_params = params.network.model_dump(mode="json")
     torch.manual_seed(params.seed)
-    with dealing(hand_of(world) if training.shard_tables else None):
+    with sharding(shard_of(world) if training.shard_tables else None):
         network = OnePiece(inputs.schema, section(network_params))
     if inputs.initial_weights is not None:
-        start_from(network, DealtState(network, world).own(inputs.initial_weights), asset)
+        start_from(network, ShardedState(network, world).own(inputs.initial_weights), asset)
     features = ItemFeatureStore(
         inputs.interactions, inputs.statistics, inputs.embeddings, world.device
     )
@@ -122,7 +161,7 @@ def build_trainer(inputs: TrainingInputs, params: "Params", asset: str, world: W
         params.seed,
     )
     return Trainer(
-        asset,
+        what or asset,
         objective,
         dataset,
         validation,
@@ -151,14 +190,33 @@ def start_from(network: OnePiece, weights: dict[str, Tensor], asset: str) -> Non
 
 
 def fingerprint(inputs: TrainingInputs, params: "Params", asset: str) -> str:
-    """A hash of everything that decides the result."""
+    """A hash of everything that decides the result: parameters, artefacts and code.
+
+    Code counts as :data:`CODE` names it: an unfinished training is not gone on with by other code,
+    under whose name alone the checkpoint would stand.
+    """
     chosen = {
         name: getattr(params, name).model_dump(mode="json")
         for name in ("network", "optimizer", asset)
     }
     del chosen[asset]["checkpoint_minutes"]
-    recipe = [chosen, params.seed, inputs.content, inputs.schema.to_json(), asset]
+    schema = inputs.schema.to_json()
+    recipe = [chosen, params.seed, inputs.content, schema, asset, hash_sources(*CODE)]
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _publish(
+    trainer: Trainer,
+    weights: dict[str, Tensor],
+    inputs: TrainingInputs,
+    params: "Params",
+    out: Path,
+) -> None:
+    network_params = params.network.model_dump(mode="json")
+    checkpoint = Checkpoint(weights, network_params, inputs.schema, _metadata(trainer))
+    with atomic_folder(out) as folder:
+        checkpoint.write(folder)
+        write_history(trainer.recorder.rows, trainer.recorder.columns, folder)
 
 
 def _metadata(trainer: Trainer) -> dict[str, Any]:

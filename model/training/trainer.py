@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 from model.dataset.sequences import SequenceDataset
 from model.errors import InputError
 from model.network.checkpoint import weights_of
-from model.training.dealt_state import DealtState
 from model.training.distributed import World, average_sparse_gradients, same_everywhere, total
 from model.training.ema import ExponentialMovingAverage
 from model.training.lookahead import Lookahead
@@ -32,6 +31,7 @@ from model.training.random_state import generators, restore_generators
 from model.training.recorder import Recorder
 from model.training.resume import State, StateFolder
 from model.training.schedule import learning_rate_factor
+from model.training.sharded_state import ShardedState
 from model.training.training_batches import TrainingBatches
 from model.training.validation import Validation
 
@@ -93,7 +93,7 @@ class Trainer:
         self.seed, self.world = seed, world
         self.network = objective.network
         self.order = Order(dataset.training_users(), params.batch_size, params.epochs, seed)
-        self.dealt = DealtState(self.network, world)
+        self.sharded = ShardedState(self.network, world)
         self.optimizers = build_optimizers(self.network, optimizer_params, rates)
         self.batches = TrainingBatches(self.order, dataset, params, seed, world)
         decay = optimizer_params.ema_decay
@@ -103,7 +103,7 @@ class Trainer:
         self.recorder = Recorder(params.loss, self.network.experts(), self.order)
         self.parallel = self._parallel()
         ahead = world.device.type == "cuda"  # on the CPU a thread only takes from the step
-        self.batches_of = Lookahead(self.batches, self.order.num_steps) if ahead else self.batches
+        self.upcoming = Lookahead(self.batches, self.order.num_steps) if ahead else self.batches
         self.kept: Path | None = None
         torch.manual_seed(seed * 1_000_003 + world.rank)
 
@@ -163,10 +163,10 @@ class Trainer:
         In a world of many, all must call it; the first has whole tables.
         """
         if self.best_weights:
-            return self.dealt.whole(self.best_weights)
+            return self.sharded.whole(self.best_weights)
         applied = self.average.applied(self.network) if self.average is not None else nullcontext()
         with applied:
-            return self.dealt.whole(weights_of(self.network))
+            return self.sharded.whole(weights_of(self.network))
 
     def state(self) -> State:
         """Everything that decides what comes next; in a world of many, all must call it."""
@@ -180,23 +180,22 @@ class Trainer:
             tensors["average"] = self.average.state_dict()
         if self.best_weights:
             tensors["best"] = self.best_weights
-        tensors = {name: self.dealt.whole(group) for name, group in tensors.items()}
+        tensors = {name: self.sharded.whole(group) for name, group in tensors.items()}
         return State(tensors, asdict(self.progress) | {"history": self.recorder.rows})
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same task."""
-        own = {name: self.dealt.own(group) for name, group in state.tensors.items()}
+        own = {name: self.sharded.own(group) for name, group in state.tensors.items()}
         self.objective.load_state_dict(own["objective"])
         self.optimizers.load_state_dict(own["optimizers"])
         if self.average is not None:
             self.average.load_state_dict(own["average"])
         self.best_weights = own.get("best", {})
         self.recorder.sums = state.tensors["running"]["terms"]
-        self.recorder.newest = state.tensors["running"].get("newest", self.recorder.newest)
+        self.recorder.newest = state.tensors["running"]["newest"]
         self.recorder.rows = state.facts["history"]
         restore_generators(state.tensors["running"], self.world)
-        known = {one.name for one in fields(Progress)} & state.facts.keys()
-        self.progress = Progress(**{name: state.facts[name] for name in known})
+        self.progress = Progress(**{one.name: state.facts[one.name] for one in fields(Progress)})
 
     def _parallel(self) -> nn.Module:
         if self.world.size == 1:
@@ -210,7 +209,7 @@ class Trainer:
     def _step(self, step: int) -> tuple[int, dict[str, float]]:
         """One update of the weights: tokens of this process and the terms to show."""
         self.objective.train()
-        batches = self.batches_of(step)
+        batches = self.upcoming(step)
         measured = total(torch.stack([self.objective.measure(one) for one in batches]).sum(dim=0))
         totals = Totals(*[max(value, 1e-12) for value in measured.tolist()])
         self.optimizers.zero_grad()
@@ -223,9 +222,9 @@ class Trainer:
                 (loss * self.world.size).backward()
             terms += parts
         tables = self.network.embedding_tables()
-        average_sparse_gradients(t for name, t in tables.items() if name not in self.dealt.tables)
-        self.dealt.average_gradients()
-        norm = self.optimizers.clip(self.optimizer_params.clip_norm, self.dealt.tables)
+        average_sparse_gradients(t for name, t in tables.items() if name not in self.sharded.tables)
+        self.sharded.average_gradients()
+        norm = self.optimizers.clip(self.optimizer_params.clip_norm, self.sharded.tables)
         factor = self._factor(step)
         terms = total(terms)
         self._require_finite(step, terms, norm)

@@ -32,7 +32,7 @@ class TrainingBatches:
     world: World
 
     def __call__(self, step: int) -> list[Batch]:
-        """On the world's device; as many as ``accumulation_steps``."""
+        """``accumulation_steps`` batches on the world's device, some maybe without rows."""
         pieces = self.params.accumulation_steps
         shares = self.order.share(step, self.world.rank, self.world.size, pieces)
         generator = np.random.default_rng((self.seed, step, self.world.rank))

@@ -27,8 +27,9 @@ import numpy as np
 from model.dataset.interactions import CLICK, CONVERSION
 from model.metrics import HIT_RATE_SHARE, NDCG_SHARE
 from model.params import Params
+from model.training import ENCODER
 from model.training.distributed import join_world
-from model.training.inputs import ENCODER, TrainingInputs
+from model.training.inputs import TrainingInputs
 from model.training.resume import StateFolder
 from model.training.task import build_trainer
 from model.training.trainer import Trainer

@@ -67,7 +67,7 @@ def attention_step(backend: Backend, lengths: list[int], heads: int, size: int):
 
     def step() -> None:
         with use_backend(backend):
-            out = hstu_attention(q, k, v, plan, *biases, scale=size**-0.5, out_scale=1.0)
+            out = hstu_attention(q, k, v, plan, *biases, scale=size**-0.5)
         torch.autograd.grad(out, (q, k, v, *biases), slope)
 
     return step

@@ -28,8 +28,9 @@ from model.params import Params
 from model.tokenizer import growth
 from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
+from model.training import ENCODER
 from model.training.distributed import join_world
-from model.training.inputs import ENCODER, TrainingInputs
+from model.training.inputs import TrainingInputs
 from model.training.task import train
 
 PUBLISHED_SHARE = 2 / 3

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from model.params import Params
+from model.training.task import CODE
 from orchestration.automation import build_jobs
 from orchestration.definitions import build_definitions
 from orchestration.workspace import ROOT, open_workspace
@@ -115,12 +116,18 @@ def test_code_dependencies_are_the_modules_that_an_asset_imports(name, workspace
     assert not idle, f"{name}: listed in dvc.yaml but not imported"
 
 
+@pytest.mark.parametrize("name", ["encoder_checkpoint", "recommender_checkpoint"])
+def test_an_unfinished_training_is_of_the_code_of_its_stage(name, workspace):
+    code = {path for path in workspace.stages[name].code if path.startswith("model/")}
+    assert {f"model/{path}" for path in CODE} == code
+
+
 # What only carries artefacts around, or shows them, has no say in what is in them.
 MACHINERY = re.compile(
     r"assets/(artifact_asset|checks|device|hashing|ledger|lineage|lineage_page|lineage_text|locks"
     r"|manifest|peak_memory|report_metadata|report_pictures|stages|training_metadata"
     r"|training_worker|transient|workspace|__init__)\.py"
-    r"|model/(artifact|compiled|errors|params|progress|__init__)\.py"
+    r"|model/(artifact|compiled|errors|params|progress|sources|__init__)\.py"
     r"|model/inference/champion\.py"  # names a folder
     r"|model/\w+/__init__\.py"
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.inference import submission_task as module
+from model import sources
 from model.inference.inputs import InferenceInputs
 from model.inference.submission_task import submission_task
 from model.network.checkpoint import Checkpoint
@@ -68,5 +68,5 @@ def test_features_and_the_end_of_training_decide(small, kind):
 def test_other_code_is_another_task(small, tmp_path, monkeypatch):
     before = _task(small)
     (tmp_path / "one.py").write_text("one = 1\n")
-    monkeypatch.setattr(module, "SOURCE", tmp_path)
+    monkeypatch.setattr(sources, "LIBRARY", tmp_path)
     assert _task(small) != before

@@ -48,7 +48,7 @@ def gradients(backend, offsets, timestamps, qkv, *biases: Tensor | None) -> list
     plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
     with use_backend(backend):
         q, k, v = leaves[0].unbind(1)
-        out = hstu_attention(q, k, v, plan, position, time, scale=0.3, out_scale=0.7)
+        out = hstu_attention(q, k, v, plan, position, time, scale=0.3)
     slope = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view(out.shape).cos()
     out.backward(slope)
     return [out.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
@@ -70,10 +70,10 @@ def test_reference_is_the_formula():
                 seconds = max(int(timestamps[i] - timestamps[j]), 1)
                 bucket = min(math.floor(math.log(seconds) / 0.301), NUM_BUCKETS - 1)
                 x = (q[i] * k[j]).sum(-1) * 0.3 + position[min(i - j, 1)] + time[bucket]
-                expected[i] += (x * torch.sigmoid(x))[:, None] * v[j] * 0.7
+                expected[i] += (x * torch.sigmoid(x))[:, None] * v[j]
     plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
     with use_backend("reference"):
-        out = hstu_attention(q, k, v, plan, position, time, scale=0.3, out_scale=0.7)
+        out = hstu_attention(q, k, v, plan, position, time, scale=0.3)
     torch.testing.assert_close(out, expected)
 
 
@@ -125,7 +125,7 @@ def test_numerical_gradients():
     leaves = [x.contiguous().requires_grad_() for x in (*qkv.unbind(1), position, time)]
 
     def attend(q, k, v, position, time):
-        return hstu_attention(q, k, v, plan, position, time, scale=0.3, out_scale=0.7)
+        return hstu_attention(q, k, v, plan, position, time, scale=0.3)
 
     with use_backend("numba"):
         assert torch.autograd.gradcheck(attend, leaves)
@@ -139,7 +139,7 @@ def test_queries_of_another_source():
     for backend in ("reference", "numba"):
         with use_backend(backend):
             args = (queries, qkv[:, 1], qkv[:, 2], plan, position, time)
-            outs.append(hstu_attention(*args, scale=0.3, out_scale=0.7))
+            outs.append(hstu_attention(*args, scale=0.3))
     torch.testing.assert_close(*outs)
 
 
@@ -199,9 +199,9 @@ def test_bad_input_is_named():
         plan_attention(offsets, timestamps[1:], NUM_BUCKETS)
     plan = plan_attention(offsets, None, NUM_BUCKETS)
     with pytest.raises(InputError, match="needs timestamps"):
-        hstu_attention(q, k, v, plan, position, time, scale=1.0, out_scale=1.0)
+        hstu_attention(q, k, v, plan, position, time, scale=1.0)
     with pytest.raises(InputError, match="6 queries"):
-        hstu_attention(q[1:], k, v, plan, position, None, scale=1.0, out_scale=1.0)
+        hstu_attention(q[1:], k, v, plan, position, None, scale=1.0)
     plan = plan_attention(offsets, timestamps, 3)
     with pytest.raises(InputError, match="60 rows"):
-        hstu_attention(q, k, v, plan, position, time, scale=1.0, out_scale=1.0)
+        hstu_attention(q, k, v, plan, position, time, scale=1.0)

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import pickle
 
@@ -65,6 +66,17 @@ def test_facts_of_another_version_are_refused(checkpoint, tmp_path):
     (tmp_path / "one" / "checkpoint.json").write_text('{"schema": {"num_items": 3}}')
     with pytest.raises(InputError, match=r"checkpoint\.json: written by another version"):
         Checkpoint.load(tmp_path / "one")
+
+
+@pytest.mark.parametrize("missing", ["num_heads", "features", "features.hash_dim"])
+def test_a_configuration_that_lacks_a_value_is_refused_by_name(checkpoint, tmp_path, missing):
+    values = copy.deepcopy(checkpoint.network_params)
+    *path, name = missing.split(".")
+    del (values[path[0]] if path else values)[name]
+    dataclasses.replace(checkpoint, network_params=values).save(tmp_path / "one")
+    sentence = rf"one/checkpoint\.json: .*\(network_params\.{missing} is missing"
+    with pytest.raises(InputError, match=sentence):
+        Checkpoint.load(tmp_path / "one").build()
 
 
 def test_a_missing_folder_is_named(tmp_path):

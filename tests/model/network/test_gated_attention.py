@@ -29,7 +29,7 @@ def results(backend, dtype, *, norm: bool, lengths: tuple[int, ...] = (40, 1, 0,
     with use_backend(backend):
         plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
         args = (uvqk, plan, position, time, *own)
-        out = gated_attention(*args, num_heads=HEADS, scale=0.3, out_scale=0.5, eps=1e-6)
+        out = gated_attention(*args, num_heads=HEADS, scale=0.3, eps=1e-6)
     wanted = (uvqk, position, time, *(x for x in own if x is not None))
     return out, *torch.autograd.grad(out, wanted, out.detach().cos())
 
@@ -70,5 +70,5 @@ def test_little_is_kept_for_backward():
     plan = plan_attention(offsets, timestamps, NUM_BUCKETS)
     with use_backend("numba"), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         args = (uvqk, plan, position, time, weight, bias)
-        gated_attention(*args, num_heads=HEADS, scale=0.3, out_scale=0.5, eps=1e-6)
+        gated_attention(*args, num_heads=HEADS, scale=0.3, eps=1e-6)
     assert sum(kept.values()) < 1.3 * uvqk.untyped_storage().nbytes()

@@ -10,7 +10,9 @@ from torch import nn
 
 from model.dataset.packing import Windows
 from model.dataset.schema import FeatureSchema
+from model.errors import InputError
 from model.network.onepiece import OnePiece, count_parameters
+from model.network.tables import feature_key, feature_tables
 from model.network.unit import unit
 from model.params import Params
 from tests.model.small_network import network_params
@@ -47,9 +49,10 @@ def test_a_row_is_the_same_alone_and_among_others(data):
     users = dataset.training_users()
     with torch.no_grad():
         together = network.encode(dataset.assemble(dataset.training_windows(users)))
+        offsets = together.plan.offsets
         for row in (0, 3, len(users) - 1):
             alone = network.encode(dataset.assemble(dataset.training_windows(users[row : row + 1])))
-            part = slice(int(together.offsets[row]), int(together.offsets[row + 1]))
+            part = slice(int(offsets[row]), int(offsets[row + 1]))
             assert torch.allclose(together.hidden[part], alone.hidden, atol=1e-5)
 
 
@@ -113,6 +116,22 @@ def test_every_feature_can_be_switched_off(data, switch):
     network = data.network(params)
     assert torch.isfinite(network.encode(data.training_batch(params)).hidden).all()
     assert count_parameters(network) < count_parameters(data.network(PARAMS))
+
+
+def test_features_that_differ_in_a_dot_have_tables_of_their_own():
+    sizes = {"a.b": 9, "a_b": 2, "type": 3}
+    tables = feature_tables(sizes, 2)
+    assert {name: len(tables[feature_key(name)].weight) - 1 for name in sizes} == sizes
+    assert {"feature_a_b", "feature_type"} < set(tables)
+
+
+def test_an_item_of_which_nothing_is_known_is_refused(data):
+    params = network_params(
+        features={"item_id_dim": 0, "hash_sizes": [], "modalities": [], "life_cycle": False}
+    )
+    bare = dataclasses.replace(data.schema(), item_scalars={}, item_arrays={})
+    with pytest.raises(InputError, match=r"network\.features: .* set item_id_dim, hash_sizes"):
+        OnePiece(bare, params)
 
 
 def test_item_id_dropout_hides_whole_items_and_only_in_training(data):

@@ -4,7 +4,7 @@ import pytest
 
 from model.errors import InputError
 from model.params import ScalingStudyParams
-from model.scaling.grid import Point, grid
+from model.scaling.grid import Point
 from tests.model.small_network import pipeline_params
 
 
@@ -14,11 +14,6 @@ from tests.model.small_network import pipeline_params
 )
 def test_a_name_says_everything(name):
     assert Point.parse(name).name == name
-
-
-def test_a_grid_is_all_combinations():
-    points = grid(["joint"], [(1, 8), (2, 16)], [1], [50, 100], [0, 1])
-    assert len({point.name for point in points}) == 8
 
 
 def test_the_protocols():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,12 +16,13 @@ import yaml
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
+from model import sources
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint
 from model.training.distributed import World, join_world, leave_world
 from model.training.inputs import TrainingInputs
 from model.training.resume import State, StateFolder
-from model.training.task import build_trainer, train
+from model.training.task import build_trainer, fingerprint, train
 from tests.model.small_network import CPU, SIZES, pipeline_params, small_data
 
 ALONE = World(0, 1, CPU)
@@ -114,6 +116,18 @@ def test_another_recipe_does_not_take_up_the_state(data, tmp_path):
     assert _train(data, other, tmp_path)
     assert _train(data, other, tmp_path / "fresh")
     assert _bytes(tmp_path) == _bytes(tmp_path / "fresh")
+
+
+def test_other_code_does_not_take_up_the_state(data, tmp_path, monkeypatch):
+    library = tmp_path / "model"
+    shutil.copytree(sources.LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sources, "LIBRARY", library)
+    known = fingerprint(_inputs(data), _params(), RECOMMENDER)
+    (library / "inference" / "beam_search.py").write_text("")  # no part of a training
+    assert fingerprint(_inputs(data), _params(), RECOMMENDER) == known
+    with (library / "network" / "hstu.py").open("a") as file:
+        file.write("# another line\n")
+    assert fingerprint(_inputs(data), _params(), RECOMMENDER) != known
 
 
 def test_early_stopping_keeps_the_best_weights(data, tmp_path):

@@ -1,7 +1,7 @@
-"""What a training with dealt tables must do beside: average their gradients, save, go on.
+"""What a training with sharded tables must do beside: average their gradients, save, go on.
 
 States and checkpoints hold whole tables, so that a training goes on with another number of
-processes, or with tables that are not dealt. The first process gets them shard by shard.
+processes, or with tables that are not sharded. The first process gets them shard by shard.
 """
 
 from collections.abc import Mapping
@@ -10,28 +10,28 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from model.network.dealt_table import DealtTable, Hand, dealt_tables
+from model.network.sharded_table import RowShard, ShardedTable, sharded_tables
 from model.training.distributed import World
 
 
-def hand_of(world: World) -> Hand | None:
+def shard_of(world: World) -> RowShard | None:
     """The rows of this process; None in a world of one, which has them all."""
     if world.size == 1:
         return None
     group = dist.new_group()
     assert isinstance(group, dist.ProcessGroup)
-    return Hand(world.rank, world.size, group)
+    return RowShard(world.rank, world.size, group)
 
 
-class DealtState:
-    """The dealt tables of a network among named tensors; without any, all here changes nothing.
+class ShardedState:
+    """The sharded tables of a network among named tensors; without any, all here changes nothing.
 
     A tensor belongs to a table if it is named after it, with anything before and after: weights,
     moments and averages have the table's rows.
     """
 
     def __init__(self, network: nn.Module, world: World) -> None:
-        self.tables, self.world = dealt_tables(network), world
+        self.tables, self.world = sharded_tables(network), world
 
     def average_gradients(self) -> None:
         """The owners have the sums over all processes; make them means, as of everything else."""
@@ -57,19 +57,19 @@ class DealtState:
         found = {}
         for name, tensor in tensors.items():
             table = self._table(name)
-            found[name] = tensor if table is None else table.hand.take(tensor)
+            found[name] = tensor if table is None else table.shard.take(tensor)
         return found
 
-    def _table(self, name: str) -> DealtTable | None:
+    def _table(self, name: str) -> ShardedTable | None:
         return next((t for key, t in self.tables.items() if f".{key}." in f".{name}."), None)
 
-    def _gather(self, own: Tensor, table: DealtTable) -> Tensor | None:
+    def _gather(self, own: Tensor, table: ShardedTable) -> Tensor | None:
         size, device = self.world.size, self.world.device
         if not self.world.is_first:
             dist.send(own[1:].to(device).contiguous(), 0)
             return None
         whole = torch.empty(table.num_rows, *own.shape[1:], dtype=own.dtype)
-        whole[:1], whole[table.hand.rows] = own[:1], own[1:]
+        whole[:1], whole[table.shard.rows] = own[:1], own[1:]
         for rank in range(1, size):
             rows = whole[1 + rank :: size]
             shard = torch.empty(rows.shape, dtype=own.dtype, device=device)

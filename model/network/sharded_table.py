@@ -1,4 +1,4 @@
-"""Embedding tables whose rows are dealt to the processes of a training.
+"""Embedding tables whose rows are divided among the processes of a training.
 
 Row i > 0 belongs to process (i - 1) mod size and stands there in row (i - 1) div size + 1; row 0,
 padding, is everywhere. Neighbouring rows go to different processes, so that ids in order of
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Hand:
+class RowShard:
     """The rows of one process.
 
     Attributes:
@@ -44,54 +44,54 @@ class Hand:
         return torch.cat([whole[:1], whole[self.rows]])
 
 
-_hand: ContextVar[Hand | None] = ContextVar("hand", default=None)
+_shard: ContextVar[RowShard | None] = ContextVar("shard", default=None)
 
 
 @contextmanager
-def dealing(hand: Hand | None) -> Iterator[None]:
+def sharding(shard: RowShard | None) -> Iterator[None]:
     """Large tables that are made within the block keep only this process's rows."""
-    token = _hand.set(hand)
+    token = _shard.set(shard)
     try:
         yield
     finally:
-        _hand.reset(token)
+        _shard.reset(token)
 
 
-def dealt(table: nn.Embedding) -> nn.Embedding:
-    """The table itself, or this process's rows of it within :func:`dealing`."""
-    hand = _hand.get()
-    return table if hand is None or not table.sparse else DealtTable(table, hand)
+def sharded(table: nn.Embedding) -> nn.Embedding:
+    """The table itself, or this process's rows of it within :func:`sharding`."""
+    shard = _shard.get()
+    return table if shard is None or not table.sparse else ShardedTable(table, shard)
 
 
-class DealtTable(nn.Embedding):
+class ShardedTable(nn.Embedding):
     """This process's rows of a table, and the way to all others.
 
     Every process must look up equally often and in the same order, be it nothing.
 
     Attributes:
-        hand: which rows.
+        shard: which rows.
         num_rows: of the whole table.
     """
 
-    def __init__(self, whole: nn.Embedding, hand: Hand) -> None:
-        own = hand.take(whole.weight.detach())
+    def __init__(self, whole: nn.Embedding, shard: RowShard) -> None:
+        own = shard.take(whole.weight.detach())
         super().__init__(*own.shape, padding_idx=0, sparse=True, _weight=own)
-        self.hand, self.num_rows = hand, whole.num_embeddings
+        self.shard, self.num_rows = shard, whole.num_embeddings
 
     def forward(self, input: Tensor) -> Tensor:
         """Ids of any shape -> that shape and (dim,)."""
         distinct, places = torch.unique(input, return_inverse=True)
         asked = distinct[distinct > 0]
-        owners = (asked - 1) % self.hand.size
+        owners = (asked - 1) % self.shard.size
         order = owners.argsort(stable=True)
-        sent = torch.bincount(owners, minlength=self.hand.size)
+        sent = torch.bincount(owners, minlength=self.shard.size)
         received = torch.empty_like(sent)
-        distributed.all_to_all_single(received, sent, group=self.hand.group)
+        distributed.all_to_all_single(received, sent, group=self.shard.group)
         splits = (received.tolist(), sent.tolist())
         wanted = asked.new_empty(sum(splits[0]))
-        distributed.all_to_all_single(wanted, asked[order], *splits, group=self.hand.group)
-        own = F.embedding((wanted - 1) // self.hand.size + 1, self.weight, sparse=True)
-        rows = _SendBack.apply(own, splits, self.hand.group)
+        distributed.all_to_all_single(wanted, asked[order], *splits, group=self.shard.group)
+        own = F.embedding((wanted - 1) // self.shard.size + 1, self.weight, sparse=True)
+        rows = _SendBack.apply(own, splits, self.shard.group)
         where = torch.zeros_like(distinct)
         where[distinct > 0] = order.argsort() + 1
         return F.embedding(where[places], torch.cat([rows.new_zeros(1, rows.shape[1]), rows]))
@@ -117,10 +117,10 @@ class _SendBack(torch.autograd.Function):
         return returned, None, None
 
 
-def dealt_tables(network: nn.Module) -> dict[str, DealtTable]:
-    """The dealt tables of a network by the name of their weight."""
+def sharded_tables(network: nn.Module) -> dict[str, ShardedTable]:
+    """The sharded tables of a network by the name of their weight."""
     return {
         f"{name}.weight": module
         for name, module in network.named_modules()
-        if isinstance(module, DealtTable)
+        if isinstance(module, ShardedTable)
     }
