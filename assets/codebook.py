@@ -114,7 +114,7 @@ def codebook(
     modality_embeddings: dict[str, ModalityEmbedding],
     interactions: Interactions,
 ) -> Codebook:
-    """Two-level semantic IDs before and after greedy re-assignment, and their inverse map."""
+    """Two-level semantic IDs before and after re-assignment, and their inverse map."""
     return build_codebook(
         fused_embeddings,
         list(modality_embeddings.values()),

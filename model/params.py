@@ -500,9 +500,17 @@ class TuningStudyParams(Section):
 class AutomationParams(Section):
     """When the pipeline runs by itself; decides nothing about what it makes."""
 
-    retrain_cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]  # five cron fields
+    retrain_cron: str  # minute, hour, day, month and weekday
     timezone: str  # of retrain_cron, as in the IANA database
     settled_seconds: NonNegativeFloat  # raw files must have been still that long to be delivered
+
+    @field_validator("retrain_cron")
+    @classmethod
+    def _has_five_fields(cls, cron: str) -> str:
+        """What may stand in them Dagster knows, and says when it reads them."""
+        if len(cron.split()) != 5:
+            raise ValueError("minute, hour, day, month and weekday are needed, as in 0 3 * * 1")
+        return cron
 
     @field_validator("timezone")
     @classmethod
@@ -548,6 +556,12 @@ class Params(Section):
             raise ValueError(
                 f"coverage_report.thresholds names {sorted(unknown)}, which "
                 "modality_embeddings.modalities does not"
+            )
+        encoder = self.encoder_checkpoint
+        if encoder.loss.sid_weights or encoder.initialize_from_encoder:
+            raise ValueError(
+                "encoder_checkpoint.loss.sid_weights must be [] and initialize_from_encoder false: "
+                "the encoder comes first, and the codebook is made of what it gives"
             )
         levels, weights = len(self.codebook.sizes), self.recommender_checkpoint.loss.sid_weights
         if weights and len(weights) != levels:

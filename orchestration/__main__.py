@@ -75,7 +75,10 @@ def tokenize(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Instead of the file's codebook.method; several stand side by side."),
+        typer.Option(
+            help="Instead of the file's codebook.method: residual_kmeans, balanced_residual_kmeans "
+            "or rq_vae; several stand side by side."
+        ),
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
@@ -151,9 +154,9 @@ def submissions(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_
     """List all submissions, oldest first, with the metrics of their models."""
     from assets.ledger import COLUMNS, read_ledger
     from orchestration.report import columns
-    from orchestration.workspace import open_workspace
+    from orchestration.workspace import open_existing
 
-    rows = read_ledger(open_workspace(params, data))
+    rows = read_ledger(open_existing(params, data))
     cells = [
         [
             f"{value:.4f}" if isinstance(value := row[name], float) else str(value)
@@ -219,7 +222,9 @@ def rebuild(
 def explain(
     user: Annotated[str, typer.Argument(help="A user's raw id.")],
     test: Annotated[bool, typer.Option("--test", help="What the evaluation saw.")] = False,
-    page: Annotated[Path | None, typer.Option(help="Write an HTML page there instead.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write an HTML page there instead; prints its path.")
+    ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
@@ -238,6 +243,7 @@ def explain(
         typer.echo(as_text(found), nl=False)
     else:
         atomic_write(page, as_page(found))
+        typer.echo(page)
 
 
 @app.command()
@@ -329,9 +335,9 @@ def sync(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -
     """Tell Dagster what lies in the data folder without a run of its own (dvc pull, checkout)."""
     from orchestration.instance import open_instance
     from orchestration.synchronization import report_existing
-    from orchestration.workspace import open_workspace
+    from orchestration.workspace import open_existing
 
-    workspace = open_workspace(params, data)
+    workspace = open_existing(params, data)
     with open_instance(workspace) as instance:
         told = report_existing(instance, workspace)
     typer.echo(f"told Dagster of {', '.join(map(str, told)) or 'nothing: it knows all'}")
@@ -339,7 +345,7 @@ def sync(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Of the web server.")] = 3000,
+    port: Annotated[int, typer.Option(help="Of the web server.", min=1, max=65535)] = 3000,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:

@@ -49,18 +49,28 @@ def build_jobs(workspace: Workspace) -> list[Any]:
     ]
 
 
+def require_schedule(workspace: Workspace) -> None:
+    """Refuse what no clock can follow.
+
+    Raises:
+        InputError: ``automation.retrain_cron`` is no cron schedule.
+    """
+    wanted = workspace.params.automation.retrain_cron
+    if not is_valid_cron_schedule(wanted):
+        raise InputError(
+            f"{workspace.params_file}: automation.retrain_cron is {wanted!r}; minute, hour, day, "
+            'month and weekday are needed, such as "0 3 * * 1"'
+        )
+
+
 def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
     """Retrain by the clock of ``automation.retrain_cron``; at most one retraining waits.
 
     Raises:
         InputError: it is no cron schedule.
     """
+    require_schedule(workspace)
     settings = workspace.params.automation
-    if not is_valid_cron_schedule(settings.retrain_cron):
-        raise InputError(
-            f"{workspace.params_file}: automation.retrain_cron is {settings.retrain_cron!r}; five "
-            'fields are needed, such as "0 3 * * 1"'
-        )
 
     @dg.schedule(
         name="scheduled_retrain",

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from model.inference.champion import CHAMPION
+
 _MISSING = "(none)"
 
 
@@ -29,9 +31,16 @@ def _code(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:
         for key, one in (("first", first), ("second", second))
     }
     yield from _changed(revisions["first"], revisions["second"])
-    old = {name: entry["code"] for name, entry in first["artifacts"].items()}
-    new = {name: entry["code"] for name, entry in second["artifacts"].items()}
-    yield from _changed(old, new)
+    yield from _changed(_code_of(first), _code_of(second))
+
+
+def _code_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """By artefact; champions are one, whose folder has another name each time."""
+    champion = f"{CHAMPION}/"
+    return {
+        CHAMPION if name.startswith(champion) else name: entry["code"]
+        for name, entry in manifest["artifacts"].items()
+    }
 
 
 def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

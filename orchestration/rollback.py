@@ -43,9 +43,10 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
         atomic_write(record, json.dumps(done, indent=2, sort_keys=True) + "\n")
         atomic_write(home / CHAMPION_FILE, f"{name}\n")
         workspace.recorder.record(CHAMPION)
+    change = f"{current.folder.name} -> {name}"
     with open_instance(workspace) as instance:
-        report_existing(instance, workspace)
-    return f"champion: {current.folder.name} -> {name}; `onepiece materialize` submits from it"
+        report_existing(instance, workspace, made_by=f"onepiece rollback: {change}")
+    return f"champion: {change}; `onepiece materialize` submits from it"
 
 
 def _promoted(home: Path, wanted: str) -> str:

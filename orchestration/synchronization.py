@@ -19,8 +19,15 @@ from orchestration.materialization import Target, parse_targets
 DATA_VERSION, CODE_VERSION = "dagster/data_version", "dagster/code_version"
 
 
-def report_existing(instance: dg.DagsterInstance, workspace: Workspace) -> list[Target]:
+def report_existing(
+    instance: dg.DagsterInstance, workspace: Workspace, made_by: str = "DVC or another machine"
+) -> list[Target]:
     """Tell Dagster of every artefact whose version it does not know; upstream first.
+
+    Args:
+        instance: that is told.
+        workspace: where artefacts lie.
+        made_by: for the pages of the artefacts.
 
     Returns:
         What was told.
@@ -28,7 +35,7 @@ def report_existing(instance: dg.DagsterInstance, workspace: Workspace) -> list[
     told = []
     for target in parse_targets(workspace, _present(workspace)):
         try:
-            event = _event(instance, workspace, target)
+            event = _event(instance, workspace, target, made_by)
         except InputError:  # not there, or damaged: nothing to tell
             continue
         if _known(instance, target) != (event.tags or {}).get(DATA_VERSION):
@@ -43,7 +50,7 @@ def _present(workspace: Workspace) -> list[str]:
 
 
 def _event(
-    instance: dg.DagsterInstance, workspace: Workspace, target: Target
+    instance: dg.DagsterInstance, workspace: Workspace, target: Target, made_by: str
 ) -> dg.AssetMaterialization:
     folder = workspace.current_folder(target.asset, target.partition)
     recipe = Lineage.read(folder).recipe
@@ -59,7 +66,7 @@ def _event(
         partition=target.partition,
         metadata={
             "path": dg.MetadataValue.path(str(folder)),
-            "made by": "DVC or another machine",
+            "made by": made_by,
             **pages(folder, workspace.data),
         },
         tags=tags,

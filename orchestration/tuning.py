@@ -7,6 +7,7 @@ from assets.tuning.study import finish_study, read_study
 from assets.tuning.task import TUNING_STUDY
 from assets.workspace import Workspace
 from model.artifact import atomic_write
+from model.errors import InputError
 from model.params import Params
 from orchestration.materialization import materialize
 from orchestration.parameter_text import with_values
@@ -57,6 +58,8 @@ def adopt(workspace: Workspace, into: Path | None) -> str:
     report = _newest(workspace)
     winner = report.best
     target = into or workspace.params_file
+    if target.is_dir():
+        raise InputError(f"{target}: a folder; name the file that takes the values")
     source = target if target.exists() else workspace.params_file
     text = with_values(source, winner["parameters"])
     Params.parse(text, target)
@@ -67,6 +70,8 @@ def adopt(workspace: Workspace, into: Path | None) -> str:
 def _newest(workspace: Workspace) -> TuningReport:
     """The study as it stands; the asset when nothing was tried yet with the present data."""
     present, folder = read_study(workspace), workspace.folder(TUNING_STUDY)
+    if not present.trials and not folder.exists():
+        raise InputError(f"{folder}: no trial is finished; run `onepiece tune` first")
     return present if present.trials or not folder.exists() else TuningReport.load(folder)
 
 

@@ -1,9 +1,12 @@
 """`onepiece ui`: Dagster's web server and daemon on this machine's loopback address."""
 
 import os
+import socket
 import sys
 
 from assets.workspace import Workspace
+from model.errors import InputError
+from orchestration.automation import require_schedule
 from orchestration.instance import open_instance
 from orchestration.materialization import warn_of_another_file
 from orchestration.workspace import DATA_VARIABLE, PARAMS_VARIABLE
@@ -18,7 +21,12 @@ def serve(workspace: Workspace, port: int) -> None:
     Args:
         workspace: what the pages show and the runs work on.
         port: of the web server.
+
+    Raises:
+        InputError: another process has the port, or the schedule is none.
     """
+    require_schedule(workspace)
+    _require_port(port)
     warn_of_another_file(workspace)
     open_instance(workspace).dispose()
     environment = {
@@ -32,3 +40,14 @@ def serve(workspace: Workspace, port: int) -> None:
     where = ["--host", HOST, "--port", str(port), "--working-directory", str(workspace.root)]
     what = ["--module-name", "orchestration.definitions"]
     os.execve(sys.executable, [*command, *where, *what], environment)
+
+
+def _require_port(port: int) -> None:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
+        try:
+            trial.bind((HOST, port))
+        except OSError as error:
+            raise InputError(
+                f"port {port} of {HOST}: {error.strerror}; choose another by --port"
+            ) from None

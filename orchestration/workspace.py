@@ -5,6 +5,7 @@ from pathlib import Path
 
 from assets.workspace import Workspace
 from model.artifact import require_folder
+from model.errors import InputError
 from model.params import Params
 from orchestration.dvc_bridge import choose_recorder
 
@@ -18,11 +19,13 @@ def open_workspace(params_file: Path, data: Path, *, force: bool = False) -> Wor
     """Load the parameters and decide who keeps the versions.
 
     Raises:
-        InputError: the parameter file is missing or wrong, or ``data`` is no folder.
+        InputError: the parameter file is missing or wrong, or ``data`` is no folder of its own.
     """
     params = Params.load(params_file)
     require_folder(data, writable=False)
     params_file, data = params_file.resolve(), data.resolve()
+    if ROOT.is_relative_to(data):
+        raise InputError(f"{data}: holds the project's own code; give artefacts another folder")
     own = data == ROOT / "data" and params_file == ROOT / "params.yaml"
     return Workspace(
         root=ROOT,
@@ -32,6 +35,18 @@ def open_workspace(params_file: Path, data: Path, *, force: bool = False) -> Wor
         force=force,
         recorder=choose_recorder(ROOT, own=own),
     )
+
+
+def open_existing(params_file: Path, data: Path) -> Workspace:
+    """A workspace in which something was made before: nothing is created to be read.
+
+    Raises:
+        InputError: as :func:`open_workspace`, or there is no such folder.
+    """
+    workspace = open_workspace(params_file, data)
+    if not data.exists():
+        raise InputError(f"{data}: not found; name the data folder, or run `onepiece materialize`")
+    return workspace
 
 
 def workspace_from_environment() -> Workspace:

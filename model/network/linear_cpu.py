@@ -43,7 +43,7 @@ class _Linear(torch.autograd.Function):
         x_grad = _multiply(grad, _input_panels(weight), None) if needs_x else None
         if not (needs_weight or needs_bias):
             return x_grad, None, None
-        weight_grad = torch.empty_like(weight)
+        weight_grad = torch.empty_like(weight, memory_format=torch.contiguous_format)
         bias_grad = grad.new_zeros(len(weight) if ctx.biased else 0)
         with torch_threads() as workers:
             kernels.multiply_along_tokens(

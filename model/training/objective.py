@@ -140,7 +140,7 @@ class Objective(nn.Module):
             return -self.streaming(ids)
         num_draws, num_uniform = len(batch.target_ids), self.num_uniform_negatives
         if self._gathers:
-            num_draws, num_uniform = total(batch.target_ids.new_tensor([num_draws, num_uniform]))
+            num_draws = total(batch.target_ids.new_tensor(num_draws))  # the uniform ones are shared
         return -inclusion_log_probability(
             self.log_q[ids], num_draws, num_uniform=num_uniform, num_items=self.num_known_items
         )

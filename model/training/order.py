@@ -33,7 +33,8 @@ class Order:
 
     @property
     def num_steps(self) -> int:
-        return max(1, math.ceil(self.epochs * self.steps_per_epoch))
+        steps = self.epochs * self.steps_per_epoch
+        return max(1, math.ceil(round(steps, 6)))  # 2.2 * 50 is a little more than 110
 
     def rows(self, step: int) -> np.ndarray:
         """(up to batch_size,) int64 users of a step, 0-based."""

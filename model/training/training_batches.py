@@ -35,7 +35,8 @@ class TrainingBatches:
         """``accumulation_steps`` batches on the world's device, some maybe without rows."""
         pieces = self.params.accumulation_steps
         shares = self.order.share(step, self.world.rank, self.world.size, pieces)
-        generator = np.random.default_rng((self.seed, step, self.world.rank))
+        stream = 0 if self.params.loss.cross_rank_negatives else self.world.rank
+        generator = np.random.default_rng((self.seed, step, stream))  # gathered ones are the same
         batches = []
         for users in shares:
             windows = self.dataset.training_windows(users)

@@ -129,6 +129,14 @@ def _changed(tmp_path, change):
         ),
         (lambda v: v["automation"].update(retrain_cron="daily"), r"automation\.retrain_cron: "),
         (
+            lambda v: v["encoder_checkpoint"]["loss"].update(sid_weights=[0.5, 0.5]),
+            r"encoder_checkpoint\.loss\.sid_weights must be \[\]",
+        ),
+        (
+            lambda v: v["encoder_checkpoint"].update(initialize_from_encoder=True),
+            r"initialize_from_encoder false: the encoder comes first",
+        ),
+        (
             lambda v: v["encoder_checkpoint"]["loss"].update(infonce_weight=0.0),
             r"encoder_checkpoint\.loss: .*nothing would be trained",
         ),

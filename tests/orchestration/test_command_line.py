@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -168,3 +169,32 @@ def test_the_doctor_finds_what_is_needed():
     assert done.returncode == 0, done.stdout
     assert "faiss" in done.stdout
     assert "Everything that is needed is here." in done.stdout
+
+
+@pytest.mark.parametrize("command", ["submissions", "sync"])
+def test_a_data_folder_that_is_not_there_is_not_made_to_be_read(tmp_path, command):
+    done = onepiece(command, "--data", tmp_path / "mistyped")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"onepiece: {tmp_path / 'mistyped'}: not found; name the data")
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_the_folder_of_the_code_is_no_data_folder():
+    done = onepiece("materialize", "--data", ".")
+    assert done.returncode == 2
+    assert "holds the project's own code" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = onepiece("ui", "--port", str(port), "--data", tmp_path / "data")
+    assert done.returncode == 2
+    assert f"onepiece: port {port} of 127.0.0.1: Address already in use; choose" in done.stderr
+    assert onepiece("ui", "--port", "99999", "--data", tmp_path / "data").returncode == 2
+
+
+def test_help_says_what_arguments_are():
+    assert "A user's raw id." in onepiece("explain", "--help").stdout

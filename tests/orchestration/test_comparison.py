@@ -10,6 +10,15 @@ def test_a_submission_differs_in_nothing_from_itself():
     assert all(line.endswith(": unchanged") for line in lines)
 
 
+def test_champions_of_the_same_code_are_no_change_of_code():
+    manifests = []
+    for name in ("champion/aaa", "champion/bbb"):
+        manifest = small_manifest()
+        manifest["artifacts"][name] = manifest["artifacts"]["codebook"]
+        manifests.append(manifest)
+    assert "code: unchanged" in compare(*manifests)
+
+
 def test_every_kind_of_change_is_told():
     second = small_manifest(
         id="ba9876543210",

@@ -30,6 +30,7 @@ def test_a_part_of_an_epoch_is_a_part_of_its_steps():
     assert _order().steps_per_epoch == 5
     assert _order().num_steps == 13
     assert _order(epochs=0.01).num_steps == 1
+    assert Order(np.arange(500), 10, 2.2, 0).num_steps == 110  # in floats a little more
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])

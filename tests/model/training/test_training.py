@@ -271,7 +271,7 @@ def _write_params(folder, params):
 def test_two_processes_get_the_losses_of_one(folder, data):
     """Static logQ, negatives of both ranks, sparse gradients gathered, one global batch.
 
-    With experts, and a last step of one row that leaves a process without any.
+    With uniform negatives, experts, and a last step of one row that leaves a process without any.
     """
     params = _large_table(training={"epochs": 2, "batch_size": 13}, feed_forward="moe")
     where = _write_params(folder, params)
@@ -284,7 +284,8 @@ def test_two_processes_get_the_losses_of_one(folder, data):
 def _large_table(*, logq="static", feed_forward="none", **changes):
     """One table large enough for sparse gradients, and nothing random."""
     features = pipeline_params().network.features.model_dump() | {"hash_sizes": [20_011, 71]}
-    loss = {"cross_rank_negatives": True, "sid_weights": [], "logq": logq}
+    loss = {"cross_rank_negatives": True, "num_uniform_negatives": 30, "logq": logq}
+    loss |= {"sid_weights": []}
     params = _params(loss=loss, network={"features": features}, **changes)
     return _without_noise(params, feed_forward=feed_forward)
 
