@@ -15,7 +15,7 @@ from model.artifact import atomic_write
 from model.errors import InputError
 from model.progress import track
 
-_IGNORED_NAMES = {"__pycache__"}
+_IGNORED_NAMES = {"__pycache__", ".git", ".hg", ".dvc"}  # the last three DVC ignores by itself
 _IGNORED_SUFFIX = ".pyc"
 _IGNORED_PART = ".partial-"
 
@@ -40,10 +40,13 @@ class HashCache:
         """The md5 of a file's bytes.
 
         Raises:
-            InputError: there is none, or something else than a file, which might never end.
+            InputError: there is none, something else than a file, which might never end, or one
+                that cannot be read.
         """
         if not path.is_file():
             raise InputError(f"{path}: a link to nothing, or no file; put the file there")
+        if not os.access(path, os.R_OK):
+            raise InputError(f"{path}: cannot be read; make it readable")
         facts = path.stat()
         seen = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
         known = self._known.get(str(path.absolute()))
@@ -98,15 +101,34 @@ def hash_listing(files: Mapping[str, str]) -> str:
 def list_files(folder: Path) -> list[str]:
     """Relative posix paths of all files in a folder that DVC would see, sorted.
 
-    Folders behind links count, as raw files often lie in a cache of downloads.
+    Folders behind links count as well, as raw files often lie in a cache of downloads; DVC does not
+    look there, see :func:`linked_folder`.
+
+    Raises:
+        InputError: a folder cannot be read.
     """
     found = []
-    for parent, names, files in os.walk(folder, followlinks=True):
-        names[:] = [name for name in names if name not in _IGNORED_NAMES and _counts(name)]
+    for parent, names, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        names[:] = [name for name in names if _counts(name)]
         base = Path(parent).relative_to(folder)
         found.extend((base / name).as_posix() for name in files if _counts(name))
     return sorted(found)
 
 
+def linked_folder(folder: Path) -> Path | None:
+    """The first folder within one that is a link, if any."""
+    for parent, names, _ in os.walk(folder, onerror=_refuse):
+        names[:] = [name for name in names if _counts(name)]
+        linked = [Path(parent, name) for name in names if Path(parent, name).is_symlink()]
+        if linked:
+            return min(linked)
+    return None
+
+
 def _counts(name: str) -> bool:
-    return not name.endswith(_IGNORED_SUFFIX) and _IGNORED_PART not in name
+    ignored = name in _IGNORED_NAMES or name.endswith(_IGNORED_SUFFIX) or _IGNORED_PART in name
+    return not ignored
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: {error.strerror}; make it readable") from error

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from assets.hashing import HashCache
+from assets.hashing import HashCache, linked_folder
 from assets.lineage import Recipe, folder_hash
 from assets.locks import locked
 from assets.stages import Stage, load_stages
@@ -207,6 +207,12 @@ class Workspace:
             raise InputError(
                 f"{source}: raw_data.source of {self.params_file} does not exist; name the folder "
                 "of the raw files"
+            )
+        linked = linked_folder(source) if self.is_own_data else None
+        if linked is not None:
+            raise InputError(
+                f"{linked}: a link to a folder, behind which `dvc repro` does not look; put the "
+                "folder itself there, or give the artefacts a folder of their own by --data"
             )
         return self.hashes.hash_path(source)
 

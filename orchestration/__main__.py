@@ -392,6 +392,9 @@ def run_command() -> None:
     except InputError as error:
         typer.echo(f"onepiece: {error}", err=True)
         sys.exit(INPUT_ERROR_EXIT)
+    except PermissionError as error:
+        typer.echo(f"onepiece: {error.filename}: {error.strerror}; change its permissions", err=True)
+        sys.exit(INPUT_ERROR_EXIT)
     except RunFailedError as error:
         typer.echo(f"onepiece: {error}", err=True)
         sys.exit(RUN_FAILED)

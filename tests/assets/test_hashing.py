@@ -8,7 +8,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from assets.hashing import HashCache, hash_listing, list_files
+from assets.hashing import HashCache, hash_listing, linked_folder, list_files
 from model.errors import InputError
 
 
@@ -89,3 +89,27 @@ def test_what_is_no_file_is_refused(folder, tmp_path):
     (folder / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match="folder/link: a link to nothing, or no file"):
         HashCache(None).hash_path(folder)
+
+
+@pytest.mark.parametrize("name", [".git", ".hg", ".dvc"])
+def test_what_dvc_ignores_by_itself_does_not_count(folder, name):
+    before = HashCache(None).hash_path(folder)
+    (folder / name).mkdir()
+    (folder / name / "HEAD").write_text("another revision")
+    assert HashCache(None).hash_path(folder) == before
+
+
+def test_a_linked_folder_is_named(folder, tmp_path):
+    assert linked_folder(folder) is None
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    assert linked_folder(folder) == folder / "link"
+
+
+def test_a_folder_that_cannot_be_read_is_refused(folder, monkeypatch):
+    def scandir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match="Permission denied; make it readable"):
+        list_files(folder)
