@@ -113,6 +113,7 @@ def synthesize(
 
     values = Params.load(params)
     require_folder(folder, writable=True)
+    require_folder(folder.resolve().parent, writable=True)  # it is written there and renamed
     world = values.raw_data.synthetic_world.resized(users, items)
     write_synthetic_world(world, values.seed, folder)
     typer.echo(f"{folder}: {world.num_users:,} users, {world.num_items:,} items")

@@ -146,7 +146,7 @@ def _events(
     num_users: int,
     spool: Path | None,
 ) -> dict[str, np.ndarray]:
-    """Events by user and time, in CSR form."""
+    """Events by user and time, in CSR form; fractions of a second order them and are cut off."""
     timestamps, actions = _timestamps(inter), _actions(inter)
     order = np.lexsort([timestamps, user_index])
     log = EventLog(spool)
@@ -154,12 +154,13 @@ def _events(
         lengths=np.bincount(user_index, minlength=num_users),
         item_ids=item_ids[order],
         action_types=actions[order],
-        timestamps=timestamps[order],
+        timestamps=np.floor(timestamps[order]).astype(np.int64),
     )
     return log.finish()
 
 
 def _timestamps(inter: AtomicFile) -> np.ndarray:
+    """(E,) float64 unix seconds, with their fractions."""
     if inter.types["timestamp"] != FLOAT:
         raise InputError(
             f"{inter.path} line 1: timestamp must be of type float and is "
@@ -171,9 +172,8 @@ def _timestamps(inter: AtomicFile) -> np.ndarray:
         lambda row: f"{inter.line(row)}: timestamp is empty or not a number; every event needs one",
     )
     _refuse_cut(inter, values)
-    seconds = np.floor(values)
-    check_times(seconds, inter.line)
-    return seconds.astype(np.int64)
+    check_times(np.floor(values), inter.line)
+    return values
 
 
 def _refuse_cut(inter: AtomicFile, timestamps: np.ndarray) -> None:

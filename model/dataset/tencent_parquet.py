@@ -10,6 +10,7 @@ events; one with some of them must have them all.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +47,7 @@ logger = logging.getLogger("onepiece")
 FOLDERS = ("seq", "user_feat", "item_feat", "candidate")
 _USERS_PER_PART = 16_384
 _ROWS_PER_PART = 262_144
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")  # as pandas writes it
 _EVENT_FIELDS = ("item_id", "action_type", "timestamp")
 
 
@@ -151,9 +153,17 @@ def _events(
 def _feature_rows(files: list[Path], key: str) -> Iterator[FeatureRows]:
     parts = read_parts(files, {key: INTEGER}, rows_per_part=_ROWS_PER_PART)
     for part in track(parts, total=None, what=f"reading {files[0].parent.name}", unit="part"):
-        names = [name for name in part.rows.schema.names if name != key]
+        index = _index_columns(part.rows.schema)
+        names = [name for name in part.rows.schema.names if name != key and name not in index]
         yield FeatureRows(
             source=part,
             re_ids=integers(part.rows[key], part.row, key),
             columns={name: part.rows[name] for name in names},
         )
+
+
+def _index_columns(schema: pa.Schema) -> set[str]:
+    """Columns that number the rows of a table of pandas, which are no features."""
+    named = (schema.pandas_metadata or {}).get("index_columns", [])
+    unnamed = filter(_UNNAMED_INDEX.fullmatch, schema.names)
+    return {*unnamed, *(name for name in named if isinstance(name, str))}

@@ -44,7 +44,8 @@ class TextVectors:
             width: of the vectors; fewer where there are not as many distinct tokens.
 
         Raises:
-            InputError: there is no ``.item`` file, or it has no token columns.
+            InputError: there is no ``.item`` file, it has no token columns, or not two tokens that
+                stand in two items each.
         """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -67,6 +68,12 @@ class TextVectors:
                 f"{path}: no token stands in two items, so modality text has nothing to go by; "
                 "take it out of modality_embeddings.modalities"
             ) from None
+        if matrix.shape[1] == 1:
+            raise InputError(
+                f"{path}: {vectorizer.get_feature_names_out()[0]!r} is the only token that stands "
+                "in two items, so modality text cannot tell items apart; take it out of "
+                "modality_embeddings.modalities"
+            )
         components = min(width, *matrix.shape)
         svd = TruncatedSVD(components, n_iter=_SVD_ITERATIONS, random_state=_SEED)
         projected = svd.fit_transform(matrix)

@@ -132,16 +132,23 @@ class PickledVectors:
         yield pa.array([str(key) for key in self._content], pa.large_string())
 
     def chunks(self) -> Iterator[VectorChunk]:
+        for key, vector in self._content.items():
+            if not isinstance(vector, _SEQUENCES):
+                raise self._no_list(key)
         try:
             vectors = _as_lists(self._content.values())
         except _NO_LISTS:
             key = next(key for key, vector in self._content.items() if not _is_list(vector))
-            raise InputError(
-                f"{self.path}: the vector of {key!r} is not a list of numbers; get it again"
-            ) from None
+            raise self._no_list(key) from None
         yield _chunk(self.path, vectors)
 
+    def _no_list(self, key: Any) -> InputError:
+        return InputError(
+            f"{self.path}: the vector of {key!r} is not a list of numbers; get it again"
+        )
 
+
+_SEQUENCES = (np.ndarray, list, tuple, type(None))  # Arrow would take bytes and sets as well
 _NO_LISTS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError)
 
 

@@ -1,11 +1,12 @@
 """Writing a whole world: the item tables, then users shard by shard."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from model.artifact import require_free_space
+from model.artifact import atomic_folder, require_free_space
 from model.dataset.synthesizer.behavior import Habits, choose_items, draw_habits, draw_users
 from model.dataset.synthesizer.catalogue import Catalogue, make_catalogue, num_cold
 from model.dataset.synthesizer.first_exposures import place_rare_items, rare_items
@@ -40,6 +41,9 @@ def write_synthetic_world(params: SyntheticWorldParams, seed: int, folder: Path)
     from a stream of its own, so ``users_per_shard`` belongs to what decides the users' bytes, as
     the seed does; the items do not depend on it.
 
+    The folder appears whole or not at all; what a writer that was killed left beside it is
+    removed.
+
     Args:
         params: its sizes.
         seed: decides everything else.
@@ -47,12 +51,19 @@ def write_synthetic_world(params: SyntheticWorldParams, seed: int, folder: Path)
             ``indexer.pkl``; it must be empty or absent.
 
     Raises:
-        InputError: the folder is in use, the sizes contradict each other, or the disk is too small.
+        InputError: the folder is in use or cannot be replaced, the sizes contradict each other, or
+            the disk is too small.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     _check(params, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    require_free_space(folder, _estimated_bytes(params), what="the synthetic world")
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    require_free_space(nearest, _estimated_bytes(params), what="the synthetic world")
+    with atomic_folder(folder) as out:
+        _write_world(params, seed, out)
+        _make_room(folder)
+
+
+def _write_world(params: SyntheticWorldParams, seed: int, folder: Path) -> None:
     catalogue = make_catalogue(params, seed)
     vocabularies = _write_items(params, seed, catalogue, folder)
     _write_modalities(params, seed, catalogue, folder)
@@ -70,16 +81,36 @@ def write_synthetic_world(params: SyntheticWorldParams, seed: int, folder: Path)
 
 
 def _check(params: SyntheticWorldParams, folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(
-            f"{folder}: not empty; name another folder for the synthetic world, or remove it"
-        )
+    _require_replaceable(folder)
     if params.num_candidates - num_cold(params) > params.num_items:
         raise InputError(
             f"raw_data.synthetic_world.num_candidates: {params.num_candidates:,} candidates, of "
             f"which {num_cold(params):,} are cold, need more than the {params.num_items:,} items "
             "of num_items; lower num_candidates or raise cold_candidate_share"
         )
+
+
+def _require_replaceable(folder: Path) -> None:
+    """A folder that is there already must be empty, and one that can give way to another."""
+    if not folder.exists():
+        return
+    if any(folder.iterdir()):
+        raise InputError(
+            f"{folder}: not empty; name another folder for the synthetic world, or remove it"
+        )
+    if folder.is_mount() or folder.samefile(os.curdir):
+        raise InputError(
+            f"{folder}: the folder of a disk or the current one, which cannot be replaced by the "
+            "synthetic world; name a new folder in it"
+        )
+
+
+def _make_room(folder: Path) -> None:
+    """Only an empty folder is removed, so that no file is lost that came in meanwhile."""
+    if not folder.exists():
+        return
+    _require_replaceable(folder)
+    folder.rmdir()
 
 
 def _estimated_bytes(params: SyntheticWorldParams) -> int:

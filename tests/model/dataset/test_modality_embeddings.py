@@ -219,7 +219,9 @@ def test_json_lines_that_cannot_be(world, tmp_path, line, reason):
 
 
 @pytest.mark.parametrize(
-    "vector", ["abc", ["a"], 3.0, np.ones((2, 3))], ids=["text", "texts", "number", "matrix"]
+    "vector",
+    ["abc", ["a"], 3.0, np.ones((2, 3)), b"123", {1.0, 2.0, 3.0}, np.array([b"1", b"2"])],
+    ids=["text", "texts", "number", "matrix", "bytes", "set", "array of bytes"],
 )
 def test_pickles_that_cannot_be(world, tmp_path, vector):
     content = pickle.dumps({world.raw_items[0]: vector})

@@ -38,7 +38,7 @@ def histories(read):
 
 
 def test_events_are_grouped_by_user_and_sorted_by_time(write):
-    root = write(inter=[HEADER, "b|x|7", "a|y|5.9", "b|y|3", "a|x|5", "b|z|3", "a|x|4"])
+    root = write(inter=[HEADER, "b|x|7", "a|y|5", "b|y|3", "a|x|5.9", "b|z|3", "a|x|4"])
     read = read_recbole(root)
     assert list(histories(read)) == ["b", "a"]  # first appearance
     assert histories(read) == {
@@ -48,6 +48,11 @@ def test_events_are_grouped_by_user_and_sorted_by_time(write):
     assert read.action_types.tolist() == [1] * 6
     assert read.candidate_item_ids.tolist() == [1, 2, 3]
     assert read.num_known_items == 3
+
+
+def test_fractions_of_a_second_decide_the_order(write):
+    read = read_recbole(write(inter=[HEADER, "a|z|100.9", "a|y|100.1", "a|x|50.5", "a|w|100.1"]))
+    assert histories(read) == {"a": [("x", 50), ("y", 100), ("w", 100), ("z", 100)]}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -304,6 +305,36 @@ def test_a_file_whose_feature_is_null_throughout(root, world):
     assert sorted(users.scalars) == ["103", "104"]
     assert sorted(users.arrays) == ["106", "108"]
     assert users.scalars["103"].tolist() == [0, *world.users["103"][:20], *[0] * 20]
+
+
+@pytest.mark.parametrize("index", [None, "row"])
+def test_the_index_of_pandas_is_no_feature(root, index):
+    expected = read_tencent_parquet(root)
+    for name in ("user_feat", "item_feat"):
+        for path in (root / name).iterdir():
+            frame = pq.read_table(path).to_pandas(types_mapper=pd.ArrowDtype)
+            frame.sample(frac=1, random_state=0).rename_axis(index).to_parquet(path)
+    found = read_tencent_parquet(root)
+    for left, right in ((found.items, expected.items), (found.users, expected.users)):
+        assert left.vocabulary_sizes == right.vocabulary_sizes
+        assert list(left.scalars) == list(right.scalars)
+
+
+def test_an_index_without_the_notes_of_pandas_is_no_feature(root):
+    path = root / "item_feat" / "part-00000.parquet"
+    table = pq.read_table(path)
+    numbers = pa.array(range(table.num_rows))
+    pq.write_table(table.append_column("__index_level_0__", numbers), path)
+    assert sorted(read_tencent_parquet(root).items.scalars) == ["100", "102"]
+
+
+def test_ids_that_are_the_index_of_pandas_are_read(root):
+    expected = read_tencent_parquet(root)
+    for path in (root / "item_feat").iterdir():
+        frame = pq.read_table(path).to_pandas(types_mapper=pd.ArrowDtype)
+        frame.set_index("item_id").to_parquet(path)
+    found = read_tencent_parquet(root)
+    np.testing.assert_array_equal(found.items.scalars["100"], expected.items.scalars["100"])
 
 
 @pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])

@@ -2,11 +2,15 @@
 
 import hashlib
 import shutil
+import signal
+import subprocess
+import sys
 import tracemalloc
 
 import pyarrow as pa
 import pytest
 
+from model.dataset.synthesizer import world as world_module
 from model.dataset.synthesizer import write_synthetic_world
 from model.dataset.synthesizer.published import ITEM_FEATURES, USER_LISTS, USER_SCALARS
 from model.dataset.tencent_parquet import read_tencent_parquet
@@ -167,4 +171,58 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(100, 99, 1)
     monkeypatch.setattr("model.artifact.shutil.disk_usage", lambda path: usage)
     with pytest.raises(InputError, match="the synthetic world needs about"):
+        write_synthetic_world(SMALL, 3, tmp_path / "worlds" / "world")
+    assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+from model.dataset.synthesizer import world
+from tests.model.dataset.synthesizer.test_world import SMALL
+world._write_users = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+world.write_synthetic_world(SMALL, 3, sys.argv[1])
+"""
+
+
+def test_a_killed_writer_leaves_nothing_that_stops_the_next(tmp_path):
+    folder = tmp_path / "world"
+    done = subprocess.run([sys.executable, "-c", KILLED, folder], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not folder.exists()
+    write_synthetic_world(SMALL, 3, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["world"]
+
+
+def test_a_refused_writer_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise InputError("no")
+
+    monkeypatch.setattr(world_module, "_write_users", refuse)
+    with pytest.raises(InputError, match="no"):
         write_synthetic_world(SMALL, 3, tmp_path / "world")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_comes_in_meanwhile_is_kept(tmp_path, monkeypatch):
+    folder = tmp_path / "world"
+    folder.mkdir()
+    monkeypatch.setattr(
+        world_module, "_write_users", lambda *args: (folder / "mine.txt").write_text("precious")
+    )
+    with pytest.raises(InputError, match="not empty"):
+        write_synthetic_world(SMALL, 3, folder)
+    assert (folder / "mine.txt").read_text() == "precious"
+
+
+def test_an_empty_folder_behind_a_link_is_filled(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    write_synthetic_world(SMALL, 3, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "indexer.pkl").is_file()
+
+
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="the current one, which cannot be replaced"):
+        write_synthetic_world(SMALL, 3, ".")
