@@ -24,7 +24,7 @@ def allowed_items(
     training_counts: np.ndarray,
     *,
     filter_cold: bool,
-    blocked: Sequence[int | str] = (),
+    blocked: Sequence[int] | np.ndarray = (),
 ) -> np.ndarray:
     """The items that anyone may be recommended, (C,) int32 ascending.
 
@@ -32,16 +32,16 @@ def allowed_items(
         interactions: gives the candidates.
         training_counts: (num_items + 1,) training events per item.
         filter_cold: leave out candidates without a training event.
-        blocked: raw ids of items that the caller rules out.
+        blocked: (N,) item ids that the caller rules out, see :func:`blocked_items`.
 
     Raises:
-        InputError: nothing is left, or a blocked item is none of the data.
+        InputError: nothing is left.
     """
     keep = np.zeros(interactions.num_items + 1, bool)
     keep[interactions.candidate_item_ids] = True
     if filter_cold:
         keep &= training_counts > 0
-    keep[blocked_items(interactions, blocked)] = False
+    keep[np.asarray(blocked, np.int64)] = False
     keep[0] = False
     items = np.flatnonzero(keep).astype(np.int32)
     if len(items) == 0:
@@ -62,6 +62,8 @@ def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> n
     Raises:
         InputError: an id that this data has not.
     """
+    if len(raw_ids) == 0:
+        return np.zeros(0, np.int64)
     wanted = pa.array([str(raw_id) for raw_id in raw_ids], pa.large_string())
     places = pc.index_in(wanted, value_set=interactions.raw_item_ids.cast(pa.large_string()))
     if places.null_count:

@@ -103,6 +103,7 @@ def make_recommender(world: World, decoder: SidDecoder, hidden: Tensor) -> Recom
         network=network,
         dataset=nothing,
         interactions=world.interactions,
+        blocked=np.zeros(0, np.int64),
         catalogue=world.catalogue,
         trie=world.trie,
         search=world.search,

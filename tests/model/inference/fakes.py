@@ -190,7 +190,8 @@ def fake_recommender(
     allowed[interactions.candidate_item_ids] = True
     if params.filter_cold:
         allowed &= counts > 0
-    allowed[blocked_items(interactions, params.blocked_items)] = False
+    blocked = blocked_items(interactions, params.blocked_items)
+    allowed[blocked] = False
     items = np.flatnonzero(allowed).astype(np.int32)
     rows = np.full(interactions.num_items + 1, -1, np.int64)
     rows[items] = np.arange(len(items))
@@ -210,6 +211,7 @@ def fake_recommender(
         network=network,
         dataset=dataset,
         interactions=interactions,
+        blocked=blocked,
         catalogue=catalogue,
         trie=build_trie(codes[items], priority=counts[items]),
         search=ExactSearch(catalogue.vectors, -params.logq_weight * log_q),

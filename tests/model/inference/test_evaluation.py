@@ -126,6 +126,8 @@ def test_a_blocked_item_is_nowhere_recommended_and_counted_as_blocked():
     item = int(interactions.item_ids[interactions.test_event[0]])
     blocked = [interactions.raw_item_ids[item - 1].as_py()]
     recommender = fake_recommender(interactions, cascade_params(blocked_items=blocked))
+    # whose raw ids are read when it is prepared, not for every batch
+    recommender = replace(recommender, interactions=replace(interactions, raw_item_ids=None))
     lists = rank_paths(recommender, USERS, 0.1, [10])
     assert (lists.fate[lists.targets == item] == Fate.BLOCKED).all()
     assert (lists.fate[lists.targets != item] != Fate.BLOCKED).all()
