@@ -5,7 +5,6 @@ Whole batches at a time; nothing here loops over users or items.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,8 @@ from torch import Tensor
 
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
+from model.dataset.split import Part, history_ends
 from model.errors import InputError
-
-Part = Literal["validation", "test", "submission"]
 
 
 def allowed_items(
@@ -73,17 +71,6 @@ def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> n
             "or write the id as the input does"
         )
     return places.to_numpy().astype(np.int64) + 1
-
-
-def history_ends(interactions: Interactions, users: np.ndarray, part: Part) -> np.ndarray:
-    """(B,) int64, one past each user's last event that inference may see.
-
-    Everything before the target; for a submission, everything.
-    """
-    if part == "submission":
-        return np.asarray(interactions.offsets[users + 1])
-    events = interactions.validation_event if part == "validation" else interactions.test_event
-    return np.asarray(events[users])
 
 
 @dataclass(frozen=True)

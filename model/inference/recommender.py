@@ -15,11 +15,12 @@ from model.dataset.item_features import ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.sequences import Batch, SequenceDataset
+from model.dataset.split import Part
 from model.errors import InputError
 from model.inference import ragged
 from model.inference.beam_search import beam_search
 from model.inference.catalogue import Catalogue, build_catalogue
-from model.inference.filters import Part, Seen, allowed_items, blocked_items, seen_items
+from model.inference.filters import Seen, allowed_items, blocked_items, seen_items
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
 from model.network.checkpoint import Checkpoint

@@ -10,7 +10,7 @@ import torch
 from model import metrics
 from model.errors import InputError
 from model.inference.cascade import recommend
-from model.inference.evaluation import sample_users, summarise
+from model.inference.evaluation import summarise
 from model.inference.loss_funnel import Fate
 from model.inference.paths import PATHS, rank_paths
 from model.inference.recommender import Recommender
@@ -232,15 +232,6 @@ def test_a_given_weight_is_the_whole_grid():
     assert tuning.beam_weight == 0.1
     assert len(tuning.ranks) == len(tuning.weights) == tuning.users == 40
     assert tuning.table[0]["hr@10"] == pytest.approx(metrics.hit_rate(tuning.ranks, 10))
-
-
-def test_a_sample_of_users_is_seeded_and_ascending():
-    events = np.where(np.arange(100) % 3 == 0, 5, -1)
-    assert sample_users(events, 50, seed=1).tolist() == list(range(0, 100, 3))
-    sample = sample_users(events, 10, seed=1)
-    assert len(sample) == 10
-    assert (np.diff(sample) > 0).all() and (sample % 3 == 0).all()
-    assert sample.tolist() == sample_users(events, 10, seed=1).tolist()
 
 
 def test_tuning_tries_all_weights_on_the_proposals():

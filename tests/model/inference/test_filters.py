@@ -11,7 +11,6 @@ from model.inference.filters import (
     Seen,
     allowed_items,
     blocked_items,
-    history_ends,
     most_within_cap,
     seen_items,
     within_cap,
@@ -35,14 +34,6 @@ def rows_of(allowed: list[int]) -> np.ndarray:
 
 def pairs(seen: Seen) -> list[tuple[int, int]]:
     return list(zip(seen.owners.tolist(), seen.rows.tolist(), strict=True))
-
-
-def test_history_ends_before_the_target_and_a_submission_sees_everything(interactions):
-    users = np.array([0, 1])
-    offsets = interactions.offsets
-    assert history_ends(interactions, users[:1], "validation").tolist() == [3]
-    assert history_ends(interactions, users, "test").tolist() == [4, offsets[1] + 2]
-    assert history_ends(interactions, users, "submission").tolist() == [5, offsets[1] + 3]
 
 
 def test_seen_items_are_those_of_the_history_once_each(interactions):
