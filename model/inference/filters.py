@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from model.dataset.arrow import compute as pc
+from model.dataset.csr import positions_of
 from model.dataset.interactions import Interactions
 from model.dataset.split import Part, history_ends
 from model.errors import InputError
@@ -141,8 +142,7 @@ def seen_items(
     starts = np.asarray(interactions.offsets[users])
     lengths = history_ends(interactions, users, part) - starts
     owners = np.repeat(np.arange(len(users)), lengths)
-    shift = starts - (np.cumsum(lengths) - lengths)
-    events = np.arange(len(owners)) + np.repeat(shift, lengths)
+    events = positions_of(starts, lengths)
     counted = np.isin(interactions.action_types[events], action_types)
     found = rows[interactions.item_ids[events]]
     keep = counted & (found >= 0)

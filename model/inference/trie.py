@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.dataset.csr import offsets_of
 from model.errors import InputError
 
 
@@ -86,11 +87,8 @@ def build_trie(codes: np.ndarray, *, priority: np.ndarray | None = None) -> Trie
         prefixes.append(torch.from_numpy(sorted_codes[first, : level + 1]))
         if level > 0:
             children = np.bincount(parents[first], minlength=len(prefixes[-2]))
-            child_offsets.append(_offsets(children))
+            child_offsets.append(torch.from_numpy(offsets_of(children)))
         parents = np.cumsum(is_first) - 1
     counts = np.bincount(parents, minlength=len(prefixes[-1]))
-    return Trie(tuple(prefixes), tuple(child_offsets), _offsets(counts), torch.from_numpy(rows))
-
-
-def _offsets(counts: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    item_offsets = torch.from_numpy(offsets_of(counts))
+    return Trie(tuple(prefixes), tuple(child_offsets), item_offsets, torch.from_numpy(rows))
