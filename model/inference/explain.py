@@ -127,7 +127,7 @@ def explain_user(
     raw_id: str,
     *,
     beam_weight: float,
-    part: Part = "submission",
+    part: Part,
 ) -> Explanation:
     """Take one user's recommendation apart.
 

@@ -39,11 +39,6 @@ class Trie:
     def num_sids(self) -> int:
         return len(self.prefixes[-1])
 
-    def sids(self, leaves: Tensor) -> Tensor:
-        """The codes of leaves: (...) int64 -> (..., levels) int64; 0 where the leaf is -1."""
-        codes = self.prefixes[-1][leaves.clamp(min=0)]
-        return torch.where((leaves >= 0)[..., None], codes, 0)
-
     def to(self, device: torch.device) -> "Trie":
         """The same on a device."""
         return Trie(
@@ -54,7 +49,7 @@ class Trie:
         )
 
 
-def build_trie(codes: np.ndarray, *, priority: np.ndarray | None = None) -> Trie:
+def build_trie(codes: np.ndarray, *, priority: np.ndarray) -> Trie:
     """Index the semantic IDs of the allowed items.
 
     Args:
@@ -74,8 +69,7 @@ def build_trie(codes: np.ndarray, *, priority: np.ndarray | None = None) -> Trie
             "none of the items that may be recommended has a semantic ID; check the candidate set "
             "and cascade.filter_cold, or build the codebook again"
         )
-    rank = -priority[rows] if priority is not None else np.zeros(len(rows))
-    order = np.lexsort((rows, rank, *codes[rows].T[::-1]))
+    order = np.lexsort((rows, -priority[rows], *codes[rows].T[::-1]))
     rows = rows[order]
     sorted_codes = codes[rows].astype(np.int64)
     differs = sorted_codes[1:] != sorted_codes[:-1]

@@ -15,7 +15,7 @@ from model.inference.catalogue import Catalogue
 from model.inference.filters import blocked_items
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
-from model.inference.trie import build_trie
+from model.inference.trie import Trie, build_trie
 from model.params import CascadeParams
 
 DIM = 6
@@ -168,6 +168,11 @@ def training_counts(interactions: Interactions) -> np.ndarray:
         for event in range(interactions.offsets[user], interactions.train_end[user]):
             counts[interactions.item_ids[event]] += 1
     return counts
+
+
+def trie_of(codes: np.ndarray) -> Trie:
+    """A trie whose items are all as welcome."""
+    return build_trie(codes, priority=np.zeros(len(codes)))
 
 
 def fake_recommender(

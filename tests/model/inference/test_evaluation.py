@@ -237,7 +237,7 @@ def test_a_given_weight_is_the_whole_grid():
 def test_tuning_tries_all_weights_on_the_proposals():
     interactions = random_interactions(40, 80)
     recommender = fake_recommender(interactions, cascade_params(num_sids=30, beam_width=4))
-    tuning = tune_beam_weight(recommender, USERS, (1.0, 1.0, 1.0))
+    tuning = tune_beam_weight(recommender, USERS, (1.0, 1.0, 1.0), GRID)
     assert [row["beam_weight"] for row in tuning.table] == list(GRID)
     assert tuning.users == 40
     chosen = next(row for row in tuning.table if row["beam_weight"] == tuning.beam_weight)
@@ -275,4 +275,4 @@ def test_a_blend_is_judged_by_users_that_weigh_something():
 def test_tuning_without_validation_users_says_what_to_change():
     recommender = fake_recommender(random_interactions(4, 20), cascade_params())
     with pytest.raises(InputError, match="validation_fraction"):
-        tune_beam_weight(recommender, np.zeros(0, np.int64), (1.0, 1.0, 1.0))
+        tune_beam_weight(recommender, np.zeros(0, np.int64), (1.0, 1.0, 1.0), GRID)
