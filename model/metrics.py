@@ -11,6 +11,7 @@ from model.errors import InputError
 
 HIT_RATE_SHARE, NDCG_SHARE = 0.31, 0.69  # of the competition's score, both at ten
 COMPETITION_CUTOFF = 10
+CONFIDENCE = 0.95  # probability mass of an interval
 
 
 def ranks_in_lists(lists: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -57,11 +58,6 @@ def hit_rate(ranks: np.ndarray, k: int, weights: np.ndarray | None = None) -> fl
 def ndcg(ranks: np.ndarray, k: int, weights: np.ndarray | None = None) -> float:
     """NDCG@k with one relevant item per user."""
     return weighted_mean(discounted_gains(ranks, k), weights)
-
-
-def mrr(ranks: np.ndarray, k: int, weights: np.ndarray | None = None) -> float:
-    """MRR@k."""
-    return weighted_mean(reciprocal_ranks(ranks, k), weights)
 
 
 def competition_score(ranks: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -112,7 +108,6 @@ def bootstrap_intervals(
     *,
     samples: int,
     seed: int,
-    level: float = 0.95,
 ) -> np.ndarray:
     """Percentile intervals of weighted means, users drawn with replacement.
 
@@ -123,7 +118,6 @@ def bootstrap_intervals(
         weights: (U,) of the users.
         samples: number of draws of U users.
         seed: of the draws.
-        level: probability mass between the two ends.
 
     Returns:
         (M, 2) float64, lower and upper end.
@@ -142,5 +136,5 @@ def bootstrap_intervals(
     totals = np.concatenate(sums)
     # A draw of users who all weigh nothing has no mean: it counts as no gain.
     means = totals[:, :-1] / np.where(totals[:, -1:] > 0.0, totals[:, -1:], np.inf)
-    tail = 100.0 * (1.0 - level) / 2.0
+    tail = 100.0 * (1.0 - CONFIDENCE) / 2.0
     return np.percentile(means, [tail, 100.0 - tail], axis=0).T

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from assets.device import inference_device
 from assets.workspace import CHAMPION, Workspace
+from model.dataset.split import Part
 from model.errors import InputError
 from model.inference.champion import beam_weight_of
 from model.inference.explain import Explanation, explain_user
-from model.inference.filters import Part
 from model.inference.inputs import InferenceInputs
 from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX, with_index

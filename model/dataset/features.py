@@ -44,10 +44,6 @@ class ArrayColumn:
         dense[inside] = self.values[(begins[:, None] + column)[inside]]
         return dense
 
-    def padded(self, max_length: int) -> np.ndarray:
-        """(N, max_length) int32, the same of all rows."""
-        return self.gather(np.arange(len(self.offsets) - 1), max_length)
-
 
 @dataclass(frozen=True)
 class FeatureTable:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,8 +23,7 @@ from model.dataset.interactions import Interactions
 from model.dataset.item_features import ItemFeatures, ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.packing import Tokens, Windows, pack
-
-Part = Literal["validation", "test", "submission"]
+from model.dataset.split import Part, history_ends
 
 POPULARITY_CODES = 1001
 ACTION_CODES, NEXT_ACTION_CODES = 3, 2  # exposure asks for nothing: its next-action code is 0
@@ -143,15 +142,11 @@ class SequenceDataset:
             default_action: asked for in a submission where the input names no action.
         """
         interactions = self.interactions
+        ends = history_ends(interactions, users, part)
         if part == "submission":
-            ends = np.asarray(interactions.offsets[users + 1])
             asked = np.asarray(interactions.target_actions[users]).astype(np.int64)
             asked = np.where(asked >= 0, asked, default_action)
         else:
-            events = (
-                interactions.validation_event if part == "validation" else interactions.test_event
-            )
-            ends = np.asarray(events[users])
             asked = np.asarray(interactions.action_types[ends]).astype(np.int64)
         begins = np.maximum(np.asarray(interactions.offsets[users]), ends - self.max_length)
         return Windows(users, begins, ends, asked)

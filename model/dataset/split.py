@@ -1,15 +1,19 @@
-"""What is held out of each user's history, as indices into the flat events.
+"""What is held out of each user's history, as indices into the flat events, and who is asked.
 
 A target always has at least one event before it: nothing can be predicted from nothing. A user
 with a single event is all training data.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from model.dataset.interactions import EXPOSURE
+from model.dataset.interactions import EXPOSURE, Interactions
+from model.errors import InputError
 from model.params import SplitParams
+
+Part = Literal["validation", "test", "submission"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,50 @@ def split_events(
     validation = np.where(drawn, validation, -1)
     train_end = np.where(validation >= 0, validation, np.where(test >= 0, test, offsets[1:]))
     return Split(train_end=train_end, validation_event=validation, test_event=test)
+
+
+def history_ends(interactions: Interactions, users: np.ndarray, part: Part) -> np.ndarray:
+    """(B,) int64, one past each user's last event that may be seen; -1 without such a target.
+
+    Everything before the target; for a submission, everything.
+
+    Args:
+        interactions: hold the targets.
+        users: (B,) int64 user indices.
+        part: which target.
+    """
+    if part == "submission":
+        return np.asarray(interactions.offsets[users + 1])
+    events = interactions.validation_event if part == "validation" else interactions.test_event
+    return np.asarray(events[users])
+
+
+def sample_users(events: np.ndarray, max_users: int, seed: int) -> np.ndarray:
+    """Users that have a target, (N,) int64 ascending.
+
+    Args:
+        events: (num_users,) int64 their targets, -1 for none.
+        max_users: a seeded sample where there are more.
+        seed: of the sample.
+    """
+    users = np.flatnonzero(np.asarray(events) >= 0)
+    if len(users) > max_users:
+        users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
+    return users
+
+
+def sample_test_users(interactions: Interactions, max_users: int, seed: int) -> np.ndarray:
+    """The same of those with a test target.
+
+    Raises:
+        InputError: nobody has one.
+    """
+    users = sample_users(interactions.test_event, max_users, seed)
+    if len(users) == 0:
+        raise InputError(
+            "no user has a test target; check interactions.split.strategy against the data"
+        )
+    return users
 
 
 def _last_before(events: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from model.dataset.arrow import compute as pc
+from model.dataset.csr import offsets_of
 from model.dataset.parquet_files import (
     ID,
     INTEGER,
@@ -174,7 +175,7 @@ def _feature(part: Part, name: str) -> pa.Array:
         if not is_list(values.type):
             return values.cast(pa.int64())
         codes = values.flatten().cast(pa.int64())
-        offsets = np.concatenate([[0], np.cumsum(list_lengths(values))])
+        offsets = offsets_of(list_lengths(values))
         return pa.LargeListArray.from_arrays(pa.array(offsets), codes)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from model.dataset.arrow import compute as pc
+from model.dataset.csr import offsets_of
 from model.dataset.parquet_files import (
     ID,
     Part,
@@ -170,7 +171,7 @@ def _chunk(source: Path, vectors: pa.Array) -> VectorChunk:
     return VectorChunk(
         source=source,
         null=vectors.is_null().to_numpy(zero_copy_only=False),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        offsets=offsets_of(lengths),
         values=values.to_numpy(zero_copy_only=False),
     )
 

@@ -22,6 +22,7 @@ from model.inference.quota import save_study, study_run
 from model.inference.search_index import SEARCH_INDEX, with_index
 from model.inference.shards import open_shards
 from model.inference.submission_task import submission_task
+from model.network.device import own_device
 from model.params import Params
 
 
@@ -57,11 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the shards or study")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    else:
-        device = torch.device("cpu")
     try:
+        device = own_device()
         params = Params.load(given.params)
         command = fill_shards if given.command == "shards" else write_quotas
         command(params, given.data, given.out, device)

@@ -14,7 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from model.dataset.interactions import Interactions
-from model.inference.filters import Part, Seen, history_ends
+from model.dataset.split import Part, history_ends
+from model.inference.filters import Seen
 
 MAX_DISTANCE = 5
 BACKWARD = 0.3

@@ -8,7 +8,7 @@ import numpy as np
 
 from model import metrics
 from model.dataset.interactions import Interactions
-from model.inference.filters import history_ends
+from model.dataset.split import history_ends
 
 HISTORY_EDGES = (1, 6, 11, 21, 51, 101)
 POPULARITY_EDGES = (1, 2, 5, 10, 100, 1000)

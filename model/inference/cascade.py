@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.dataset.split import Part
 from model.inference.catalogue import Catalogue
-from model.inference.filters import Part, most_within_cap, within_cap
+from model.inference.filters import most_within_cap, within_cap
 from model.inference.recommender import Proposals, Recommender
 
 NUM_RECOMMENDATIONS = 10

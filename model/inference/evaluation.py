@@ -18,6 +18,7 @@ from model import metrics
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.dataset.split import sample_test_users, sample_users
 from model.errors import InputError
 from model.inference.breakdowns import breakdown_rows, user_groups
 from model.inference.loss_funnel import Fate, count_fates
@@ -62,11 +63,7 @@ def evaluate(
     )
     recommender, index_facts = with_index(recommender, index_folder)
     tuning = choose_beam_weight(recommender, params)
-    users = sample_users(interactions.test_event, params.evaluation_report.max_users, params.seed)
-    if len(users) == 0:
-        raise InputError(
-            "no user has a test target; check interactions.split.strategy against the data"
-        )
+    users = sample_test_users(interactions, params.evaluation_report.max_users, params.seed)
     weights = user_weights(interactions, users, params.evaluation_report)
     lists = rank_paths(recommender, users, tuning.beam_weight, params.evaluation_report.cutoffs)
     counts = statistics.counts.sum(axis=1)
@@ -83,14 +80,6 @@ def choose_beam_weight(recommender: Recommender, params: Params) -> Tuning:
     users = sample_users(events, section.max_users, params.seed)
     grid = GRID if given == "validation" else (given,)
     return tune_beam_weight(recommender, users, section.action_weights, grid)
-
-
-def sample_users(events: np.ndarray, max_users: int, seed: int) -> np.ndarray:
-    """Users whose event index is not -1, ascending; a seeded sample where there are more."""
-    users = np.flatnonzero(np.asarray(events) >= 0)
-    if len(users) > max_users:
-        users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
-    return users
 
 
 def user_weights(

@@ -10,11 +10,11 @@ import torch
 
 from model.dataset.interactions import Interactions
 from model.dataset.sequences import Batch
+from model.dataset.split import Part, history_ends
 from model.errors import InputError
 from model.inference.beam_search import first_level
 from model.inference.breakdowns import ACTION_NAMES
 from model.inference.cascade import BEAM, NUM_RECOMMENDATIONS, PATH_NAMES, Ranked, rank, rescore
-from model.inference.filters import Part, history_ends
 from model.inference.loss_funnel import Fate
 from model.inference.paths import fates_of_targets
 from model.inference.recommender import Proposals, Recommender
@@ -127,7 +127,7 @@ def explain_user(
     raw_id: str,
     *,
     beam_weight: float,
-    part: Part = "submission",
+    part: Part,
 ) -> Explanation:
     """Take one user's recommendation apart.
 

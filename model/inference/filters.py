@@ -5,7 +5,6 @@ Whole batches at a time; nothing here loops over users or items.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +12,10 @@ import torch
 from torch import Tensor
 
 from model.dataset.arrow import compute as pc
+from model.dataset.csr import positions_of
 from model.dataset.interactions import Interactions
+from model.dataset.split import Part, history_ends
 from model.errors import InputError
-
-Part = Literal["validation", "test", "submission"]
 
 
 def allowed_items(
@@ -24,7 +23,7 @@ def allowed_items(
     training_counts: np.ndarray,
     *,
     filter_cold: bool,
-    blocked: Sequence[int | str] = (),
+    blocked: Sequence[int] | np.ndarray = (),
 ) -> np.ndarray:
     """The items that anyone may be recommended, (C,) int32 ascending.
 
@@ -32,16 +31,16 @@ def allowed_items(
         interactions: gives the candidates.
         training_counts: (num_items + 1,) training events per item.
         filter_cold: leave out candidates without a training event.
-        blocked: raw ids of items that the caller rules out.
+        blocked: (N,) item ids that the caller rules out, see :func:`blocked_items`.
 
     Raises:
-        InputError: nothing is left, or a blocked item is none of the data.
+        InputError: nothing is left.
     """
     keep = np.zeros(interactions.num_items + 1, bool)
     keep[interactions.candidate_item_ids] = True
     if filter_cold:
         keep &= training_counts > 0
-    keep[blocked_items(interactions, blocked)] = False
+    keep[np.asarray(blocked, np.int64)] = False
     keep[0] = False
     items = np.flatnonzero(keep).astype(np.int32)
     if len(items) == 0:
@@ -62,6 +61,8 @@ def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> n
     Raises:
         InputError: an id that this data has not.
     """
+    if len(raw_ids) == 0:
+        return np.zeros(0, np.int64)
     wanted = pa.array([str(raw_id) for raw_id in raw_ids], pa.large_string())
     places = pc.index_in(wanted, value_set=interactions.raw_item_ids.cast(pa.large_string()))
     if places.null_count:
@@ -71,17 +72,6 @@ def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> n
             "or write the id as the input does"
         )
     return places.to_numpy().astype(np.int64) + 1
-
-
-def history_ends(interactions: Interactions, users: np.ndarray, part: Part) -> np.ndarray:
-    """(B,) int64, one past each user's last event that inference may see.
-
-    Everything before the target; for a submission, everything.
-    """
-    if part == "submission":
-        return np.asarray(interactions.offsets[users + 1])
-    events = interactions.validation_event if part == "validation" else interactions.test_event
-    return np.asarray(events[users])
 
 
 @dataclass(frozen=True)
@@ -152,8 +142,7 @@ def seen_items(
     starts = np.asarray(interactions.offsets[users])
     lengths = history_ends(interactions, users, part) - starts
     owners = np.repeat(np.arange(len(users)), lengths)
-    shift = starts - (np.cumsum(lengths) - lengths)
-    events = np.arange(len(owners)) + np.repeat(shift, lengths)
+    events = positions_of(starts, lengths)
     counted = np.isin(interactions.action_types[events], action_types)
     found = rows[interactions.item_ids[events]]
     keep = counted & (found >= 0)

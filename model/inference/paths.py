@@ -12,7 +12,6 @@ import torch
 from model import metrics
 from model.inference.baselines import Cooccurrence, Popularity, last_items
 from model.inference.cascade import NUM_RECOMMENDATIONS, Ranked, rank
-from model.inference.filters import blocked_items
 from model.inference.loss_funnel import fates
 from model.inference.recommender import Proposals, Recommender
 
@@ -102,13 +101,12 @@ def fates_of_targets(
 ) -> np.ndarray:
     """(B,) :class:`~model.inference.loss_funnel.Fate` of each user's target, an item id."""
     interactions, device = recommender.interactions, recommender.device
-    blocked = blocked_items(interactions, recommender.params.blocked_items)
     return fates(
         recommender.catalogue,
         proposals,
         ranked,
         torch.from_numpy(recommender.catalogue.rows[targets]).to(device),
         torch.from_numpy(np.isin(targets, interactions.candidate_item_ids)).to(device),
-        torch.from_numpy(np.isin(targets, blocked)).to(device),
+        torch.from_numpy(np.isin(targets, recommender.blocked)).to(device),
         uncapped,
     )

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from model import metrics
 from model.dataset.sequences import Batch
+from model.dataset.split import sample_test_users
 from model.inference.cascade import NUM_RECOMMENDATIONS, rank
-from model.inference.evaluation import sample_users
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
@@ -222,13 +222,13 @@ def study_run(params: Params, data: Path, device: torch.device) -> pd.DataFrame:
         device: to compute on.
 
     Raises:
-        InputError: an artefact is missing or damaged.
+        InputError: an artefact is missing or damaged, or no user has a test target.
     """
     inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     section = params.evaluation_report
     return study_quotas(
         inputs.recommender(params.cascade, device),
-        sample_users(inputs.interactions.test_event, section.max_users, params.seed),
+        sample_test_users(inputs.interactions, section.max_users, params.seed),
         beam_widths=BEAM_WIDTHS,
         num_sids=NUM_SIDS,
         beam_weight=EvaluationReport.load(data / "evaluation_report").beam_weight,

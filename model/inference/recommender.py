@@ -15,11 +15,12 @@ from model.dataset.item_features import ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.sequences import Batch, SequenceDataset
+from model.dataset.split import Part
 from model.errors import InputError
 from model.inference import ragged
 from model.inference.beam_search import beam_search
 from model.inference.catalogue import Catalogue, build_catalogue
-from model.inference.filters import Part, Seen, allowed_items, seen_items
+from model.inference.filters import Seen, allowed_items, blocked_items, seen_items
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
 from model.network.checkpoint import Checkpoint
@@ -63,6 +64,7 @@ class Recommender:
         network: in evaluation mode, with a decoder.
         dataset: gives the users' histories as batches.
         interactions: the same histories, for the filters.
+        blocked: (N,) int64 item ids of the caller's block list.
         catalogue: the allowed items.
         trie: their semantic IDs; its items are catalogue rows.
         search: over the catalogue's vectors, with the logQ option inside.
@@ -73,6 +75,7 @@ class Recommender:
     network: OnePiece
     dataset: SequenceDataset
     interactions: Interactions
+    blocked: np.ndarray
     catalogue: Catalogue
     trie: Trie
     search: VectorSearch
@@ -180,16 +183,18 @@ def prepare_recommender(
         device: to compute on.
 
     Raises:
-        InputError: a checkpoint without a decoder, or of another codebook; nothing to recommend.
+        InputError: a checkpoint without a decoder, or of another codebook; nothing to
+            recommend, or a blocked item that is none of the data.
     """
     _check_fit(checkpoint, codebook)
     network = checkpoint.build().to(device)
     features = ItemFeatureStore(interactions, statistics, dict(embeddings), device)
+    blocked = blocked_items(interactions, params.blocked_items)
     items = allowed_items(
         interactions,
         statistics.counts.sum(axis=1),
         filter_cold=params.filter_cold,
-        blocked=params.blocked_items,
+        blocked=blocked,
     )
     catalogue = build_catalogue(
         network,
@@ -205,6 +210,7 @@ def prepare_recommender(
         network=network,
         dataset=SequenceDataset(interactions, statistics, features, checkpoint.network_params),
         interactions=interactions,
+        blocked=blocked,
         catalogue=catalogue,
         trie=build_trie(codebook.codes[items], priority=catalogue.counts).to(device),
         search=ExactSearch(catalogue.vectors, -params.logq_weight * catalogue.log_q),

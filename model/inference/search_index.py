@@ -6,6 +6,7 @@ faiss answers -1 where it finds too few: such a user is searched exactly, so tha
 becomes an item. Built and kept on the CPU; where faiss has a GPU, ``ivf`` is searched there.
 """
 
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ Kind = Literal["ivf", "hnsw"]
 
 SEARCH_INDEX = "search_index"  # folder of the indexes beside the artefacts
 SEED = 0
-KEPT = 2  # indexes in a folder: the champion's and the challenger's
+KEPT = 2  # indexes in a folder, the last used: the champion's and the challenger's
 SAMPLE_USERS = 1000  # whose vectors choose the probes and measure the recall
 TARGET_RECALL = 0.95  # of the true ten
 HNSW_NEIGHBORS, HNSW_BUILD, HNSW_SEARCH = 32, 200, 128
@@ -162,7 +163,10 @@ def _open_or_build(
     own = folder / fingerprint([kind, item_ids, *arrays])
     if own.exists():
         with suppress(InputError):
-            return SearchIndex.load(own)
+            index = SearchIndex.load(own)
+            with suppress(OSError):  # a folder to read only, or one just removed
+                os.utime(own)  # the longest unused goes first
+            return index
     index = build_index(exact, item_ids, kind, queries, seed=SEED)
     index.save(own)
     for other in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:

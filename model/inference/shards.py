@@ -81,10 +81,6 @@ class Shards:
         }
         return Recommendations(**columns)
 
-    def remove(self) -> None:
-        """Delete the pieces, once the whole is safe."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _open(self, shard: int) -> Recommendations:
         folder = self._path(shard)
         try:

@@ -17,7 +17,7 @@ from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, Recommendations
-from model.inference.filters import allowed_items
+from model.inference.filters import allowed_items, blocked_items
 from model.inference.inputs import InferenceInputs
 from model.inference.search_index import with_index
 from model.inference.shards import open_shards
@@ -172,9 +172,8 @@ def make_submission(
         shards.fill(recommender, beam_weight=beam_weight, rank=0, world_size=1)
     made = shards.collect()
     counts = statistics.counts.sum(axis=1)
-    allowed = allowed_items(
-        interactions, counts, filter_cold=params.filter_cold, blocked=params.blocked_items
-    )
+    blocked = blocked_items(interactions, params.blocked_items)
+    allowed = allowed_items(interactions, counts, filter_cold=params.filter_cold, blocked=blocked)
     validate_recommendations(made, interactions, allowed, filter_history=params.filter_history)
     return describe(made, interactions, counts, beam_weight=beam_weight)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.dataset.csr import offsets_of
 from model.errors import InputError
 
 
@@ -38,11 +39,6 @@ class Trie:
     def num_sids(self) -> int:
         return len(self.prefixes[-1])
 
-    def sids(self, leaves: Tensor) -> Tensor:
-        """The codes of leaves: (...) int64 -> (..., levels) int64; 0 where the leaf is -1."""
-        codes = self.prefixes[-1][leaves.clamp(min=0)]
-        return torch.where((leaves >= 0)[..., None], codes, 0)
-
     def to(self, device: torch.device) -> "Trie":
         """The same on a device."""
         return Trie(
@@ -53,7 +49,7 @@ class Trie:
         )
 
 
-def build_trie(codes: np.ndarray, *, priority: np.ndarray | None = None) -> Trie:
+def build_trie(codes: np.ndarray, *, priority: np.ndarray) -> Trie:
     """Index the semantic IDs of the allowed items.
 
     Args:
@@ -73,8 +69,7 @@ def build_trie(codes: np.ndarray, *, priority: np.ndarray | None = None) -> Trie
             "none of the items that may be recommended has a semantic ID; check the candidate set "
             "and cascade.filter_cold, or build the codebook again"
         )
-    rank = -priority[rows] if priority is not None else np.zeros(len(rows))
-    order = np.lexsort((rows, rank, *codes[rows].T[::-1]))
+    order = np.lexsort((rows, -priority[rows], *codes[rows].T[::-1]))
     rows = rows[order]
     sorted_codes = codes[rows].astype(np.int64)
     differs = sorted_codes[1:] != sorted_codes[:-1]
@@ -86,11 +81,8 @@ def build_trie(codes: np.ndarray, *, priority: np.ndarray | None = None) -> Trie
         prefixes.append(torch.from_numpy(sorted_codes[first, : level + 1]))
         if level > 0:
             children = np.bincount(parents[first], minlength=len(prefixes[-2]))
-            child_offsets.append(_offsets(children))
+            child_offsets.append(torch.from_numpy(offsets_of(children)))
         parents = np.cumsum(is_first) - 1
     counts = np.bincount(parents, minlength=len(prefixes[-1]))
-    return Trie(tuple(prefixes), tuple(child_offsets), _offsets(counts), torch.from_numpy(rows))
-
-
-def _offsets(counts: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    item_offsets = torch.from_numpy(offsets_of(counts))
+    return Trie(tuple(prefixes), tuple(child_offsets), item_offsets, torch.from_numpy(rows))

@@ -45,7 +45,7 @@ def tune_beam_weight(
     recommender: Recommender,
     users: np.ndarray,
     action_weights: tuple[float, float, float],
-    grid: Sequence[float] = GRID,
+    grid: Sequence[float],
 ) -> Tuning:
     """Choose ``beam_weight`` for the best NDCG@10 on validation targets.
 

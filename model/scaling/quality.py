@@ -8,9 +8,9 @@ import torch
 from model import metrics
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.sequences import Batch, SequenceDataset, Windows
-from model.errors import InputError
+from model.dataset.split import sample_test_users
 from model.inference.catalogue import build_catalogue
-from model.inference.evaluation import evaluate, sample_users, user_weights
+from model.inference.evaluation import evaluate, user_weights
 from model.inference.filters import allowed_items, seen_items
 from model.inference.recommender import ACTIONS
 from model.inference.search import ExactSearch
@@ -114,11 +114,7 @@ def _embedding_ranks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(U,) ranks of the test targets, 0 beyond ten, and (U,) weights of the users."""
     interactions, section = inputs.interactions, params.evaluation_report
-    users = sample_users(interactions.test_event, section.max_users, params.seed)
-    if len(users) == 0:
-        raise InputError(
-            "no user has a test target; check interactions.split.strategy against the data"
-        )
+    users = sample_test_users(interactions, section.max_users, params.seed)
     network = checkpoint.build().to(device)
     features = ItemFeatureStore(interactions, inputs.statistics, inputs.embeddings, device)
     dataset = SequenceDataset(interactions, inputs.statistics, features, checkpoint.network_params)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from model.dataset.interactions import Interactions
+from model.dataset.split import sample_users
 from model.errors import InputError
-from model.inference.evaluation import sample_users
 from model.network.checkpoint import Checkpoint
 from model.params import Params
 from model.scaling.grid import INFONCE_ONLY, Point

@@ -118,16 +118,10 @@ def require_room(num_items: int, params: "CodebookParams", source: str) -> None:
     """Refuse before anything is fitted.
 
     Raises:
-        InputError: fewer semantic IDs than items that may not share one, or too many to be
-            numbered.
+        InputError: fewer semantic IDs than items that may not share one.
     """
     sizes, capacity = params.sizes, params.capacity
     room = sid_room(sizes)
-    if room >= 2**63:
-        raise InputError(
-            f"codebook.sizes: {sizes} spells {room:,} semantic IDs and at most 2^63 can be "
-            "numbered; take fewer levels or smaller ones"
-        )
     if params.reassignment != "none" and num_items > room * capacity:
         raise InputError(
             f"codebook.capacity: {source} has {num_items:,} items and sizes {sizes} spell "

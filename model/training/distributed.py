@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn import functional as differentiable
 
-from model.errors import InputError
+from model.network.device import own_device
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,10 @@ def join_world() -> World:
         InputError: there are GPUs, but fewer than processes on this machine.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    device = _own_device(int(os.environ.get("LOCAL_RANK", "0")))
+    device = own_device()
     if size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return World(rank=int(os.environ.get("RANK", "0")), size=size, device=device)
-
-
-def _own_device(place: int) -> torch.device:
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    count = torch.cuda.device_count()
-    if place >= count:
-        raise InputError(
-            f"process {place} of this machine has no GPU of its own: it sees {count} GPU(s); "
-            f"start torchrun with --nproc-per-node {count}, or show it more "
-            "(CUDA_VISIBLE_DEVICES)"
-        )
-    device = torch.device("cuda", place)
-    torch.cuda.set_device(device)
-    return device
 
 
 def leave_world() -> None:

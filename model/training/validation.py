@@ -13,6 +13,7 @@ from model.dataset.csr import positions_of
 from model.dataset.interactions import CLICK
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.sequences import SequenceDataset
+from model.dataset.split import sample_users
 from model.network.onepiece import OnePiece
 from model.network.unit import unit
 
@@ -34,10 +35,8 @@ class Validation:
             seed: of the sample.
         """
         interactions = dataset.interactions
-        users = np.flatnonzero(np.asarray(interactions.validation_event) >= 0)
-        if len(users) > max_users:
-            users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
-        self.dataset, self.users = dataset, users
+        self.dataset = dataset
+        self.users = sample_users(interactions.validation_event, max_users, seed)
         candidates = np.asarray(interactions.candidate_item_ids)
         self.items = candidates[counts[candidates] > 0].astype(np.int64)
         self._place = np.full(interactions.num_items + 1, -1, np.int64)

@@ -101,7 +101,7 @@ def shared_search(
     offsets = torch.arange(len(hidden) + 1) * hidden.shape[1]
     state = decoder.start(hidden.flatten(0, 1), offsets, None)
     beams = beam_search(decoder, state, trie, beam_width=beam_width, num_sids=num_sids)
-    sids = trie.sids(beams.nodes)
+    sids = trie.prefixes[-1][beams.nodes]
     size = decoder.output_weight(2).shape[0] - 1
     return (sids[..., 0] - 1) * size + sids[..., 1] - 1, beams.log_probs
 
@@ -143,7 +143,7 @@ def main() -> None:
     torch.manual_seed(0)
     decoder = make_decoder(given.size, given.dim, given.layers)
     codes = np.random.default_rng(0).integers(1, given.size + 1, (given.items, 2))
-    trie = build_trie(codes)
+    trie = build_trie(codes, priority=np.zeros(len(codes)))
     legal = torch.zeros(given.size, given.size, dtype=torch.bool)
     legal[codes[:, 0] - 1, codes[:, 1] - 1] = True
     hidden = torch.randn(given.users, LENGTH, given.dim)

@@ -76,7 +76,13 @@ def make_world(num_items: int, num_users: int) -> World:
     )
     queries = F.normalize(vectors[chosen] + noise / DIM**0.5, dim=-1)
     search = ExactSearch(vectors, torch.zeros(num_items))
-    return World(catalogue, build_trie(codes[1:]), interactions, queries, search)
+    return World(
+        catalogue,
+        build_trie(codes[1:], priority=np.zeros(num_items)),
+        interactions,
+        queries,
+        search,
+    )
 
 
 def make_recommender(world: World, decoder: SidDecoder, hidden: Tensor) -> Recommender:
@@ -103,6 +109,7 @@ def make_recommender(world: World, decoder: SidDecoder, hidden: Tensor) -> Recom
         network=network,
         dataset=nothing,
         interactions=world.interactions,
+        blocked=np.zeros(0, np.int64),
         catalogue=world.catalogue,
         trie=world.trie,
         search=world.search,

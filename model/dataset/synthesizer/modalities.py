@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from model.dataset.csr import offsets_of
 from model.dataset.synthesizer import published as world
 from model.dataset.synthesizer.catalogue import FIRST_RAW_ID, Catalogue
 from model.dataset.synthesizer.seeds import stream
@@ -189,7 +190,7 @@ def _settle(terms: np.ndarray, scale: np.ndarray, items: np.ndarray) -> None:
 
 def _batch(raw_ids: np.ndarray, vectors: np.ndarray, missing: np.ndarray) -> pa.RecordBatch:
     lengths = np.where(missing, 0, vectors.shape[1])
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    offsets = offsets_of(lengths).astype(np.int32)
     lists = pa.ListArray.from_arrays(
         pa.array(offsets), pa.array(vectors[~missing].ravel()), mask=pa.array(missing)
     )

@@ -79,9 +79,8 @@ LARGEST_SHARED_GROUP = 83
 NULL_VECTORS = 0.002  # rows without a vector / rows with one
 
 # Popularity of the 1M release: by quantile of items, occurrences; share of the top 1 %.
-MEDIAN_COUNT, COUNT_AT_73_PERCENT, COUNT_AT_90_PERCENT = 2, 5, 23
+COUNT_AT_90_PERCENT = 23
 TOP_PERCENT_SHARE = 0.5
-TARGETS_AMONG_CANDIDATES = 0.80
 
 
 def at_position(shares: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.dataset.csr import offsets_of
 from model.dataset.synthesizer.item_features import Vocabulary
 
 EVENT = pa.struct([("item_id", pa.int64()), ("action_type", pa.int32()), ("timestamp", pa.int64())])
@@ -47,7 +48,7 @@ def sequence_columns(
         ],
         fields=list(EVENT),
     )
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    offsets = offsets_of(lengths).astype(np.int32)
     return {
         "user_id": pa.array(first_re_id + np.arange(len(lengths), dtype=np.int64)),
         "seq": pa.ListArray.from_arrays(pa.array(offsets), events),

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from model.dataset.csr import offsets_of
 from model.dataset.synthesizer.behavior import NUM_TASTES, NUM_TEMPERS, Users
 from model.dataset.synthesizer.published import USER_LISTS, USER_SCALARS
 
@@ -46,7 +47,7 @@ def _interests(
     rows = np.broadcast_to(np.arange(size)[:, None], code.shape)
     member[rows[told], code[told]] = True
     member &= known[:, None]
-    offsets = np.concatenate([[0], np.cumsum(member.sum(axis=1))]).astype(np.int32)
+    offsets = offsets_of(member.sum(axis=1)).astype(np.int32)
     return pa.ListArray.from_arrays(
         pa.array(offsets), pa.array(1 + np.nonzero(member)[1]), mask=pa.array(~known)
     )

@@ -1,10 +1,14 @@
 """Who is held out, on histories short enough to see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from model.dataset.split import split_events
+from model.dataset.split import history_ends, sample_test_users, sample_users, split_events
+from model.errors import InputError
 from model.params import SplitParams
+from tests.model.inference.small_world import small_interactions
 
 
 def split(histories, strategy, fraction=1.0, seed=0):
@@ -77,3 +81,27 @@ def test_the_seed_decides_who_validates():
     first, again, other = (split(users, "leave_one_out", 0.5, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.validation_event, again.validation_event)
     assert (first.validation_event != other.validation_event).any()
+
+
+def test_history_ends_before_the_target_and_a_submission_sees_everything():
+    interactions = small_interactions()
+    users = np.array([0, 1])
+    offsets = interactions.offsets
+    assert history_ends(interactions, users[:1], "validation").tolist() == [3]
+    assert history_ends(interactions, users, "test").tolist() == [4, offsets[1] + 2]
+    assert history_ends(interactions, users, "submission").tolist() == [5, offsets[1] + 3]
+
+
+def test_a_sample_of_users_is_seeded_and_ascending():
+    events = np.where(np.arange(100) % 3 == 0, 5, -1)
+    assert sample_users(events, 50, seed=1).tolist() == list(range(0, 100, 3))
+    sample = sample_users(events, 10, seed=1)
+    assert len(sample) == 10
+    assert (np.diff(sample) > 0).all() and (sample % 3 == 0).all()
+    assert sample.tolist() == sample_users(events, 10, seed=1).tolist()
+
+
+def test_no_test_target_at_all_is_one_sentence():
+    nobody = replace(small_interactions(), test_event=np.full(3, -1))
+    with pytest.raises(InputError, match="no user has a test target"):
+        sample_test_users(nobody, 10, seed=1)

@@ -15,7 +15,7 @@ from model.inference.catalogue import Catalogue
 from model.inference.filters import blocked_items
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
-from model.inference.trie import build_trie
+from model.inference.trie import Trie, build_trie
 from model.params import CascadeParams
 
 DIM = 6
@@ -170,6 +170,11 @@ def training_counts(interactions: Interactions) -> np.ndarray:
     return counts
 
 
+def trie_of(codes: np.ndarray) -> Trie:
+    """A trie whose items are all as welcome."""
+    return build_trie(codes, priority=np.zeros(len(codes)))
+
+
 def fake_recommender(
     interactions: Interactions,
     params: CascadeParams,
@@ -190,7 +195,8 @@ def fake_recommender(
     allowed[interactions.candidate_item_ids] = True
     if params.filter_cold:
         allowed &= counts > 0
-    allowed[blocked_items(interactions, params.blocked_items)] = False
+    blocked = blocked_items(interactions, params.blocked_items)
+    allowed[blocked] = False
     items = np.flatnonzero(allowed).astype(np.int32)
     rows = np.full(interactions.num_items + 1, -1, np.int64)
     rows[items] = np.arange(len(items))
@@ -210,6 +216,7 @@ def fake_recommender(
         network=network,
         dataset=dataset,
         interactions=interactions,
+        blocked=blocked,
         catalogue=catalogue,
         trie=build_trie(codes[items], priority=counts[items]),
         search=ExactSearch(catalogue.vectors, -params.logq_weight * log_q),

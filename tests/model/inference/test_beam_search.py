@@ -9,8 +9,7 @@ import torch
 
 from model.inference import beam_search as module
 from model.inference.beam_search import beam_search
-from model.inference.trie import Trie, build_trie
-from tests.model.inference.fakes import TableDecoder
+from tests.model.inference.fakes import TableDecoder, trie_of
 
 
 @pytest.fixture(params=["compiled", "tensors"])
@@ -39,13 +38,13 @@ def random_sids(sizes: tuple[int, ...], share: float, seed: int = 1) -> np.ndarr
 @pytest.mark.usefixtures("both_ways")
 def test_equals_the_enumeration_of_legal_ids(sizes, share, beam_width, num_sids):
     codes = random_sids(sizes, share)
-    trie, decoder = build_trie(codes), TableDecoder(sizes)
+    trie, decoder = trie_of(codes), TableDecoder(sizes)
     beams = beam_search(decoder, [0, 1, 2], trie, beam_width=beam_width, num_sids=num_sids)
     assert beams.nodes.shape == beams.log_probs.shape == (3, num_sids)
     for user in range(3):
         expected = decoder.log_probs(user, set(map(tuple, codes.tolist())), beam_width)
         best = sorted(expected.items(), key=lambda pair: -pair[1])[:num_sids]
-        found = trie.sids(beams.nodes[user]).tolist()
+        found = trie.prefixes[-1][beams.nodes[user]].tolist()
         assert [tuple(sid) for sid in found[: len(best)]] == [sid for sid, _ in best]
         torch.testing.assert_close(
             beams.log_probs[user, : len(best)], torch.tensor([p for _, p in best])
@@ -60,14 +59,14 @@ def test_probabilities_of_all_legal_ids_sum_to_the_legal_share_of_level_one():
     codes = random_sids(sizes, 0.5)
     codes = codes[codes[:, 0] != 2]  # no legal ID begins with 2
     decoder = TableDecoder(sizes)
-    beams = beam_search(decoder, [0, 1], build_trie(codes), beam_width=4, num_sids=24)
+    beams = beam_search(decoder, [0, 1], trie_of(codes), beam_width=4, num_sids=24)
     level_one = decoder.level1_logits([0, 1]).softmax(-1)
     torch.testing.assert_close(beams.log_probs.exp().sum(1), 1.0 - level_one[:, 1])
 
 
 def test_memory_bound_does_not_change_the_result(monkeypatch):
     sizes = (6, 8)
-    trie, decoder = build_trie(random_sids(sizes, 0.6)), TableDecoder(sizes)
+    trie, decoder = trie_of(random_sids(sizes, 0.6)), TableDecoder(sizes)
 
     def search() -> module.Beams:
         return beam_search(decoder, list(range(5)), trie, beam_width=4, num_sids=9)
@@ -83,7 +82,7 @@ def test_memory_bound_does_not_change_the_result(monkeypatch):
 @pytest.mark.parametrize("method", ["level1_logits", "expand"])
 def test_the_decoder_is_asked_once_per_level(method, monkeypatch):
     sizes = (4, 5)
-    trie, decoder = build_trie(random_sids(sizes, 0.5)), TableDecoder(sizes)
+    trie, decoder = trie_of(random_sids(sizes, 0.5)), TableDecoder(sizes)
     calls: list[int] = []
     original: Callable = getattr(decoder, method)
     monkeypatch.setattr(decoder, method, lambda *a: calls.append(1) or original(*a))
@@ -93,7 +92,7 @@ def test_the_decoder_is_asked_once_per_level(method, monkeypatch):
 
 def test_the_decoder_is_asked_for_prefixes_that_exist(monkeypatch):
     sizes = (3, 4, 5)
-    trie, decoder = build_trie(random_sids(sizes, 0.3)), TableDecoder(sizes)
+    trie, decoder = trie_of(random_sids(sizes, 0.3)), TableDecoder(sizes)
     asked: list[int] = []
     original = decoder.expand
     monkeypatch.setattr(decoder, "expand", lambda s, p: asked.append(p.shape[1]) or original(s, p))
@@ -107,11 +106,12 @@ def test_the_decoder_is_asked_for_prefixes_that_exist(monkeypatch):
 
 
 def test_legal_ids_only_however_improbable():
-    trie: Trie = build_trie(np.array([[3, 1]]))
+    trie = trie_of(np.array([[3, 1]]))
     decoder = TableDecoder((4, 5))
     decoder.biases[0][3] = -50.0
     beams = beam_search(decoder, [0], trie, beam_width=2, num_sids=2)
-    assert trie.sids(beams.nodes).tolist() == [[[3, 1], [0, 0]]]
+    assert beams.nodes.tolist() == [[0, -1]]
+    assert trie.prefixes[-1].tolist() == [[3, 1]]
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -122,7 +122,7 @@ def test_equal_ids_are_all_kept():
     for table in (*decoder.weights, *decoder.biases):
         table.zero_()
     decoder.biases[1][:] = 1.5
-    beams = beam_search(decoder, [0], build_trie(codes), beam_width=4, num_sids=len(codes) - 3)
+    beams = beam_search(decoder, [0], trie_of(codes), beam_width=4, num_sids=len(codes) - 3)
     assert (beams.nodes >= 0).all()
     assert len(beams.nodes.unique()) == len(codes) - 3
     assert (beams.log_probs.diff() <= 0).all()

@@ -141,7 +141,9 @@ def test_text_and_page_hold_every_candidate(explanation):
 def test_beams_that_propose_fewer_than_ten_are_explained(changes):
     params = cascade_params(max_per_group=2, **changes)
     recommender = fake_recommender(random_interactions(9, 60), params)
-    explanation = explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1)
+    explanation = explain_user(
+        recommender, _codes(recommender), "user_004", beam_weight=0.1, part="submission"
+    )
     assert 0 < explanation.counts["proposed by the beams"] < 10
     made = recommend(recommender, "submission", np.array([USER]), beam_weight=0.1)
     ten = [candidate.item for candidate in explanation.candidates[:10]]
@@ -157,4 +159,4 @@ def test_a_strange_id_is_escaped(explanation):
 
 def test_an_unknown_user_is_told_what_ids_look_like(recommender):
     with pytest.raises(InputError, match="user_000"):
-        explain_user(recommender, _codes(recommender), "nobody", beam_weight=0.0)
+        explain_user(recommender, _codes(recommender), "nobody", beam_weight=0.0, part="test")

@@ -1,5 +1,7 @@
 """Filters on histories that can be read at a glance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from model.errors import InputError
 from model.inference.filters import (
     Seen,
     allowed_items,
-    history_ends,
+    blocked_items,
     most_within_cap,
     seen_items,
     within_cap,
@@ -32,14 +34,6 @@ def rows_of(allowed: list[int]) -> np.ndarray:
 
 def pairs(seen: Seen) -> list[tuple[int, int]]:
     return list(zip(seen.owners.tolist(), seen.rows.tolist(), strict=True))
-
-
-def test_history_ends_before_the_target_and_a_submission_sees_everything(interactions):
-    users = np.array([0, 1])
-    offsets = interactions.offsets
-    assert history_ends(interactions, users[:1], "validation").tolist() == [3]
-    assert history_ends(interactions, users, "test").tolist() == [4, offsets[1] + 2]
-    assert history_ends(interactions, users, "submission").tolist() == [5, offsets[1] + 3]
 
 
 def test_seen_items_are_those_of_the_history_once_each(interactions):
@@ -88,14 +82,21 @@ def test_allowed_items_are_candidates_warm_and_not_blocked(interactions):
     counts = np.array([0, 1, 2, 2, 0, 0, 0, 0])
     assert allowed_items(interactions, counts, filter_cold=False).tolist() == [2, 3, 4, 5, 6, 7]
     assert allowed_items(interactions, counts, filter_cold=True).tolist() == [2, 3]
-    for blocked in (["23"], [23]):  # item 3 is called 23
-        left = allowed_items(interactions, counts, filter_cold=True, blocked=blocked)
-        assert left.tolist() == [2]
+    assert allowed_items(interactions, counts, filter_cold=True, blocked=[3]).tolist() == [2]
+
+
+def test_a_block_list_names_items_as_texts_or_numbers(interactions):
+    assert blocked_items(interactions, ["23", 21]).tolist() == [3, 1]  # item 3 is called 23
+
+
+def test_an_empty_block_list_reads_no_raw_ids(interactions):
+    found = blocked_items(replace(interactions, raw_item_ids=None), [])
+    assert (found.tolist(), found.dtype) == ([], np.int64)
 
 
 def test_a_blocked_item_that_is_none_is_named(interactions):
     with pytest.raises(InputError, match=r"cascade.blocked_items names '999'"):
-        allowed_items(interactions, np.ones(8), filter_cold=False, blocked=["23", "999"])
+        blocked_items(interactions, ["23", "999"])
 
 
 def test_nothing_left_is_an_error(interactions):

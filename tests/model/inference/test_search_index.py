@@ -1,5 +1,6 @@
 """faiss indexes against exact search."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,19 @@ def test_an_index_is_kept_and_built_again_only_for_other_vectors(tmp_path, monke
     with_index(fake_recommender(interactions, params, seed=2), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     assert not folder.exists()
+
+
+def test_the_index_that_is_kept_is_the_one_last_used(tmp_path):
+    interactions, params = random_interactions(30, 200), cascade_params(search="hnsw")
+    for hour, seed in enumerate([0, 1]):
+        with_index(fake_recommender(interactions, params, seed=seed), tmp_path)
+        (folder,) = [path for path in tmp_path.iterdir() if path.stat().st_mtime > 1e5]
+        os.utime(folder, (3600 * hour, 3600 * hour))
+    champion, challenger = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime)
+    with_index(fake_recommender(interactions, params, seed=0), tmp_path)
+    with_index(fake_recommender(interactions, params, seed=2), tmp_path)
+    assert champion.exists()
+    assert not challenger.exists()
 
 
 class FakeGpuIndex:

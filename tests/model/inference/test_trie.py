@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from model.errors import InputError
 from model.inference.trie import Trie, build_trie
+from tests.model.inference.fakes import trie_of
 
 
 def walk(trie: Trie) -> dict[tuple[int, ...], list[int]]:
@@ -32,12 +32,12 @@ def test_holds_exactly_the_semantic_ids_of_the_items(levels):
     expected: dict[tuple[int, ...], list[int]] = {}
     for row, sid in enumerate(codes.tolist()):
         expected.setdefault(tuple(sid), []).append(row)
-    assert walk(build_trie(codes)) == expected
+    assert walk(trie_of(codes)) == expected
 
 
 def test_an_item_without_a_semantic_id_cannot_be_generated():
     codes = np.array([[1, 1], [0, 0], [2, 3]])
-    assert walk(build_trie(codes)) == {(1, 1): [0], (2, 3): [2]}
+    assert walk(trie_of(codes)) == {(1, 1): [0], (2, 3): [2]}
 
 
 def test_items_of_one_semantic_id_are_listed_by_priority():
@@ -48,9 +48,4 @@ def test_items_of_one_semantic_id_are_listed_by_priority():
 
 def test_no_semantic_id_at_all_is_an_error():
     with pytest.raises(InputError, match="semantic ID"):
-        build_trie(np.zeros((3, 2), np.int32))
-
-
-def test_codes_of_a_missing_leaf_are_zero():
-    trie = build_trie(np.array([[1, 2], [3, 4]]))
-    assert trie.sids(torch.tensor([1, -1])).tolist() == [[3, 4], [0, 0]]
+        trie_of(np.zeros((3, 2), np.int32))

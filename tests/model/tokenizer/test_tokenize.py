@@ -186,12 +186,6 @@ def test_ids_that_do_not_fit_the_matrix_are_refused():
         ItemVectors.of("81", np.arange(3, dtype=np.int32), clustered(4))
 
 
-def test_more_semantic_ids_than_numbers_are_refused():
-    beyond = codebook_params().model_copy(update={"sizes": [256] * 8})
-    with pytest.raises(InputError, match=r"at most 2\^63"):
-        tokenize(item_vectors(clustered(9)), beyond, 0)
-
-
 @pytest.mark.skipif(not DEMO.exists(), reason=f"{DEMO} is absent")
 def test_real_vectors_get_an_id_each():
     vectors = pq.read_table(DEMO)["emb"].combine_chunks().drop_null()
