@@ -394,7 +394,9 @@ def run_command() -> None:
         typer.echo(f"onepiece: {error}", err=True)
         sys.exit(INPUT_ERROR_EXIT)
     except PermissionError as error:
-        typer.echo(f"onepiece: {error.filename}: {error.strerror}; change its permissions", err=True)
+        typer.echo(
+            f"onepiece: {error.filename}: {error.strerror}; change its permissions", err=True
+        )
         sys.exit(INPUT_ERROR_EXIT)
     except RunFailedError as error:
         typer.echo(f"onepiece: {error}", err=True)

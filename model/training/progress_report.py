@@ -59,10 +59,13 @@ class ProgressReport:
             tokens: that it had, in this process.
             terms: the latest losses and statistics.
         """
-        self.tokens += tokens
         now = time.monotonic()
         if self.bar is not None:
             self.bar.update(1)
+        if step == self.first_step + 1:  # it waits for compilers: no measure for the others
+            self.started = now
+            return
+        self.tokens += tokens
         every = LOG_EVERY_SECONDS if self.bar is None else BAR_EVERY_SECONDS
         if self.silent or now - self.shown < every:
             return
@@ -88,7 +91,7 @@ class ProgressReport:
         return shown
 
     def _line(self, step: int, elapsed: float, shown: Mapping[str, str]) -> str:
-        done = step - self.first_step
+        done = step - self.first_step - 1
         left = (self.num_steps - step) * elapsed / done
         named = ", ".join(f"{name} {value}" for name, value in shown.items())
         return (

@@ -21,10 +21,23 @@ def test_a_line_has_rate_time_left_losses_and_the_balance_of_experts(caplog, mon
     monkeypatch.setattr(progress_report, "LOG_EVERY_SECONDS", 0.0)
     report = ProgressReport("encoder", 2, 10, [experts], silent=False)
     with caplog.at_level(logging.INFO):
+        report.advance(3, 100, {"infonce": 2.5})
         report.advance(4, 100, {"infonce": 1.25})
     assert "step 4 of 10" in caplog.text
+    assert "step 3" not in caplog.text
     for part in ("steps/s", "tokens/s", "s left", "infonce 1.25", "gini 0.75"):
         assert part in caplog.text, part
+
+
+def test_the_first_step_which_waits_for_compilers_tells_nothing_of_the_others(caplog, monkeypatch):
+    monkeypatch.setattr(progress_report, "LOG_EVERY_SECONDS", 0.0)
+    times = iter([0.0, 80.0, 81.0, 82.0])
+    monkeypatch.setattr(progress_report.time, "monotonic", lambda: next(times))
+    report = ProgressReport("encoder", 0, 10, [], silent=False)
+    with caplog.at_level(logging.INFO):
+        for step in (1, 2, 3):
+            report.advance(step, 50, {})
+    assert "step 3 of 10 (1.0 steps/s, 50 tokens/s, 7 s left)" in caplog.text
 
 
 def test_memory_of_a_gpu_is_named(monkeypatch, experts):
