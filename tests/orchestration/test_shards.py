@@ -7,6 +7,7 @@ import pytest
 
 from assets.promotion import JudgedModel
 from model.inference import shards as shards_module
+from model.inference.champion import beam_weight_of
 from model.inference.inputs import InferenceInputs
 from model.inference.submission import make_submission
 from orchestration.workspace import ROOT
@@ -41,7 +42,7 @@ def _collected(world, folder):
         inputs.embeddings,
         params.cascade,
         CPU,
-        beam_weight=model.beam_weight,
+        beam_weight=beam_weight_of(model.folder, "validation"),
         shard_folder=folder,
     )
 
