@@ -23,6 +23,7 @@ from model.dataset.histories import (
     Histories,
     check_times,
     refuse_first,
+    warn_if_all_cold,
 )
 from model.dataset.interactions import CLICK, CONVERSION, EXPOSURE
 from model.errors import InputError
@@ -115,6 +116,7 @@ def _items(
     if candidate_file is None:
         return known, known.slice(0, 0)
     listed = candidate_file.strings("item_id")
+    warn_if_all_cold(candidate_file.path, listed, known)
     return known, listed.filter(pc.invert(pc.is_in(listed, value_set=known)))
 
 
