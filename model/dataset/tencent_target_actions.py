@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import CLICK, CONVERSION
+from model.dataset.raw_files import readable
 from model.errors import InputError
 
 FILE = "user_action_type.json"
@@ -58,7 +59,8 @@ def read_target_actions(root: Path, raw_user_ids: pa.LargeStringArray) -> np.nda
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        actions = json.loads(path.read_text(encoding="utf-8-sig"))
+        with readable(path):
+            actions = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); get it again") from None
     if not isinstance(actions, dict):
