@@ -14,6 +14,7 @@ import pyarrow.csv as pcsv
 
 from model.dataset.arrow import compute as pc
 from model.dataset.features import FEATURE_NAME
+from model.dataset.raw_files import readable
 from model.errors import InputError
 
 TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ = "token", "token_seq", "float", "float_seq"
@@ -130,7 +131,7 @@ def _header(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with readable(path), path.open(encoding="utf-8-sig") as file:
             header, below = file.readline(), file.read(1)
     except UnicodeDecodeError:
         raise InputError(

@@ -6,6 +6,7 @@ output, not a small temporary one.
 """
 
 import errno
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from model.artifact import disk_filled_up, require_free_space
+from model.dataset.arrow import compute as pc
 from model.dataset.csr import offsets_of, positions_of
 from model.dataset.features import FeatureTable
 from model.dataset.interactions import CONVERSION, EVENT_BYTES, EXPOSURE
 from model.errors import InputError
+
+logger = logging.getLogger("onepiece")
 
 MAX_SECONDS = 100_000_000_000  # the year 5138; milliseconds of any year since 1973 lie above
 _USERS_PER_CHUNK = 100_000
@@ -202,3 +206,22 @@ def check_times(timestamps: np.ndarray, where: Callable[[int], str]) -> None:
             "to seconds"
         ),
     )
+
+
+def warn_if_all_cold(source: Path, candidates: pa.Array, known: pa.Array) -> None:
+    """Say when candidates and items have no raw id in common, as those of two data sets have none.
+
+    Args:
+        source: of the candidates.
+        candidates: raw ids, at least one.
+        known: raw ids of the items.
+    """
+    if len(known) and not pc.any(pc.is_in(candidates, value_set=known)).as_py():
+        logger.warning(
+            "%s: all candidates are cold: none of their %d ids, such as %s, is an item of the data,"
+            " such as %s",
+            source,
+            len(candidates),
+            candidates[0],
+            known[0],
+        )

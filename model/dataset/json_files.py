@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from model.dataset.histories import refuse_first
 from model.dataset.parquet_files import integers
+from model.dataset.raw_files import readable
 from model.dataset.tencent_candidates import Candidates, in_retrieval_order
 from model.dataset.tencent_store import FeatureRows
 from model.errors import InputError
@@ -64,7 +65,7 @@ def read_lines(path: Path, lines_per_part: int) -> Iterator[JsonLines]:
     numbers: list[int] = []
     starts: list[int] = []
     empty, start = True, 0
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.isspace():
                 values.append(_parse(line, f"{path} line {number}"))
@@ -116,7 +117,7 @@ def read_json_features(path: Path) -> Iterator[FeatureRows]:
 
 def _pieces(path: Path) -> Iterator[bytes]:
     """Cut ``{"1": {...}, "2": {...}}`` into smaller objects of the same form."""
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         rest = b""
         while chunk := file.read(_BYTES_PER_CHUNK):
             rest += chunk

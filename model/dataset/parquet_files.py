@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.dataset.arrow import compute as pc
+from model.dataset.raw_files import readable
 from model.errors import InputError
 
 _LARGEST = pa.scalar(2**63 - 1, pa.uint64())
@@ -61,7 +62,8 @@ def data_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; it belongs to the data set, copy it there")
-    files = [path for path in folder.iterdir() if path.name[0] not in "._"]
+    with readable(folder):
+        files = [path for path in folder.iterdir() if path.name[0] not in "._"]
     if not files:
         raise InputError(f"{folder}: the folder is empty; copy its files there")
     for path in files:
@@ -100,7 +102,10 @@ def read_parts(
     """
     for path in files:
         try:
-            with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BUFFER) as file:
+            with (
+                readable(path),
+                pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BUFFER) as file,
+            ):
                 _require_columns(path, file.schema_arrow, required)
                 columns = list(required) if only_required else None
                 first = 0
@@ -120,7 +125,8 @@ def read_schema(path: Path) -> pa.Schema:
         InputError: truncated or damaged.
     """
     try:
-        return pq.read_schema(path)
+        with readable(path):
+            return pq.read_schema(path)
     except (pa.ArrowInvalid, pa.ArrowIOError) as error:
         raise damaged(path, error) from None
 

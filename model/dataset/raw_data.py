@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from model.artifact import atomic_folder, read_json, write_json
+from model.dataset.raw_files import readable, unreadable
 from model.dataset.synthesizer import write_synthetic_world
 from model.errors import InputError
 from model.params import RawDataParams
@@ -105,10 +106,13 @@ def describe_raw_data(params: RawDataParams) -> RawData:
     """Hash every file below ``params.source``; names that begin with a dot are passed over.
 
     Raises:
-        InputError: the folder is missing, not a folder, or holds no files.
+        InputError: the folder is missing, not a folder, or holds no files, or something in it
+            cannot be read.
     """
     root = Path(params.source)
-    if not root.is_dir():
+    with readable(root):
+        found = root.is_dir()
+    if not found:
         raise InputError(
             f"{root}: no such folder; set raw_data.source in the parameter file to the folder of "
             f"the {params.format} files"
@@ -120,10 +124,7 @@ def _hash_files(root: Path) -> tuple[RawFile, ...]:
     paths = sorted(_visible_files(root))
     if not paths:
         raise InputError(f"{root}: the folder is empty; put the raw files there")
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path}: a link to nothing, or no file; put the file there")
-    sizes = [path.stat().st_size for path in paths]
+    sizes = [_size(path) for path in paths]
     chunks = sum(-(-size // _CHUNK) for size in sizes)
     digests = [hashlib.md5(usedforsecurity=False) for _ in paths]
     for index, chunk in track(_chunks(paths), total=chunks, what="hashing raw files", unit="chunk"):
@@ -134,15 +135,26 @@ def _hash_files(root: Path) -> tuple[RawFile, ...]:
     )
 
 
+def _size(path: Path) -> int:
+    with readable(path):
+        if not path.is_file():
+            raise InputError(f"{path}: a link to nothing, or no file; put the file there")
+        return path.stat().st_size
+
+
 def _visible_files(root: Path) -> Iterator[Path]:
     """Also those behind links to folders, of which a cache of downloads is often made."""
-    for parent, folders, names in os.walk(root, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise unreadable(Path(error.filename), error)
+
+    for parent, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent) / name for name in names if not name.startswith("."))
 
 
 def _chunks(paths: list[Path]) -> Iterator[tuple[int, bytes]]:
     for index, path in enumerate(paths):
-        with path.open("rb") as file:
+        with readable(path), path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield index, chunk

@@ -23,8 +23,10 @@ from model.dataset.histories import (
     Histories,
     check_times,
     refuse_first,
+    warn_if_all_cold,
 )
 from model.dataset.interactions import CLICK, CONVERSION, EXPOSURE
+from model.dataset.raw_files import visible_files
 from model.errors import InputError
 
 logger = logging.getLogger("onepiece")
@@ -78,7 +80,7 @@ def in_hashed_order(raw_ids: pa.Array) -> pa.Array:
 
 
 def _only(root: Path, suffix: str) -> Path:
-    found = sorted(root.glob(f"*.{suffix}"))
+    found = visible_files(root, f".{suffix}")
     if len(found) != 1:
         there = ", ".join(path.name for path in found) or "none"
         raise InputError(
@@ -89,10 +91,9 @@ def _only(root: Path, suffix: str) -> Path:
 
 
 def _optional(root: Path, suffix: str, key: str) -> AtomicFile | None:
-    packed = next(root.glob(f"*.{suffix}.gz"), None)
-    if packed is not None:
-        raise InputError(f"{packed}: compressed files are not read; unpack it with gunzip")
-    if not any(root.glob(f"*.{suffix}")):
+    if packed := visible_files(root, f".{suffix}.gz"):
+        raise InputError(f"{packed[0]}: compressed files are not read; unpack it with gunzip")
+    if not visible_files(root, f".{suffix}"):
         return None
     file = read_atomic_file(_only(root, suffix), (key,))
     counts = pc.value_counts(file.strings(key))
@@ -115,6 +116,7 @@ def _items(
     if candidate_file is None:
         return known, known.slice(0, 0)
     listed = candidate_file.strings("item_id")
+    warn_if_all_cold(candidate_file.path, listed, known)
     return known, listed.filter(pc.invert(pc.is_in(listed, value_set=known)))
 
 

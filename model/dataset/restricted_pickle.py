@@ -8,6 +8,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from model.dataset.raw_files import readable
 from model.errors import InputError
 
 _ALLOWED = frozenset(
@@ -52,11 +53,11 @@ def load_pickle(path: Path) -> Any:
     """Read a pickle of plain data.
 
     Raises:
-        InputError: missing, damaged, or asking for anything else; the message names what it asked
-            for, and none of its code has run.
+        InputError: missing, not to be read, damaged, or asking for anything else; the message names
+            what it asked for, and none of its code has run.
     """
     try:
-        with path.open("rb") as file:
+        with readable(path), path.open("rb") as file:
             return _PlainUnpickler(file).load()
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{path}: not found; it belongs to the data set, copy it there") from None
@@ -65,7 +66,7 @@ def load_pickle(path: Path) -> Any:
             f"{path}: refused, because it asks for {error}, which plain data never needs; the "
             "file may be hostile, get it again from where it is published"
         ) from None
-    except OSError:
+    except (OSError, InputError):
         raise
     except Exception as error:  # a damaged pickle can fail in any way that its opcodes can
         raise InputError(

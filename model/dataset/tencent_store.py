@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from model.dataset.feature_builder import FeatureTableBuilder
 from model.dataset.features import FeatureTable
-from model.dataset.histories import EventLog, Histories, refuse_first
+from model.dataset.histories import EventLog, Histories, refuse_first, warn_if_all_cold
 from model.dataset.tencent_candidates import Candidates
 from model.dataset.tencent_features import Rows, add_feature
 from model.dataset.tencent_indexer import INDEXER, Indexer
@@ -53,6 +53,8 @@ def assemble(
     if candidates is None:
         logger.info("%s: no list of candidates, every known item may be recommended", root)
         candidates = Candidates(indexer.raw_item_ids, {}, root)
+    else:
+        warn_if_all_cold(candidates.path, candidates.raw_ids, indexer.raw_item_ids)
     candidate_ids, cold = candidates.item_ids(indexer.raw_item_ids)
     rows_of_users = np.zeros(len(indexer.raw_user_ids) + 1, np.int64)
     rows_of_users[sequences.user_re_ids] = np.arange(1, len(sequences.user_re_ids) + 1)

@@ -25,6 +25,7 @@ from model.dataset.parquet_files import (
     list_lengths,
     read_parts,
 )
+from model.dataset.raw_files import readable, visible_files
 from model.dataset.restricted_pickle import load_pickle
 from model.errors import InputError
 
@@ -206,7 +207,7 @@ def _lists(part: Part) -> pa.Array:
 
 def _json_id_type(path: Path) -> pa.DataType:
     """Some writers quote the ids, some do not; one file is always one or the other."""
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         found = next(filter(None, map(_JSON_ID.search, file)), None)
     return pa.int64() if found is None or found[1] != b'"' else pa.large_string()
 
@@ -215,7 +216,7 @@ def _read_json(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     blocks = pj.ReadOptions(block_size=_BYTES_PER_CHUNK)
     try:
-        with pj.open_json(path, read_options=blocks, parse_options=options) as reader:
+        with readable(path), pj.open_json(path, blocks, options) as reader:
             yield from reader
     except pa.ArrowInvalid as error:
         raise InputError(
@@ -234,7 +235,7 @@ def find_vectors(layout: str, root: Path, modality: str) -> VectorSource:
         return _find_recbole(root, modality)
     folder = root / ("creative_emb" if layout == "tencent_jsonl" else "mm_emb")
     pattern = re.compile(rf"emb_{re.escape(modality)}_(\d+)(_parquet)?(\.pkl)?")
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    names = [path.name for path in visible_files(folder)]
     matches = [match for match in map(pattern.fullmatch, names) if match]
     if len(matches) > 1:
         raise InputError(
@@ -259,9 +260,9 @@ def _open(path: Path, named_width: int) -> VectorSource:
 
 
 def _find_recbole(root: Path, modality: str) -> VectorSource:
-    found = sorted(root.glob(f"*.{modality}.parquet"))
+    found = visible_files(root, f".{modality}.parquet")
     if not found:
-        others = ", ".join(path.name for path in sorted(root.glob("*.parquet"))) or "none"
+        others = ", ".join(path.name for path in visible_files(root, ".parquet")) or "none"
         raise InputError(
             f"{root}: no file <name>.{modality}.parquet (embedding files there: {others}); add it "
             "with columns item_id and emb, or take it out of modality_embeddings.modalities"

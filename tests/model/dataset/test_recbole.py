@@ -163,6 +163,14 @@ def test_cold_candidates_bring_their_features(write):
     assert read.items.scalars["price"][5] == 0
 
 
+def test_candidates_of_another_data_set_are_noticed(write, caplog):
+    read_recbole(write(inter=[HEADER, "a|x|1"], candidate=["item_id:token", "1", "2"]))
+    assert "all candidates are cold: none of their 2 ids, such as 1, is an item" in caplog.text
+    caplog.clear()
+    read_recbole(write(inter=[HEADER, "a|x|1"], candidate=["item_id:token", "1", "x"]))
+    assert "cold" not in caplog.text
+
+
 def test_quotes_are_ordinary_characters(write):
     root = write(
         inter=[HEADER, "a|x|1", "a|y|2"],

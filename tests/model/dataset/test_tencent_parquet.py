@@ -140,6 +140,41 @@ def test_asked_actions_that_are_cut_off(root):
     refused(root, r"user_action_type\.json: not valid JSON .*; get it again")
 
 
+def test_asked_actions_of_users_of_another_release(root, world):
+    (root / "user_action_type.json").write_text('{"1": 2, "2": 1}')
+    refused(
+        root, f"none of its 2 keys, such as '1', is a user of the.*such as '{world.raw_users[0]}'"
+    )
+
+
+def test_asked_actions_of_nobody(root):
+    (root / "user_action_type.json").write_text("{}")
+    assert set(read_tencent_parquet(root).target_actions.tolist()) == {-1}
+
+
+def test_asked_actions_after_a_byte_order_mark(root, world):
+    text = f'\ufeff{{"{world.raw_users[3]}": 2}}'
+    (root / "user_action_type.json").write_text(text, encoding="utf-8")
+    assert read_tencent_parquet(root).target_actions[3] == 2
+
+
+@pytest.mark.parametrize("value", [1, 7])
+def test_an_asked_action_of_a_key_that_is_no_text(root, value):
+    (root / "user_action_type.json").write_text(f'{{"\\ud800": {value}}}')
+    refused(root, r"user_action_type\.json: key '\\ud800' is not text in Unicode")
+
+
+def test_candidates_of_another_release_are_noticed(root, world, caplog):
+    read_tencent_parquet(root)
+    assert "cold" not in caplog.text
+    change_candidates(root, world, lambda t: with_column(t, "item_id", [range(t.num_rows)]))
+    read_tencent_parquet(root)
+    assert (
+        "candidate: all candidates are cold: none of their 33 ids, such as 0, is an "
+        f"item of the data, such as {world.raw_items[0]}"
+    ) in caplog.text
+
+
 def refused(root, pattern):
     with pytest.raises(InputError, match=pattern) as error:
         read_tencent_parquet(root)
