@@ -29,6 +29,7 @@ from model.inference.search import ExactSearch, VectorSearch
 from model.inference.search_index import IndexSearch, build_index
 from model.network.onepiece import EncoderOutput
 from model.params import Params
+from model.pictures import write_png
 
 BEAM_WIDTHS, NUM_SIDS = (5, 10, 20, 40), (48, 96, 192, 384, 768)
 PROBES = (1, 4, 16, 64)  # of the inverted lists, as far as there are as many
@@ -255,5 +256,4 @@ def save_study(table: pd.DataFrame, folder: Path) -> None:
         axes.set_xlabel("users per second beyond the encoder")
         axes.set_ylabel(measure)
     figure.axes[0].legend(frameon=False, fontsize=7)
-    figure.tight_layout()
-    figure.savefig(folder / "quota.png", dpi=110)
+    write_png(figure, folder / "quota.png")

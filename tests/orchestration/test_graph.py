@@ -120,7 +120,7 @@ MACHINERY = re.compile(
     r"assets/(artifact_asset|device|hashing|ledger|lineage|lineage_page|lineage_text|manifest"
     r"|report_metadata|report_pictures|stages|training_metadata|training_worker|transient|workspace"
     r"|__init__)\.py"
-    r"|model/(artifact|compiled|errors|params|progress|__init__)\.py"
+    r"|model/(artifact|compiled|errors|params|pictures|progress|__init__)\.py"
     r"|model/inference/champion\.py"  # names a folder
     r"|model/\w+/__init__\.py"
 )
