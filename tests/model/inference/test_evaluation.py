@@ -9,6 +9,7 @@ import torch
 
 from model import metrics
 from model.errors import InputError
+from model.inference.beam_weight import GRID, Tuning, choose, tune_beam_weight
 from model.inference.cascade import recommend
 from model.inference.evaluation import summarise
 from model.inference.loss_funnel import Fate
@@ -16,7 +17,6 @@ from model.inference.paths import PATHS, rank_paths
 from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import IndexSearch, with_index
-from model.inference.tuning import GRID, Tuning, choose, tune_beam_weight
 from model.params import EvaluationReportParams
 from tests.model.inference.fakes import (
     cascade_params,
