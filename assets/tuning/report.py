@@ -15,6 +15,7 @@ from assets.tuning.trial import MEASURE
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
 from model.params import Params
+from model.pictures import write_png
 
 TRIALS_FILE, SUMMARY_FILE, TABLE_FILE = "trials.json", "summary.json", "trials.csv"
 COMPLETE, ENDED_EARLY = "complete", "ended early"
@@ -140,7 +141,7 @@ def plot_history(trials: Sequence[dict[str, Any]], path: Path) -> None:
     axis.step([t["number"] for t in complete], best, where="post", label="best so far")
     axis.set(title="History of the study", xlabel="trial", ylabel=f"validation {MEASURE}")
     axis.legend(fontsize=8)
-    _save(figure, path)
+    write_png(figure, path, dpi=90)
 
 
 def plot_importances(importances: dict[str, float], path: Path) -> None:
@@ -151,23 +152,13 @@ def plot_importances(importances: dict[str, float], path: Path) -> None:
     axis.set(title="Importance of each key", xlabel="share of the spread of values")
     if not names:
         axis.text(0.5, 0.5, "too few trials to tell", ha="center", transform=axis.transAxes)
-    _save(figure, path)
+    write_png(figure, path, dpi=90)
 
 
 def _axis() -> tuple[Any, Any]:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(6.4, 3.6))
+    figure = Figure(figsize=(6.4, 3.6))
+    axis = figure.subplots()
     axis.grid(alpha=0.3)
     return figure, axis
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
-    figure.tight_layout()
-    figure.savefig(path, dpi=90, metadata={"Software": None})
-    pyplot.close(figure)

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from model.pictures import write_png
+
 _GREEN, _GREY, _BLUE, _AMBER = "#2a8c5f", "#9aa0a6", "#3b6fb6", "#c58b2a"
 _STATES = ("covered", "missing", "null", "zero", "nan", "wrong_width")
 _MAX_BARS = 24
@@ -39,7 +41,7 @@ def plot_modality(
     _draw_norms(lengths, norms)
     shared = f"{row['duplicate_items']:,} items share their vector exactly"
     lengths.set_title(f"norms of the vectors; {shared}" if norms else "no vectors")
-    _write(figure, file)
+    write_png(figure, file)
 
 
 def plot_combinations(rows: Rows, file: Path) -> None:
@@ -54,7 +56,7 @@ def plot_combinations(rows: Rows, file: Path) -> None:
     axes.set_yticks(places, [row["modalities"] for row in shown], fontsize=8)
     axes.set_xlabel("share")
     axes.legend(frameon=False)
-    _write(figure, file)
+    write_png(figure, file)
 
 
 def _bars(axes: Axes, labels: Sequence[str], rates: Sequence[float | None], color: str) -> None:
@@ -93,9 +95,3 @@ def _draw_norms(axes: Axes, rows: Rows) -> None:
     axes.bar(starts, [row["items"] for row in rows], width=widths, align="edge", color=_GREY)
     axes.set_yscale("log")
     axes.locator_params(axis="x", nbins=5)
-
-
-def _write(figure: Figure, file: Path) -> None:
-    figure.tight_layout()
-    # The default metadata names the version of matplotlib: other bytes for the same picture.
-    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})

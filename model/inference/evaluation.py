@@ -20,13 +20,13 @@ from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.split import sample_test_users, sample_users
 from model.errors import InputError
+from model.inference.beam_weight import GRID, Tuning, tune_beam_weight
 from model.inference.breakdowns import breakdown_rows, user_groups
 from model.inference.loss_funnel import Fate, count_fates
 from model.inference.paths import PATHS, PathLists, rank_paths
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import with_index
-from model.inference.tuning import GRID, Tuning, tune_beam_weight
 from model.network.checkpoint import Checkpoint
 from model.params import EvaluationReportParams, Params
 from model.tokenizer.codebook import Codebook

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from model.pictures import write_png
+
 COLORS = ("#9aa0a6", "#c58b2a", "#3b6fb6", "#8a56a8", "#2a8c5f")
 
 
@@ -20,7 +22,7 @@ def plot_paths(metrics: Mapping[str, Any], paths: Sequence[str], file: Path) -> 
         axes.bar(range(len(paths)), values, yerr=spread, color=COLORS, capsize=3)
         axes.set_xticks(range(len(paths)), paths, rotation=35, ha="right")
         axes.set_title(name)
-    _write(figure, file)
+    write_png(figure, file)
 
 
 def plot_cutoffs(metrics: Mapping[str, Any], paths: Sequence[str], file: Path) -> None:
@@ -36,7 +38,7 @@ def plot_cutoffs(metrics: Mapping[str, Any], paths: Sequence[str], file: Path) -
     axes.set_xlabel("k")
     axes.set_ylabel("hit rate at k")
     axes.legend(paths, frameon=False)
-    _write(figure, file)
+    write_png(figure, file)
 
 
 def plot_losses(losses: Mapping[str, Mapping[str, float]], file: Path) -> None:
@@ -51,7 +53,7 @@ def plot_losses(losses: Mapping[str, Mapping[str, float]], file: Path) -> None:
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.set_xlabel("share of the weight")
     axes.set_xlim(0, max(shares) * 1.15)
-    _write(figure, file)
+    write_png(figure, file)
 
 
 def plot_breakdowns(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -72,7 +74,7 @@ def plot_breakdowns(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
         axes.set_title(division.replace("_", " "), fontsize=9)
     figure.axes[0].set_ylabel("NDCG@10")
     figure.axes[-1].legend(frameon=False, fontsize=7)
-    _write(figure, file)
+    write_png(figure, file)
 
 
 def plot_tuning(rows: Sequence[Mapping[str, float]], chosen: float, file: Path) -> None:
@@ -85,10 +87,4 @@ def plot_tuning(rows: Sequence[Mapping[str, float]], chosen: float, file: Path) 
     axes.set_xscale("symlog", linthresh=0.003)
     axes.set_xlabel("weight of the semantic ID's log-probability")
     axes.set_ylabel("NDCG@10, validation users")
-    _write(figure, file)
-
-
-def _write(figure: Figure, file: Path) -> None:
-    figure.tight_layout()
-    # The default metadata names the version of matplotlib: other bytes for the same picture.
-    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    write_png(figure, file)

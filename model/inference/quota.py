@@ -10,12 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from model import metrics
@@ -23,6 +21,7 @@ from model.dataset.sequences import Batch
 from model.dataset.split import sample_test_users
 from model.inference.cascade import NUM_RECOMMENDATIONS, rank
 from model.inference.inputs import InferenceInputs
+from model.inference.quota_plot import plot_quotas
 from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
 from model.inference.search import ExactSearch, VectorSearch
@@ -240,20 +239,4 @@ def save_study(table: pd.DataFrame, folder: Path) -> None:
     """Write quota.csv and quota.png (score and recall over users per second)."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "quota.csv", index=False)
-    figure = Figure(figsize=(10, 4))
-    for axes, measure in zip(figure.subplots(1, 2), ("score", "recall"), strict=True):
-        for key, rows in table.groupby(["path", "beam_width", "probes"], sort=True):
-            path, width, probes = cast("tuple[str, int, int]", key)
-            labels = {"cascade": f"beam {width}", "ivf": f"ivf, {probes} probes"}
-            label = labels.get(path, path)
-            style = "o-" if path == "cascade" else "s--"
-            axes.plot(rows["users_per_second"], rows[measure], style, label=label)
-            for _, row in rows.iterrows():
-                point = (row["users_per_second"], row[measure])
-                axes.annotate(str(row["num_items"]), point, fontsize=6)
-        axes.set_xscale("log")
-        axes.set_xlabel("users per second beyond the encoder")
-        axes.set_ylabel(measure)
-    figure.axes[0].legend(frameon=False, fontsize=7)
-    figure.tight_layout()
-    figure.savefig(folder / "quota.png", dpi=110)
+    plot_quotas(table, folder / "quota.png")

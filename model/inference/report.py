@@ -28,7 +28,8 @@ class EvaluationReport:
             ``novelty``, ``gini`` and ``ci95``.
         breakdowns: rows of ``division``, ``group``, ``users``, ``path``, ``hr@10``, ``ndcg@10``,
             ``score``.
-        tuning: rows of ``beam_weight``, ``ndcg@10``, ``hr@10``; empty where the weight was given.
+        tuning: rows of ``beam_weight``, ``ndcg@10``, ``hr@10``, one per weight that was tried: a
+            single one where it was given.
     """
 
     metrics: dict[str, Any]
@@ -60,9 +61,8 @@ class EvaluationReport:
             plot_cutoffs(self.metrics, PATHS, out / "cutoffs.png")
             plot_losses(self.metrics["cascade_losses"], out / "losses.png")
             plot_breakdowns(self.breakdowns, out / "breakdowns.png")
-            if self.tuning:
-                pd.DataFrame(self.tuning).to_csv(out / "tuning.csv", index=False)
-                plot_tuning(self.tuning, self.beam_weight, out / "tuning.png")
+            pd.DataFrame(self.tuning).to_csv(out / "tuning.csv", index=False)
+            plot_tuning(self.tuning, self.beam_weight, out / "tuning.png")
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.pictures import write_png
 from model.scaling.costs import CostModel, frontier
 from model.scaling.laws import BILLION
 from model.scaling.rows import Row, column, grouped, with_most_data
@@ -33,7 +34,6 @@ def draw_figures(study: "ScalingStudy", folder: Path) -> None:
     """Write laws, frontier and quality, and what more data brings where that was measured."""
     import matplotlib
 
-    matplotlib.use("Agg")
     with matplotlib.rc_context(STYLE):
         _write(folder / "laws", study.losses, lambda a, loss: _law(a, study, loss))
         _write(folder / "frontier", study.losses, lambda a, loss: _frontier(a, study, loss))
@@ -44,18 +44,16 @@ def draw_figures(study: "ScalingStudy", folder: Path) -> None:
 
 
 def _write(file: Path, panels: Sequence[str], draw: Callable[[Any, str], None]) -> None:
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
-    size = (WIDTH * len(panels), HEIGHT)
-    figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False)
-    for axis, panel in zip(axes[0], panels, strict=True):
+    figure = Figure(figsize=(WIDTH * len(panels), HEIGHT))
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, panel in zip(axes, panels, strict=True):
         draw(axis, panel)
         axis.xaxis.set_minor_formatter(NullFormatter())  # they run into each other
-    figure.tight_layout()
-    figure.savefig(file.with_suffix(".png"), dpi=150, metadata={"Software": None})
+    write_png(figure, file.with_suffix(".png"), dpi=150)
     figure.savefig(file.with_suffix(".svg"), metadata={"Date": None})
-    pyplot.close(figure)
 
 
 def _law(axis: Any, study: "ScalingStudy", loss: str) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from model.pictures import write_png
+
 BEFORE, AFTER = "#9aa0a6", "#2a8c5f"
 
 
@@ -23,7 +25,7 @@ def plot_conflicts(report: Sequence[Mapping[str, Any]], file: Path) -> None:
     axes.set_ylabel("conflicts / items")
     axes.set_ylim(0.0, 1.08)
     axes.legend(frameon=False)
-    _write(figure, file)
+    write_png(figure, file)
 
 
 def plot_usage(codes: np.ndarray, sizes: Sequence[int], file: Path) -> None:
@@ -43,10 +45,4 @@ def plot_usage(codes: np.ndarray, sizes: Sequence[int], file: Path) -> None:
         axes.set_title(f"level {number}: {np.count_nonzero(counts)} of {size} codes used")
         axes.set_xlabel("code, most used first")
     panels[0].set_ylabel("items")
-    _write(figure, file)
-
-
-def _write(figure: Figure, file: Path) -> None:
-    figure.tight_layout()
-    # The default metadata names the version of matplotlib: other bytes for the same picture.
-    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    write_png(figure, file)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from model.pictures import write_png
+
 History = list[dict[str, Any]]
 
 LOSSES_PLOTTED = ("loss", "infonce")
@@ -57,10 +59,7 @@ def write_events(history: History, folder: Path) -> None:
 
 
 def _plot(history: History, columns: Sequence[str], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     names = [*LOSSES_PLOTTED, *(name for name in columns if name.startswith("sid"))]
     ginis = [name for name in columns if name.startswith("gini")]
@@ -70,8 +69,9 @@ def _plot(history: History, columns: Sequence[str], path: Path) -> None:
         ("Gini of the experts' loads", ginis),
     ]
     shown = [(title, keys) for title, keys in panels if any(_points(history, k) for k in keys)]
-    figure, axes = pyplot.subplots(1, len(shown), figsize=(4.5 * len(shown), 3.2), squeeze=False)
-    for axis, (title, keys) in zip(axes[0], shown, strict=True):
+    figure = Figure(figsize=(4.5 * len(shown), 3.2))
+    panes = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axis, (title, keys) in zip(panes, shown, strict=True):
         for key in keys:
             points = _points(history, key)
             if points:
@@ -81,9 +81,7 @@ def _plot(history: History, columns: Sequence[str], path: Path) -> None:
         axis.set(title=title, xlabel="step")
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(path, dpi=90, metadata={"Software": None})
-    pyplot.close(figure)
+    write_png(figure, path, dpi=90)
 
 
 def _points(history: History, key: str) -> list[tuple[float, float]]:

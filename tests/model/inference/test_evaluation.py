@@ -9,6 +9,7 @@ import torch
 
 from model import metrics
 from model.errors import InputError
+from model.inference.beam_weight import GRID, Tuning, choose, tune_beam_weight
 from model.inference.cascade import recommend
 from model.inference.evaluation import summarise
 from model.inference.loss_funnel import Fate
@@ -16,7 +17,6 @@ from model.inference.paths import PATHS, rank_paths
 from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import IndexSearch, with_index
-from model.inference.tuning import GRID, Tuning, choose, tune_beam_weight
 from model.params import EvaluationReportParams
 from tests.model.inference.fakes import (
     cascade_params,
@@ -46,7 +46,8 @@ def report_of(recommender: Recommender) -> EvaluationReport:
     lists = rank_paths(recommender, USERS, 0.1, SECTION.cutoffs)
     actions = recommender.interactions.action_types[recommender.interactions.test_event[USERS]]
     counts = training_counts(recommender.interactions)
-    tuning = Tuning(0.1, 4, [], np.array([1, 0, 3, 11]), np.array([1.0, 1.0, 2.0, 1.0]))
+    tried = [{"beam_weight": 0.1, "ndcg@10": 0.2, "hr@10": 0.3}]
+    tuning = Tuning(0.1, 4, tried, np.array([1, 0, 3, 11]), np.array([1.0, 1.0, 2.0, 1.0]))
     return summarise(recommender, counts, lists, WEIGHTS[actions], tuning, SECTION, seed=3)
 
 
@@ -206,9 +207,8 @@ def test_saved_report_is_the_same_bytes_again_and_loads(recommender, tmp_path):
     report.save(tmp_path / "a")
     report_of(recommender).save(tmp_path / "b")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert {"metrics.json", "metrics.csv", "breakdowns.csv", "paths.png", "losses.png"} <= set(
-        names
-    )
+    tables, plots = {"metrics", "breakdowns", "tuning"}, {"paths", "losses", "tuning"}
+    assert {f"{name}.csv" for name in tables} | {f"{name}.png" for name in plots} <= set(names)
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     loaded = EvaluationReport.load(tmp_path / "a")

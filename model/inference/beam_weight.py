@@ -63,6 +63,26 @@ def tune_beam_weight(
             "no user has a validation target: there is nothing to tune cascade.beam_weight or to "
             "compare models on; raise interactions.split.validation_fraction"
         )
+    ranked, weight = _ranks_of_targets(recommender, users, action_weights, grid)
+    table = [
+        {
+            "beam_weight": beam_weight,
+            "ndcg@10": metrics.ndcg(rank, 10, weight),
+            "hr@10": metrics.hit_rate(rank, 10, weight),
+        }
+        for rank, beam_weight in zip(ranked, grid, strict=True)
+    ]
+    chosen = choose([metrics.discounted_gains(rank, 10) for rank in ranked], weight)
+    return Tuning(grid[chosen], len(users), table, ranked[chosen].astype(np.int64), weight)
+
+
+def _ranks_of_targets(
+    recommender: Recommender,
+    users: np.ndarray,
+    action_weights: tuple[float, float, float],
+    grid: Sequence[float],
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Per weight of the grid (U,) int64 ranks, 0 for a target not proposed; (U,) user weights."""
     interactions = recommender.interactions
     ranks: list[list[np.ndarray]] = [[] for _ in grid]
     weights = []
@@ -83,18 +103,7 @@ def tune_beam_weight(
             found = is_target.gather(1, order.indices) & (order.values > -torch.inf)
             place = found.to(torch.int8).argmax(dim=1) + 1
             tried.append(torch.where(found.any(dim=1), place, 0).cpu().numpy())
-    weight = np.concatenate(weights)
-    ranked = [np.concatenate(tried) for tried in ranks]
-    table = [
-        {
-            "beam_weight": beam_weight,
-            "ndcg@10": metrics.ndcg(rank, 10, weight),
-            "hr@10": metrics.hit_rate(rank, 10, weight),
-        }
-        for rank, beam_weight in zip(ranked, grid, strict=True)
-    ]
-    chosen = choose([metrics.discounted_gains(rank, 10) for rank in ranked], weight)
-    return Tuning(grid[chosen], len(users), table, ranked[chosen].astype(np.int64), weight)
+    return [np.concatenate(tried) for tried in ranks], np.concatenate(weights)
 
 
 def choose(gains: Sequence[np.ndarray], weights: np.ndarray) -> int:
