@@ -4,7 +4,9 @@ Types: ``token`` (one category), ``token_seq`` (several, separated by spaces), `
 ``float_seq``.
 """
 
+import itertools
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from model.errors import InputError
 
 TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ = "token", "token_seq", "float", "float_seq"
 _TYPES = (TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ)
+_ROW = re.compile(r"Row #(\d+)")
+_LARGEST_BLOCK = 1 << 30
 _ARROW = {TOKEN: pa.large_string(), TOKEN_SEQ: pa.large_string(), FLOAT_SEQ: pa.large_string()}
 
 
@@ -36,7 +40,7 @@ class AtomicFile:
 
     def line(self, row: int) -> str:
         """Names the file and the line of a row."""
-        return f"{self.path} line {row + 2}"
+        return f"{self.path} line {_line_number(self.path, row)}"
 
     def ends_in_a_line(self) -> bool:
         """Whether its last line has its end, as that of a whole file nearly always has."""
@@ -88,20 +92,23 @@ def read_atomic_file(path: Path, required: tuple[str, ...]) -> AtomicFile:
                 f"{path}: column {name} is missing (there are {', '.join(types)}); add it to the "
                 "file"
             )
-    try:
-        table = _read_table(path, types)
-    except pa.ArrowInvalid:
-        table = _read_table_in_order(path, types)
+    with readable(path):
+        try:
+            table = _read_table(path, types)
+        except pa.ArrowInvalid:
+            table = _read_table_in_order(path, types)
     if not table.num_rows:
         raise InputError(f"{path}: there are no rows below the header; get the file again")
     return AtomicFile(path, {name: _whole(table[name]) for name in types}, types)
 
 
-def _read_table(path: Path, types: dict[str, str], *, use_threads: bool = True) -> pa.Table:
+def _read_table(
+    path: Path, types: dict[str, str], *, use_threads: bool = True, block_size: int = 1 << 20
+) -> pa.Table:
     return pcsv.read_csv(
         path,
         read_options=pcsv.ReadOptions(
-            column_names=list(types), skip_rows=1, use_threads=use_threads
+            column_names=list(types), skip_rows=1, use_threads=use_threads, block_size=block_size
         ),
         parse_options=pcsv.ParseOptions(delimiter="\t", quote_char=False),
         convert_options=pcsv.ConvertOptions(
@@ -113,12 +120,26 @@ def _read_table(path: Path, types: dict[str, str], *, use_threads: bool = True) 
 
 
 def _read_table_in_order(path: Path, types: dict[str, str]) -> pa.Table:
-    """Only a single thread counts rows; it reads a file that cannot be right, for the message."""
+    """Read once more where a row is longer than a block, or a file is wrong, for the message.
+
+    Only a single thread counts rows, and only in one block none of them is cut.
+    """
+    block_size = min(max(path.stat().st_size, 1 << 20), _LARGEST_BLOCK)
     try:
-        return _read_table(path, types, use_threads=False)
+        return _read_table(path, types, use_threads=False, block_size=block_size)
     except pa.ArrowInvalid as error:
-        reason = " ".join(str(error).replace("Row #", "line ").split())
+        reason = _ROW.sub(
+            lambda found: f"line {_line_number(path, int(found[1]) - 2)}",
+            " ".join(str(error).split()),
+        )
         raise InputError(f"{path}: {reason}; correct that row") from None
+
+
+def _line_number(path: Path, row: int) -> int:
+    """Where a row below the header stands, counted from 1; blank lines are no rows."""
+    with path.open(encoding="latin-1") as file:  # which any byte is a character of
+        numbers = (number for number, line in enumerate(file, 1) if number > 1 and line != "\n")
+        return next(itertools.islice(numbers, row, None), row + 2)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

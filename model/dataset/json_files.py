@@ -1,6 +1,7 @@
 """JSON as TencentGR's competition files hold it: lines, one huge object, loosely typed features."""
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -67,8 +68,9 @@ def read_lines(path: Path, lines_per_part: int) -> Iterator[JsonLines]:
     empty, start = True, 0
     with readable(path), path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.isspace():
-                values.append(_parse(line, f"{path} line {number}"))
+            text = line.removeprefix(BOM_UTF8) if number == 1 else line
+            if text and not text.isspace():
+                values.append(_parse(text, f"{path} line {number}"))
                 numbers.append(number)
                 starts.append(start)
             start += len(line)
@@ -102,7 +104,7 @@ def read_json_features(path: Path) -> Iterator[FeatureRows]:
     for text in pieces:
         rows = _parse(text, str(path))
         if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-            raise InputError(f"{path}: must be an object of objects by re-id; get it again")
+            raise _no_objects(path)
         if not rows:
             continue
         if text.count(b"{") != len(rows) + 1:  # a parser keeps the last of equal keys, silently
@@ -115,11 +117,19 @@ def read_json_features(path: Path) -> Iterator[FeatureRows]:
         )
 
 
+def _no_objects(path: Path) -> InputError:
+    return InputError(f"{path}: must be an object of objects by re-id; get it again")
+
+
 def _pieces(path: Path) -> Iterator[bytes]:
     """Cut ``{"1": {...}, "2": {...}}`` into smaller objects of the same form."""
     with readable(path), path.open("rb") as file:
+        if file.read(len(BOM_UTF8)) != BOM_UTF8:
+            file.seek(0)
         rest = b""
         while chunk := file.read(_BYTES_PER_CHUNK):
+            if not rest and chunk.lstrip().startswith(b"["):  # cut up, it would look truncated
+                raise _no_objects(path)
             rest += chunk
             end = rest.rfind(b"},")
             if end >= 0:

@@ -106,7 +106,10 @@ def read_parts(
                 readable(path),
                 pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BUFFER) as file,
             ):
-                _require_columns(path, file.schema_arrow, required)
+                empty = file.metadata.num_rows == 0
+                _require_columns(path, file.schema_arrow, required, empty=empty)
+                if empty:
+                    continue
                 columns = list(required) if only_required else None
                 first = 0
                 for rows in file.iter_batches(batch_size=rows_per_part, columns=columns):
@@ -141,6 +144,8 @@ def _require_columns(
     path: Path,
     schema: pa.Schema,
     required: Mapping[str, tuple[str, Callable[[pa.DataType], bool]]],
+    *,
+    empty: bool,
 ) -> None:
     repeated = next((name for name, times in Counter(schema.names).items() if times > 1), None)
     if repeated is not None:
@@ -155,7 +160,7 @@ def _require_columns(
                 "file must follow the published layout"
             )
         found = schema.field(name).type
-        if not fits(found):
+        if not fits(found) and not (empty and pa.types.is_null(found)):  # as pandas writes it
             raise InputError(
                 f"{path}: column {name} must be {kind} and is {found}; convert it and write the "
                 "file again"

@@ -33,7 +33,8 @@ logger = logging.getLogger("onepiece")
 
 _BYTES_PER_CHUNK = 1 << 26
 _ROWS_PER_ID_CHUNK = 1 << 20
-_JSON_ID = re.compile(rb'"anonymous_cid"\s*:\s*(["\d])')
+_JSON_KEY = re.compile(rb'"anonymous_cid"\s*:')
+_JSON_ID = re.compile(_JSON_KEY.pattern + rb'\s*(["\d])')
 
 
 def _holds_vectors(kind: pa.DataType) -> bool:
@@ -105,12 +106,12 @@ class JsonVectors:
     named_width: int | None
 
     def ids(self) -> Iterator[pa.Array]:
-        for path in self.files:
+        for path in filter(_has_lines, self.files):
             for rows in _read_json(path, pa.schema({"anonymous_cid": _json_id_type(path)})):
                 yield rows["anonymous_cid"].cast(pa.large_string())
 
     def chunks(self) -> Iterator[VectorChunk]:
-        for path in self.files:
+        for path in filter(_has_lines, self.files):
             for rows in _read_json(path, pa.schema({"emb": pa.list_(pa.float32())})):
                 yield _chunk(path, rows["emb"])
 
@@ -131,7 +132,12 @@ class PickledVectors:
         return cls(path, named_width, content)
 
     def ids(self) -> Iterator[pa.Array]:
-        yield pa.array([str(key) for key in self._content], pa.large_string())
+        try:
+            yield pa.array([str(key) for key in self._content], pa.large_string())
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{self.path}: key {error.object!r} is not text in Unicode; it must be a raw id"
+            ) from None
 
     def chunks(self) -> Iterator[VectorChunk]:
         for key, vector in self._content.items():
@@ -205,10 +211,21 @@ def _lists(part: Part) -> pa.Array:
     return table["emb"].combine_chunks()
 
 
+def _has_lines(path: Path) -> bool:
+    """Whether any line is not blank; an empty file is a shard without rows."""
+    with readable(path), path.open("rb") as file:
+        return not all(map(bytes.isspace, file))
+
+
 def _json_id_type(path: Path) -> pa.DataType:
     """Some writers quote the ids, some do not; one file is always one or the other."""
     with readable(path), path.open("rb") as file:
         found = next(filter(None, map(_JSON_ID.search, file)), None)
+        file.seek(0)
+        if found is None and not any(map(_JSON_KEY.search, file)):
+            raise InputError(
+                f"{path}: no line has the key anonymous_cid; every vector needs its raw id there"
+            )
     return pa.int64() if found is None or found[1] != b'"' else pa.large_string()
 
 

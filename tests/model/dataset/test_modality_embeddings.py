@@ -6,6 +6,7 @@ import pickle
 import shutil
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -209,8 +210,11 @@ def test_a_column_of_something_else_is_refused(scene, kind, vector, named):
     [
         ('{"anonymous_cid": "ID", "emb": [1.0, 2', "not valid JSON lines"),
         ('{"anonymous_cid": "ID", "emb": ["a"]}', "not valid JSON lines"),
-        ("", "not valid JSON lines"),
-        ('{"emb": [1.0]}', "none of its 1 ids is known"),
+        ("", "modality 90 covers no item, no rows"),
+        ("\r\n\n", "modality 90 covers no item, no rows"),
+        ("[1, 2]", "no line has the key anonymous_cid"),
+        ('{"emb": [1.0]}', r"part\.json: no line has the key anonymous_cid; every vector needs"),
+        ('{"anonymous_cid": null, "emb": [1.0]}', "none of its 1 ids is known"),
     ],
 )
 def test_json_lines_that_cannot_be(world, tmp_path, line, reason):
@@ -227,6 +231,31 @@ def test_pickles_that_cannot_be(world, tmp_path, vector):
     content = pickle.dumps({world.raw_items[0]: vector})
     reason = f"the vector of {world.raw_items[0]} is not a list of numbers; get it again"
     _refused_jsonl(world, tmp_path, "emb_90_3.pkl", content, reason)
+
+
+def test_a_pickle_whose_key_is_no_text(world, tmp_path):
+    reason = r"key '\\ud800' is not text in Unicode; it must be a raw id"
+    _refused_jsonl(world, tmp_path, "emb_90_3.pkl", pickle.dumps({"\ud800": [1.0]}), reason)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_an_empty_file_of_lines_is_a_shard_without_rows(world, tmp_path, content):
+    expected = world.modality_embedding("82", tmp_path / "a", "tencent_jsonl")
+    shutil.copytree(world.folder, tmp_path / "copy")
+    copy = dataclasses.replace(world, folder=tmp_path / "copy")
+    folder = copy.root("tencent_jsonl") / "creative_emb" / "emb_82_12"
+    for name in ("part-.json", "part-00009.json"):
+        (folder / name).write_bytes(content)
+    found = copy.modality_embedding("82", tmp_path / "b", "tencent_jsonl")
+    assert found.counts == expected.counts
+
+
+def test_an_empty_parquet_file_whose_columns_have_no_type(scene):
+    scene.write([(1, [1.0, 2.0, 3.0])])
+    pd.DataFrame({"anonymous_cid": [], "emb": []}, dtype=object).to_parquet(
+        scene.vectors / "part-1.parquet"
+    )
+    assert scene.read().item_ids.tolist() == [1]
 
 
 def test_a_pickle_of_something_else(world, tmp_path):

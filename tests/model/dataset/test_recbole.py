@@ -305,6 +305,34 @@ def test_text_as_other_systems_write_it(write, change):
     assert read.items.vocabulary_sizes == {"k": 2}
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("last", "pattern"),
+    [
+        ("a|y|-1", "line 6: timestamp -1 is not"),
+        ("a|y|soon", "line 6: .*soon"),
+        ("a|y", "line 6: Expected 3 columns, got 2"),
+    ],
+)
+def test_blank_lines_are_counted(tmp_path, end, last, pattern):
+    lines = [HEADER, "", "a|x|1", "", "", last, ""]
+    text = "".join(line.replace("|", "\t") + end for line in lines)
+    (tmp_path / "small.inter").write_text(text, newline="")
+    refused(tmp_path, pattern)
+
+
+def test_a_row_longer_than_a_block(write):
+    tables = {
+        "inter": [f"{HEADER}|review:token", f"a|x|1|{'bad ' * 600_000}", "b|x|2|good"],
+        "item": ["item_id:token|description:token_seq", f"x|{'long ' * 600_000}"],
+    }
+    read = read_recbole(write(**tables))
+    assert histories(read) == {"a": [("x", 1)], "b": [("x", 2)]}
+    assert read.items.arrays["description"].longest == 600_000
+    write(inter=[*tables["inter"], "b|x|soon|good"])
+    refused(write(), "line 4: .*soon")
+
+
 @pytest.mark.parametrize("suffix", ["item", "user", "candidate"])
 def test_a_compressed_table_is_not_taken_for_a_missing_one(write, suffix):
     root = write(inter=[HEADER, "a|x|1"])

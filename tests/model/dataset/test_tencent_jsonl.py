@@ -140,6 +140,23 @@ def test_sequences_that_cannot_be(root, second, pattern):
     refused(root, pattern)
 
 
+@pytest.mark.parametrize("name", ["seq.jsonl", "item_feat_dict.json", "predict_set.jsonl"])
+def test_a_byte_order_mark_is_passed_over(root, name):
+    expected = read_tencent_jsonl(root)
+    path = root / name
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (root / "seq_offsets.pkl").unlink()
+    found = read_tencent_jsonl(root)
+    np.testing.assert_array_equal(found.item_ids, expected.item_ids)
+    np.testing.assert_array_equal(found.items.scalars["100"], expected.items.scalars["100"])
+    assert found.raw_item_ids.equals(expected.raw_item_ids)
+
+
+def test_a_file_of_nothing_but_a_byte_order_mark(root):
+    (root / "seq.jsonl").write_bytes(b"\xef\xbb\xbf")
+    refused(root, r"seq\.jsonl: the file is empty")
+
+
 def test_a_truncated_line(root):
     path = root / "seq.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
@@ -164,6 +181,7 @@ def test_an_empty_file(root, name):
         ("", "truncated or not valid JSON"),
         ('{"1": {"100": 1}, "2": {"100"', "truncated or not valid JSON"),
         ("[1, 2]", "must be an object of objects by re-id"),
+        ('\n[{"1": {"100": 1}}, {"2": {}}]', "must be an object of objects by re-id"),
         ('{"1": 5}', "must be an object of objects by re-id"),
         ('{"1": {"100": 1}, "1": {"100": 2}, "3": {}}', "key '1' stands there twice"),
         ('{"1": {"100": 1}, "2": {}, "1": {}}', "key '1': item_id 1 stands there more than once"),

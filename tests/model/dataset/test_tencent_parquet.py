@@ -297,6 +297,20 @@ def test_files_without_rows(root, name):
     refused(root, rf"raw/{name}: its files hold no (rows|candidates); get them again")
 
 
+@pytest.mark.parametrize("place", ["part-0", "part-9"])
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+def test_an_empty_file_whose_columns_have_no_type(root, world, name, place):
+    expected = read_tencent_parquet(root)
+    path = next(iter((root / name).iterdir()))
+    empty = pq.read_table(path).slice(0, 0).to_pandas().astype(object)
+    empty.to_parquet(root / name / f"{place}-empty.parquet")
+    assert pq.read_schema(root / name / f"{place}-empty.parquet").types[-1] == pa.null()
+    found = read_tencent_parquet(root)
+    np.testing.assert_array_equal(found.item_ids, expected.item_ids)
+    assert found.raw_item_ids.equals(expected.raw_item_ids)
+    assert found.users.vocabulary_sizes == expected.users.vocabulary_sizes
+
+
 def test_users_without_features(root):
     for path in (root / "user_feat").iterdir():
         pq.write_table(pq.read_table(path).slice(0, 0), path)
