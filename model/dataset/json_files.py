@@ -1,6 +1,7 @@
 """JSON as TencentGR's competition files hold it: lines, one huge object, loosely typed features."""
 
 import json
+import reprlib
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,7 @@ def read_json_features(path: Path) -> Iterator[FeatureRows]:
         yield FeatureRows(
             source=source,
             re_ids=_re_ids(source),
-            columns=feature_columns(list(rows.values()), path),
+            columns=feature_columns(list(rows.values()), source.row),
         )
 
 
@@ -155,29 +156,62 @@ def _re_ids(source: JsonObject) -> np.ndarray:
         raise InputError(f"{source.path}: a key is not a re-id ({error}); get it again") from None
 
 
-def feature_columns(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, pa.Array]:
+def feature_columns(
+    rows: Sequence[dict[str, Any]], where: Callable[[int], str]
+) -> dict[str, pa.Array]:
     """One column per feature: codes or lists of codes.
 
     Raises:
-        InputError: a value that is neither, or both in one column.
+        InputError: a value that is neither, or both in one column, named by ``where``.
     """
     names = sorted(set().union(*rows)) if rows else []
-    columns = {name: _column([row.get(name) for row in rows], name, path) for name in names}
+    columns = {name: _column([row.get(name) for row in rows], name, where) for name in names}
     return {name: column for name, column in columns.items() if column.null_count < len(column)}
 
 
-def _column(values: list[Any], name: str, path: Path) -> pa.Array:
+def _column(values: list[Any], name: str, where: Callable[[int], str]) -> pa.Array:
     if len({type(value) is list for value in values if value is not None}) > 1:
-        raise InputError(
-            f"{path}: feature {name} is a list in some places and a single code in others; write "
-            "it in one form"
-        )
+        _refuse_two_forms(values, name, where)
     try:
-        return pa.array(values)
+        column = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        _refuse_no_code(values, name, where)
         raise InputError(
-            f"{path}: feature {name} must be a code or a list of codes ({error}); get it again"
+            f"{where(0)}: feature {name} must be a code or a list of codes here and below "
+            f"({error}); get it again"
         ) from None
+    if not _is_number(column.type.value_type if pa.types.is_list(column.type) else column.type):
+        _refuse_no_code(values, name, where)
+    return column
+
+
+def _refuse_two_forms(values: list[Any], name: str, where: Callable[[int], str]) -> None:
+    is_list = type(next(value for value in values if value is not None)) is list
+    refuse_first(
+        np.array([value is not None and (type(value) is list) != is_list for value in values]),
+        lambda row: (
+            f"{where(row)}: feature {name} is a list in some places and a single code in others; "
+            "write it in one form"
+        ),
+    )
+
+
+def _refuse_no_code(values: list[Any], name: str, where: Callable[[int], str]) -> None:
+    def wrong(value: Any) -> list[Any]:
+        codes = value if type(value) is list else [value]
+        return [code for code in codes if code is not None and type(code) not in (int, float)]
+
+    refuse_first(
+        np.array([bool(wrong(value)) for value in values]),
+        lambda row: (
+            f"{where(row)}: feature {name} must be a code or a list of codes and holds "
+            f"{reprlib.repr(wrong(values[row])[0])}; get it again"
+        ),
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
 
 
 def _seen(features: dict[str, Any]) -> dict[str, Any]:
@@ -255,5 +289,5 @@ def read_json_candidates(path: Path) -> Candidates:
         path,
         pa.array(map(str, raw_ids), pa.large_string()),
         integers(whole_numbers(order, "retrieval_id", where), where, "retrieval_id"),
-        feature_columns(features, path),
+        feature_columns(features, where),
     )

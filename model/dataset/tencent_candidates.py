@@ -24,6 +24,7 @@ from model.errors import InputError
 _ROWS_PER_PART = 65_536
 _RAW_ID_COLUMNS = ("item_id", "creative_id")
 _UNSEEN_FIELDS = ("cold_start", "is_str")
+_NO_CODES = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 _COLD_FLAG_REMEDY = "the published fields are cold_start (or is_str) and feature_value"
 
 
@@ -170,15 +171,33 @@ def _feature(part: Part, name: str) -> pa.Array:
         )
     try:
         unseen = pc.fill_null(pc.struct_field(column, flag).cast(pa.int64()), 0)
-        values = pc.struct_field(column, "feature_value")
-        values = pc.if_else(pc.equal(unseen, 0), values, pa.scalar(None, values.type))
-        if not is_list(values.type):
-            return values.cast(pa.int64())
-        codes = values.flatten().cast(pa.int64())
-        offsets = offsets_of(list_lengths(values))
-        return pa.LargeListArray.from_arrays(pa.array(offsets), codes)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except _NO_CODES as error:
         raise InputError(
-            f"{part.path}: column {name} holds a value that is neither a code nor flagged by "
-            f"{flag} ({error}); correct the value or its flag"
+            f"{part.path}: {flag} in column {name} must be 0 or 1 ({error}); correct it"
         ) from None
+    values = pc.struct_field(column, "feature_value")
+    values = pc.if_else(pc.equal(unseen, 0), values, pa.scalar(None, values.type))
+    try:
+        return _codes(values)
+    except _NO_CODES:
+        row = next(row for row in range(len(values)) if not _holds_codes(values.slice(row, 1)))
+        raise InputError(
+            f"{part.row(row)}: column {name} holds {values[row].as_py()!r}, which is neither a "
+            f"code nor flagged by {flag}; correct the value or its flag"
+        ) from None
+
+
+def _codes(values: pa.Array) -> pa.Array:
+    if not is_list(values.type):
+        return values.cast(pa.int64())
+    codes = values.flatten().cast(pa.int64())
+    offsets = offsets_of(list_lengths(values))
+    return pa.LargeListArray.from_arrays(pa.array(offsets), codes)
+
+
+def _holds_codes(values: pa.Array) -> bool:
+    try:
+        _codes(values)
+    except _NO_CODES:
+        return False
+    return True

@@ -52,7 +52,7 @@ def add_feature(
     if pa.types.is_null(column.type):  # no cell is filled, which leaves no form to go by
         return
     wanted, listed = rows > 0, is_list(column.type)
-    _check_form(builder, name, listed, source)
+    _check_form(builder, name, column, source)
     if listed:
         lengths = list_lengths(column)
         owner = np.repeat(np.arange(len(rows)), lengths)
@@ -70,17 +70,19 @@ def add_feature(
     builder.add_scalars(name, rows[wanted], codes[wanted])
 
 
-def _check_form(builder: FeatureTableBuilder, name: str, listed: bool, source: Rows) -> None:
+def _check_form(builder: FeatureTableBuilder, name: str, column: pa.Array, source: Rows) -> None:
     if not FEATURE_NAME.fullmatch(name):
         raise InputError(
             f"{source.path}: feature {name!r} must be named by letters, digits, _, . and -; rename "
             "it"
         )
-    if builder.is_list(name) not in (None, listed):
-        here, there = ("lists", "single codes") if listed else ("single codes", "lists")
+    if builder.is_list(name) not in (None, is_list(column.type)):
+        filled = int(pc.index(column.is_valid(), True).as_py())
+        forms = ("lists", "single codes")
+        here, there = forms if is_list(column.type) else forms[::-1]
         raise InputError(
-            f"{source.path}: feature {name} holds {here} here and {there} in an earlier file or "
-            "row; write it in one form"
+            f"{source.row(max(0, filled))}: feature {name} holds {here} here and {there} in an "
+            "earlier file or row; write it in one form"
         )
 
 

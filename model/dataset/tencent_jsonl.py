@@ -156,7 +156,10 @@ class _Records:
             profiles=FeatureRows(
                 source=part.of_rows(owner[with_profile]),
                 re_ids=user_ids[owner[with_profile]],
-                columns=feature_columns([profile[index] for index in with_profile], part.path),
+                columns=feature_columns(
+                    [profile[index] for index in with_profile],
+                    lambda index: where(int(with_profile[index])),
+                ),
             ),
             unknown_actions=actions.null_count,
         )

@@ -126,12 +126,15 @@ def test_offsets_are_checked_and_may_be_absent(root):
         ([event(2, 3, 0, 1_745_000_000_000)], "is not in unix seconds"),
         ([event(2, 3, 0, 5), event(3, 3, 0, 6)], r"line 2: records of users 2 and 3 stand in one"),
         ([profile(2, {"103": 7}), event(2, 3, 0, 5)], r"line 2: feature 103 has code 7"),
-        ([profile(2, {"103": {}}), event(2, 3, 0, 5)], r"feature 103 must be a code or a list"),
+        (
+            [profile(2, {"103": {}}), event(2, 3, 0, 5)],
+            r"line 2: feature 103 must be a .* and holds \{\}",
+        ),
         ([event(1, 3, 0, 5)], r"seq\.jsonl: user_id 1 has more than one row"),
         ([event(2, 3, 0, 5), event(2, None, 0, 5)], r"line 2: item_id is null; every event needs"),
         ([profile(2, [1, 2]), event(2, 3, 0, 5)], r"line 2: the user's features are \[1, 2\]"),
-        ([profile(2, {"106": 1}), event(2, 3, 0, 5)], "106 is a list in some places and a single"),
-        ([profile(2, {"106": ["a"]}), event(2, 3, 0, 5)], "106 must be a code or a list of codes"),
+        ([profile(2, {"106": 1}), event(2, 3, 0, 5)], "line 2: feature 106 is a list in some pla"),
+        ([profile(2, {"106": [2, "a"]}), event(2, 3, 0, 5)], "line 2: feature 106 .* holds 'a'"),
         ([profile(2, {"../103": 1}), event(2, 3, 0, 5)], r"feature '\.\./103' must be named by"),
     ],
 )
@@ -190,10 +193,24 @@ def test_an_empty_file(root, name):
         ('{"1": {"100": 9}}', r"key '1': feature 100 has code 9"),
         ('{"1": {"100": 1.5}}', r"key '1': feature 100 is 1.5; it must be an integer code"),
         ('{"1": {"100": 1e30}}', r"key '1': feature 100 is 1e\+30; it must be an integer"),
-        ('{"1": {"100": "red"}}', "column 100 must hold integers or lists"),
-        ('{"1": {"100": 1}, "2": {"100": [1]}}', "feature 100 holds lists here and single codes"),
+        ('{"1": {"100": "red"}}', "key '1': feature 100 must be .* and holds"),
+        (
+            '{"1": {"100": 1}, "2": {"100": [1]}}',
+            "key '2': feature 100 holds lists here and single codes",
+        ),
         ('{"1": {"a/b": 1}}', "feature 'a/b' must be named by letters"),
-        ('{"1": {"100": {"a": 1}}}', "column 100 must hold integers or lists"),
+        (
+            '{"1": {"100": {"a": 1}}}',
+            r"key '1': feature 100 must be a code or a list of codes and holds \{'a': 1\}; get it",
+        ),
+        ('{"1": {"100": 1}, "2": {"100": "3"}}', "key '2': feature 100 must be .* and holds '3'"),
+        ('{"1": {"t": "a"}, "2": {"t": "b"}}', "key '1': feature t must be .* and holds 'a'"),
+        ('{"1": {"100": true}}', "key '1': feature 100 must be .* and holds True"),
+        ('{"1": {"130": [1]}, "2": {"130": 2}, "3": {}}', "key '2': feature 130 is a list in some"),
+        (
+            '{"1": {"x": 1.5}, "2": {"x": 9007199254740993}, "3": {}}',
+            "key '1': feature x must be a code or a list of codes here and below",
+        ),
     ],
 )
 def test_item_features_that_cannot_be(root, text, pattern):
@@ -210,6 +227,10 @@ def test_item_features_that_cannot_be(root, text, pattern):
         ({"creative_id": 5, "retrieval_id": None}, "candidate 1: retrieval_id is null"),
         ({"creative_id": None, "retrieval_id": 1}, "candidate 1: creative_id None is neither"),
         ({"creative_id": 5.0, "retrieval_id": 1}, "creative_id 5.0 is neither a whole number nor"),
+        (
+            {"creative_id": 5, "retrieval_id": 1, "features": {"130": [[1]]}},
+            r"candidate 1: feature 130 must be a code or a list of codes and holds \[1\]",
+        ),
         ({"creative_id": 5, "retrieval_id": 1, "features": [1]}, "line 1: must be an object"),
         ({"creative_id": 5, "retrieval_id": 1, "features": "x"}, "line 1: must be an object"),
     ],

@@ -339,7 +339,7 @@ def test_a_feature_in_two_forms(root):
             table.column_names.index(name), name, pa.array(values * table.num_rows)
         )
         pq.write_table(changed, path)
-        refused(root, rf"part-00001\.parquet: feature {name} holds {form} here and")
+        refused(root, rf"part-00001\.parquet row 0: feature {name} holds {form} here and")
 
 
 def test_a_file_whose_feature_is_null_throughout(root, world):
@@ -469,7 +469,31 @@ def with_column(table, name, values):
             lambda t: with_column(
                 t, "100", pa.array([{"cold_start": 0, "feature_value": "red"}] * t.num_rows)
             ),
-            "column 100 holds a value that is neither a code nor flagged by cold_start",
+            r"part-0\.parquet row 0: column 100 holds 'red', which is neither a code nor flagged",
+        ),
+        *(
+            (
+                lambda t, value=value: with_column(
+                    t,
+                    "100",
+                    pa.array(
+                        [
+                            {"cold_start": 0, "feature_value": v}
+                            for v in ["1", value] + ["2"] * (t.num_rows - 2)
+                        ]
+                    ),
+                ),
+                rf"part-0\.parquet row 1: column 100 holds {value!r}, which is neither a code nor",
+            )
+            for value in ("4.0", "")
+        ),
+        (
+            lambda t: with_column(
+                t,
+                "130",
+                pa.array([{"cold_start": 0, "feature_value": ["1", "x"]}] * t.num_rows),
+            ),
+            r"row 0: column 130 holds \['1', 'x'\], which is neither a code nor",
         ),
         (
             lambda t: with_column(
@@ -481,7 +505,7 @@ def with_column(table, name, values):
             lambda t: with_column(
                 t, "100", pa.array([{"cold_start": "no", "feature_value": "1"}] * t.num_rows)
             ),
-            "column 100 holds a value that is neither a code nor flagged by cold_start",
+            r"part-0\.parquet: cold_start in column 100 must be 0 or 1 \(.*'no'",
         ),
         (
             lambda t: with_column(t, "100", pa.array([1] * t.num_rows)),
