@@ -176,9 +176,13 @@ def check_events(
         ),
     )
     check_times(timestamps, event)
+    _check_order(timestamps, offsets, event)
+
+
+def _check_order(timestamps: np.ndarray, offsets: np.ndarray, event: Callable[[int], str]) -> None:
     earlier = np.zeros(len(timestamps), bool)
     earlier[1:] = np.diff(timestamps) < 0
-    earlier[offsets[:-1][lengths > 0]] = False
+    earlier[offsets[:-1]] = False  # nobody's history is empty: each has a first event
     refuse_first(
         earlier,
         lambda index: (

@@ -85,14 +85,7 @@ def extend(
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
     vectors, first, unaligned = _in_its_space(frozen, quantizer, vectors, published, is_new)
     distance = _mean_distance(first, ~is_new)
-    if _drifted(frozen, distance):
-        logger.warning(
-            "published items lie %.3f from their centroids and lay %.3f when they were published; "
-            "the vectors come from another encoder: set codebook.frozen_from to null for a new "
-            "generation",
-            distance,
-            _distance_then(frozen),
-        )
+    _warn_if_drifted(frozen, distance)
     others = np.concatenate([elsewhere, retired]) - 1
     everything = Assignment(
         np.concatenate([first.codes, others]),
@@ -205,6 +198,17 @@ def _in_its_space(
 
 def _drifted(frozen: Codebook, distance: float | None) -> bool:
     return distance is not None and distance > DRIFTED * _distance_then(frozen)
+
+
+def _warn_if_drifted(frozen: Codebook, distance: float | None) -> None:
+    if _drifted(frozen, distance):
+        logger.warning(
+            "published items lie %.3f from their centroids and lay %.3f when they were published; "
+            "the vectors come from another encoder: set codebook.frozen_from to null for a new "
+            "generation",
+            distance,
+            _distance_then(frozen),
+        )
 
 
 def _distance_then(frozen: Codebook) -> float:
