@@ -21,7 +21,7 @@ from model.tokenizer.alignment import rotation_back
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
-from model.tokenizer.tokenize import Tokens, require_room, resolve
+from model.tokenizer.tokenize import Tokenization, require_room, resolve
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -47,7 +47,7 @@ class Growth:
         unaligned_distance: what it was before the vectors were turned; None where they were not.
     """
 
-    tokens: Tokens
+    tokens: Tokenization
     published: np.ndarray
     retired: np.ndarray
     retired_ids: pa.Array
@@ -96,7 +96,7 @@ def extend(
     count = len(vectors)
     final = Assignment(final.codes[:count], final.distances[:count])
     return Growth(
-        tokens=Tokens(vectors, quantizer, first, final, spilled[:count]),
+        tokens=Tokenization(vectors, quantizer, first, final, spilled[:count]),
         published=published,
         retired=retired,
         retired_ids=frozen.published.filter(absent)["raw_id"].combine_chunks(),
