@@ -124,6 +124,11 @@ class PickledVectors:
 
     @classmethod
     def read(cls, path: Path, named_width: int | None) -> "PickledVectors":
+        """Read a pickle whole.
+
+        Raises:
+            InputError: missing, damaged, or no dict.
+        """
         content = load_pickle(path)
         if not isinstance(content, dict):
             raise InputError(f"{path}: must hold a dict of raw id to vector; get it again")
@@ -133,6 +138,11 @@ class PickledVectors:
         yield pa.array([str(key) for key in self._content], pa.large_string())
 
     def chunks(self) -> Iterator[VectorChunk]:
+        """All vectors in one piece.
+
+        Raises:
+            InputError: one of them is not a list of numbers.
+        """
         try:
             vectors = _as_lists(self._content.values())
         except _NO_LISTS:
