@@ -51,17 +51,43 @@ def competition_gains(ranks: np.ndarray) -> np.ndarray:
 
 
 def hit_rate(ranks: np.ndarray, k: int, weights: np.ndarray | None = None) -> float:
-    """HR@k."""
+    """HR@k.
+
+    Args:
+        ranks: (U,) int64.
+        k: cutoff.
+        weights: (U,) of the users.
+
+    Raises:
+        InputError: no user, or none that weighs anything.
+    """
     return weighted_mean(hits(ranks, k), weights)
 
 
 def ndcg(ranks: np.ndarray, k: int, weights: np.ndarray | None = None) -> float:
-    """NDCG@k with one relevant item per user."""
+    """NDCG@k with one relevant item per user.
+
+    Args:
+        ranks: (U,) int64.
+        k: cutoff.
+        weights: (U,) of the users.
+
+    Raises:
+        InputError: no user, or none that weighs anything.
+    """
     return weighted_mean(discounted_gains(ranks, k), weights)
 
 
 def competition_score(ranks: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """0.31 HR@10 + 0.69 NDCG@10."""
+    """0.31 HR@10 + 0.69 NDCG@10.
+
+    Args:
+        ranks: (U,) int64.
+        weights: (U,) of the users.
+
+    Raises:
+        InputError: no user, or none that weighs anything.
+    """
     return weighted_mean(competition_gains(ranks), weights)
 
 

@@ -56,7 +56,11 @@ class AtomicFile:
         )
 
     def strings(self, name: str) -> pa.Array:
-        """A required token column; an empty cell is an error."""
+        """A required token column.
+
+        Raises:
+            InputError: a column of another type, or an empty cell.
+        """
         if self.types[name] != TOKEN:
             raise InputError(
                 f"{self.path} line 1: {name} must be of type token and is {self.types[name]}; "

@@ -11,7 +11,15 @@ def offsets_of(lengths: np.ndarray) -> np.ndarray:
 
 
 def positions_of(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The ranges ``starts[i] : starts[i] + lengths[i]``, one after another, int64."""
+    """The ranges ``starts[i] : starts[i] + lengths[i]``, one after another.
+
+    Args:
+        starts: (N,) int64.
+        lengths: (N,) int64, not negative.
+
+    Returns:
+        (sum of ``lengths``,) int64.
+    """
     offsets = offsets_of(lengths)
     shifts = np.repeat(starts - offsets[:-1], lengths)
     return np.arange(offsets[-1], dtype=np.int64) + shifts

@@ -85,7 +85,7 @@ class EventDatabase:
         return counts, first, last
 
     def by_time(self) -> tuple[np.ndarray, np.ndarray]:
-        """Distinct times, ascending, and the number of events at each."""
+        """(T,) int64 distinct times, ascending, and (T,) int64 numbers of events at each."""
         found = self._fetch("SELECT time, count(*) AS n FROM events GROUP BY time ORDER BY time")
         return found["time"], found["n"]
 

@@ -28,7 +28,14 @@ class FeatureTableBuilder:
     def add_arrays(
         self, name: str, rows: np.ndarray, lengths: np.ndarray, codes: np.ndarray
     ) -> None:
-        """A list of codes per row, flat; zeros are dropped. A row may be given once only."""
+        """A list of codes per row; zeros are dropped.
+
+        Args:
+            name: of the feature.
+            rows: (N,) int64 table rows, padding being row 0; each may be given once only.
+            lengths: (N,) int64 codes of each row.
+            codes: (sum of ``lengths``,) integers, row after row.
+        """
         kept = codes != 0
         owner = np.repeat(np.arange(len(rows)), lengths)
         lengths = np.bincount(owner[kept], minlength=len(rows))

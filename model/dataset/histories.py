@@ -92,7 +92,12 @@ class EventLog:
             raise
 
     def finish(self) -> dict[str, np.ndarray]:
-        """``offsets``, ``item_ids``, ``action_types`` and ``timestamps`` of all that came in."""
+        """All that came in.
+
+        Returns:
+            ``offsets`` (N + 1,) int64; ``item_ids`` int32, ``action_types`` int8 and
+            ``timestamps`` int64 (E,) each, memory-mapped.
+        """
         lengths = np.concatenate(self._lengths) if self._lengths else np.empty(0, np.int64)
         return {"offsets": offsets_of(lengths)} | {
             name: _mapped(file, _EVENT_DTYPES[name]) for name, file in self._files.items()
@@ -127,7 +132,15 @@ def _mapped(file: IO[bytes], dtype: type) -> np.ndarray:
 
 
 def refuse_first(bad: np.ndarray, describe: Callable[[int], str]) -> None:
-    """Raise an :class:`InputError` that describes the first true entry, if there is one."""
+    """Refuse where any entry is true.
+
+    Args:
+        bad: (N,) bool.
+        describe: place of an entry -> the sentence.
+
+    Raises:
+        InputError: describes the first true entry.
+    """
     if bad.any():
         raise InputError(describe(int(bad.argmax())))
 
@@ -180,9 +193,13 @@ def check_events(
         ),
     )
     check_times(timestamps, event)
+    _check_order(timestamps, offsets, event)
+
+
+def _check_order(timestamps: np.ndarray, offsets: np.ndarray, event: Callable[[int], str]) -> None:
     earlier = np.zeros(len(timestamps), bool)
     earlier[1:] = np.diff(timestamps) < 0
-    earlier[offsets[:-1][lengths > 0]] = False
+    earlier[offsets[:-1]] = False  # nobody's history is empty: each has a first event
     refuse_first(
         earlier,
         lambda index: (
@@ -193,7 +210,11 @@ def check_events(
 
 
 def check_times(timestamps: np.ndarray, where: Callable[[int], str]) -> None:
-    """Refuse times that are not unix seconds; ``where`` names file and row of an event.
+    """Refuse times that are not unix seconds.
+
+    Args:
+        timestamps: (E,) int64 or float64.
+        where: names file and row of the event at a position.
 
     Raises:
         InputError: negative, or so large that it must be milliseconds or finer.

@@ -72,7 +72,10 @@ class ItemStatistics:
         return self.counts.sum(axis=1)
 
     def time_bucket(self, timestamps: np.ndarray) -> np.ndarray:
-        """Number of the bucket, 1..B: 0 before the first, B after the last."""
+        """Times of any shape -> int64 numbers of their buckets, 1..B.
+
+        0 before the first, B after the last.
+        """
         buckets = np.searchsorted(self.bucket_boundaries, timestamps, side="right")
         return np.minimum(buckets, self.num_time_buckets)
 

@@ -39,7 +39,7 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Tokens:
+class PackedTokens:
     """T tokens of B rows, and the U distinct items that they name.
 
     Attributes:
@@ -79,7 +79,7 @@ def pack(
     wanted: Mapping[str, Any],
     windows: Windows,
     extra_items: np.ndarray,
-) -> Tokens:
+) -> PackedTokens:
     """Write out the rows.
 
     Args:
@@ -108,7 +108,7 @@ def pack(
         return_inverse=True,
     )
     tokens = len(is_item)
-    return Tokens(
+    return PackedTokens(
         offsets=offsets,
         rows=np.repeat(np.arange(len(lengths)), lengths),
         distinct=distinct,

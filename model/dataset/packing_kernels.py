@@ -22,7 +22,7 @@ from model.dataset.packing import (
     MINUTE,
     MONDAY,
     WEEKDAYS,
-    Tokens,
+    PackedTokens,
     Windows,
 )
 
@@ -68,7 +68,7 @@ class Packer:
             bool(wanted[name]) for name in ("relative_time", "absolute_time", "popularity")
         )
 
-    def __call__(self, windows: Windows, extra_items: np.ndarray) -> Tokens:
+    def __call__(self, windows: Windows, extra_items: np.ndarray) -> PackedTokens:
         """The rows."""
         offsets = offsets_of(windows.ends - windows.begins + 1)
         tokens = {
@@ -92,7 +92,7 @@ class Packer:
         ranks[order] = np.arange(found)
         for name in ("token_items", "target_items"):
             tokens[name] = ranks[tokens[name]]
-        return Tokens(offsets=offsets, distinct=distinct[order], **tokens)
+        return PackedTokens(offsets=offsets, distinct=distinct[order], **tokens)
 
 
 def _opened(*columns: np.ndarray) -> tuple[np.ndarray, ...]:

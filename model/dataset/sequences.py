@@ -22,7 +22,7 @@ from torch import Tensor
 from model.dataset.interactions import Interactions
 from model.dataset.item_features import ItemFeatures, ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
-from model.dataset.packing import Tokens, Windows, pack
+from model.dataset.packing import PackedTokens, Windows, pack
 from model.dataset.split import Part, history_ends
 
 POPULARITY_CODES = 1001
@@ -183,7 +183,7 @@ class SequenceDataset:
             items=items,
             **{
                 field.name: torch.from_numpy(getattr(tokens, field.name))
-                for field in fields(Tokens)
+                for field in fields(PackedTokens)
                 if field.name != "distinct"
             },
         )
@@ -197,7 +197,7 @@ class SequenceDataset:
 
 def _packer(
     interactions: Interactions, statistics: ItemStatistics, wanted: Mapping[str, Any]
-) -> Callable[[Windows, np.ndarray], Tokens]:
+) -> Callable[[Windows, np.ndarray], PackedTokens]:
     """The compiled way where there is numba, numpy elsewhere; both make the same bytes."""
     if find_spec("numba"):
         from model.dataset.packing_kernels import Packer

@@ -126,6 +126,11 @@ class PickledVectors:
 
     @classmethod
     def read(cls, path: Path, named_width: int | None) -> "PickledVectors":
+        """Read a pickle whole.
+
+        Raises:
+            InputError: missing, damaged, or no dict.
+        """
         content = load_pickle(path)
         if not isinstance(content, dict):
             raise InputError(f"{path}: must hold a dict of raw id to vector; get it again")
@@ -140,6 +145,11 @@ class PickledVectors:
             ) from None
 
     def chunks(self) -> Iterator[VectorChunk]:
+        """All vectors in one piece.
+
+        Raises:
+            InputError: one of them is not a list of numbers.
+        """
         for key, vector in self._content.items():
             if not isinstance(vector, _SEQUENCES):
                 raise self._no_list(key)

@@ -14,10 +14,19 @@ from model.dataset.split import Part, history_ends
 from model.errors import InputError
 from model.inference.beam_search import first_level
 from model.inference.breakdowns import ACTION_NAMES
-from model.inference.cascade import BEAM, NUM_RECOMMENDATIONS, PATH_NAMES, Ranked, rank, rescore
+from model.inference.cascade import (
+    BACK_FILL,
+    BEAM,
+    NUM_RECOMMENDATIONS,
+    PATH_NAMES,
+    Ranked,
+    rank,
+    rescore,
+)
 from model.inference.loss_funnel import Fate
 from model.inference.paths import fates_of_targets
 from model.inference.recommender import Proposals, Recommender
+from model.params import CascadeParams
 
 EVENTS_SHOWN = 20
 BEAMS_SHOWN = 20
@@ -242,28 +251,16 @@ def _candidates(
     """The final ten, and the best of what is not among them with the reason."""
     catalogue, params = recommender.catalogue, recommender.params
     place = _places(ranked)
-    shown = {
-        row: PATH_NAMES[path]
-        for row, path in zip(ranked.rows[0].tolist(), ranked.path[0].tolist(), strict=True)
-    }
     proposed = {row: n for n, row in enumerate(proposals.rows[0].tolist()) if row >= 0}
     unfiltered = replace(proposals, hidden=torch.zeros_like(proposals.hidden))
     scores = rescore(
         unfiltered, catalogue.log_q, logq_weight=params.logq_weight, beam_weight=beam_weight
     )[0].tolist()
     capped = _capped(recommender, proposals, beam_weight)
+    after_all = NUM_RECOMMENDATIONS + 1
     candidates = []
-    for row in sorted(set(place) | set(proposed), key=lambda row: (place.get(row, 11), row)):
+    for row in sorted({*place, *proposed}, key=lambda row: (place.get(row, after_all), row)):
         number = proposed.get(row)
-        score = float(ranked.scores[0, place[row] - 1]) if number is None else float(scores[number])
-        if row in place:
-            verdict = f"recommended ({shown[row]})"
-        elif bool(proposals.hidden[0, number]):
-            verdict = "filtered: in the history"
-        elif row in capped:
-            verdict = f"filtered: {params.max_per_group} of its {params.group_feature} above it"
-        else:
-            verdict = "ranked below ten"
         item = int(catalogue.item_ids[row])
         candidates.append(
             Candidate(
@@ -272,24 +269,46 @@ def _candidates(
                 sid=tuple(catalogue.sids[row].tolist()),
                 cosine=float(catalogue.vectors[row] @ proposals.queries[0]),
                 log_prob=None if number is None else float(proposals.log_probs[0, number]),
-                score=score,
-                verdict=verdict,
+                score=float(ranked.scores[0, place[row] - 1] if number is None else scores[number]),
+                verdict=_recommended(int(ranked.path[0, place[row] - 1]))
+                if row in place
+                else _verdict(params, bool(proposals.hidden[0, number]), row in capped),
             )
         )
+    counts = _counts(recommender, candidates, len(capped))
+    candidates.sort(key=lambda c: (c.place or after_all, -c.score))
+    return candidates[:CANDIDATES_SHOWN], counts
+
+
+def _recommended(path: int) -> str:
+    return f"{FATES[Fate.HIT]} ({PATH_NAMES[path]})"
+
+
+def _verdict(params: CascadeParams, is_hidden: bool, is_capped: bool) -> str:
+    """Why a proposal is not among the ten."""
+    if is_hidden:
+        return FATES[Fate.SEEN_FILTERED]
+    if is_capped:
+        return f"filtered: {params.max_per_group} of its {params.group_feature} above it"
+    return FATES[Fate.RANKED_BELOW_TEN]
+
+
+def _counts(
+    recommender: Recommender, candidates: list[Candidate], num_capped: int
+) -> dict[str, int]:
     verdicts = [candidate.verdict for candidate in candidates]
     total = len(recommender.interactions.candidate_item_ids)
-    counts = {
+    seen, below = FATES[Fate.SEEN_FILTERED], FATES[Fate.RANKED_BELOW_TEN]
+    return {
         "candidates": total,
-        "ruled out for everyone (cold or blocked)": total - len(catalogue),
-        "proposed by the beams": len(proposed),
-        "filtered: in the history": verdicts.count("filtered: in the history"),
-        "filtered: group cap": len(capped),
-        "ranked below ten": verdicts.count("ranked below ten"),
-        "recommended from the beams": verdicts.count("recommended (beam)"),
-        "recommended by back-fill": verdicts.count("recommended (back-fill)"),
+        "ruled out for everyone (cold or blocked)": total - len(recommender.catalogue),
+        "proposed by the beams": sum(one.log_prob is not None for one in candidates),
+        seen: verdicts.count(seen),
+        FATES[Fate.CAPPED]: num_capped,
+        below: verdicts.count(below),
+        "recommended from the beams": verdicts.count(_recommended(BEAM)),
+        FATES[Fate.HIT_BY_BACK_FILL]: verdicts.count(_recommended(BACK_FILL)),
     }
-    candidates.sort(key=lambda c: (c.place or NUM_RECOMMENDATIONS + 1, -c.score))
-    return candidates[:CANDIDATES_SHOWN], counts
 
 
 def _capped(recommender: Recommender, proposals: Proposals, beam_weight: float) -> set[int]:

@@ -189,13 +189,7 @@ def prepare_recommender(
     _check_fit(checkpoint, codebook)
     network = checkpoint.build().to(device)
     features = ItemFeatureStore(interactions, statistics, dict(embeddings), device)
-    blocked = blocked_items(interactions, params.blocked_items)
-    items = allowed_items(
-        interactions,
-        statistics.counts.sum(axis=1),
-        filter_cold=params.filter_cold,
-        blocked=blocked,
-    )
+    blocked, items = _blocked_and_allowed(interactions, statistics, params)
     catalogue = build_catalogue(
         network,
         features,
@@ -216,6 +210,16 @@ def prepare_recommender(
         search=ExactSearch(catalogue.vectors, -params.logq_weight * catalogue.log_q),
         params=params,
         device=device,
+    )
+
+
+def _blocked_and_allowed(
+    interactions: Interactions, statistics: ItemStatistics, params: CascadeParams
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) int64 items of the block list, (C,) int32 items that may be recommended."""
+    blocked, counts = blocked_items(interactions, params.blocked_items), statistics.counts
+    return blocked, allowed_items(
+        interactions, counts.sum(axis=1), filter_cold=params.filter_cold, blocked=blocked
     )
 
 

@@ -17,7 +17,7 @@ from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quality import cooccurrence, neighborhood
 from model.tokenizer.quantizer import sample_size
 from model.tokenizer.report import report_row
-from model.tokenizer.tokenize import Tokens, tokenize
+from model.tokenizer.tokenize import Tokenization, tokenize
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -79,7 +79,7 @@ def report_source(
 
 
 def _row(
-    tokens: Tokens,
+    tokens: Tokenization,
     codes: np.ndarray,
     interactions: Interactions,
     params: "CodebookParams",
@@ -95,7 +95,7 @@ def _row(
     return report_row(tokens) | facts
 
 
-def _codes_by_item(tokens: Tokens, interactions: Interactions) -> np.ndarray:
+def _codes_by_item(tokens: Tokenization, interactions: Interactions) -> np.ndarray:
     """(I + 1, L) int32 from 1; 0 where there is none."""
     codes = np.zeros((interactions.num_items + 1, len(tokens.quantizer.sizes)), np.int32)
     codes[tokens.vectors.item_ids] = tokens.final.codes + 1
@@ -131,7 +131,7 @@ def _nothing_retired(codes: np.ndarray) -> tuple[pa.Array, np.ndarray]:
 
 
 def _codebook(
-    tokens: Tokens,
+    tokens: Tokenization,
     codes: np.ndarray,
     report: list[dict[str, Any]],
     interactions: Interactions,

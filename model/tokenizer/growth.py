@@ -21,7 +21,7 @@ from model.tokenizer.alignment import rotation_back
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
-from model.tokenizer.tokenize import Tokens, require_room, resolve
+from model.tokenizer.tokenize import Tokenization, require_room, resolve
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -47,7 +47,7 @@ class Growth:
         unaligned_distance: what it was before the vectors were turned; None where they were not.
     """
 
-    tokens: Tokens
+    tokens: Tokenization
     published: np.ndarray
     retired: np.ndarray
     retired_ids: pa.Array
@@ -85,14 +85,7 @@ def extend(
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
     vectors, first, unaligned = _in_its_space(frozen, quantizer, vectors, published, is_new)
     distance = _mean_distance(first, ~is_new)
-    if _drifted(frozen, distance):
-        logger.warning(
-            "items lie %.3f from their published centroids and lay %.3f when the generation began; "
-            "the vectors come from another encoder: set codebook.frozen_from to null for a new "
-            "generation",
-            distance,
-            generation_distance(frozen),
-        )
+    _warn_if_drifted(frozen, distance)
     others = np.concatenate([elsewhere, retired]) - 1
     everything = Assignment(
         np.concatenate([first.codes, others]),
@@ -103,7 +96,7 @@ def extend(
     count = len(vectors)
     final = Assignment(final.codes[:count], final.distances[:count])
     return Growth(
-        tokens=Tokens(vectors, quantizer, first, final, spilled[:count]),
+        tokens=Tokenization(vectors, quantizer, first, final, spilled[:count]),
         published=published,
         retired=retired,
         retired_ids=frozen.published.filter(absent)["raw_id"].combine_chunks(),
@@ -205,6 +198,17 @@ def _in_its_space(
 
 def _drifted(frozen: Codebook, distance: float | None) -> bool:
     return distance is not None and distance > DRIFTED * generation_distance(frozen)
+
+
+def _warn_if_drifted(frozen: Codebook, distance: float | None) -> None:
+    if _drifted(frozen, distance):
+        logger.warning(
+            "items lie %.3f from their published centroids and lay %.3f when the generation began; "
+            "the vectors come from another encoder: set codebook.frozen_from to null for a new "
+            "generation",
+            distance,
+            generation_distance(frozen),
+        )
 
 
 def generation_distance(frozen: Codebook) -> float:

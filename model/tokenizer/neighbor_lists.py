@@ -8,14 +8,30 @@ _ROWS_AT_ONCE = 64
 
 
 def cosine_lists(centroids: np.ndarray, count: int) -> np.ndarray:
-    """(K, m) numbers of the codes most similar to each, m at most ``count``, similar ones first."""
+    """The codes most similar to each, by the cosine.
+
+    Args:
+        centroids: (K, D) float32.
+        count: length of a list; shortened to what exists.
+
+    Returns:
+        (K, m) int32 numbers of codes, similar ones first.
+    """
     lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
     units = centroids / np.where(lengths > 0.0, lengths, 1.0)
     return _lists(lambda rows: 1.0 - units[rows] @ units.T, len(units), count)
 
 
 def distance_lists(centroids: np.ndarray, count: int) -> np.ndarray:
-    """The same by squared distance."""
+    """The codes closest to each, by squared distance.
+
+    Args:
+        centroids: (K, D) float32.
+        count: length of a list; shortened to what exists.
+
+    Returns:
+        (K, m) int32 numbers of codes, close ones first.
+    """
     squares = np.square(centroids).sum(axis=1)
 
     def costs(rows: slice) -> np.ndarray:

@@ -7,11 +7,11 @@ import numpy as np
 from model.tokenizer.input_space import in_input_space
 from model.tokenizer.quantizer import Assignment, Quantizer, measure
 from model.tokenizer.sids import Occupancy
-from model.tokenizer.tokenize import Tokens
+from model.tokenizer.tokenize import Tokenization
 from model.tokenizer.usage import level_usage
 
 
-def report_row(tokens: Tokens) -> dict[str, Any]:
+def report_row(tokens: Tokenization) -> dict[str, Any]:
     """The source's row of the paper's table 2, and more.
 
     Returns:
@@ -45,7 +45,7 @@ def report_row(tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _among_the_vectors(tokens: Tokens) -> tuple[Assignment, Assignment]:
+def _among_the_vectors(tokens: Tokenization) -> tuple[Assignment, Assignment]:
     """First and final codes with their distances in the space of the vectors."""
     if not tokens.quantizer.encoder:
         return tokens.first, tokens.final

@@ -30,7 +30,7 @@ _MOVED_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokenization:
     """Semantic IDs of N items of one source.
 
     Attributes:
@@ -48,7 +48,7 @@ class Tokens:
     spilled: np.ndarray
 
 
-def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Tokens:
+def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Tokenization:
     """Learn codebooks, assign every item, and re-assign those that share a semantic ID.
 
     Raises:
@@ -59,7 +59,7 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     first = _nearest_codes(quantizer, vectors, params)
     nobody = np.zeros(len(vectors), bool)
     final, spilled = resolve(quantizer, vectors, first, nobody, params, seed)
-    tokens = Tokens(vectors, quantizer, first, final, spilled)
+    tokens = Tokenization(vectors, quantizer, first, final, spilled)
     _warn(tokens)
     return tokens
 
@@ -163,7 +163,7 @@ def _residuals(
     return quantizer.residuals(quantizer.encode(vectors.take(items)), codes)
 
 
-def _warn(tokens: Tokens) -> None:
+def _warn(tokens: Tokenization) -> None:
     source, sizes = tokens.vectors.source, tokens.quantizer.sizes
     for number, (codes, size) in enumerate(zip(tokens.first.codes.T, sizes, strict=True), 1):
         used = len(np.unique(codes))

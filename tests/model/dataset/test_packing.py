@@ -7,7 +7,7 @@ import pytest
 
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import compute_item_statistics
-from model.dataset.packing import Tokens, Windows, pack
+from model.dataset.packing import PackedTokens, Windows, pack
 from model.dataset.packing_kernels import Packer
 from model.params import ItemStatisticsParams
 
@@ -44,8 +44,8 @@ def drawn_windows(interactions: Interactions, seed: int) -> Windows:
     return Windows(users, begins, ends, np.where(ends == stops, np.maximum(asked, 0), asked))
 
 
-def assert_same(found: Tokens, expected: Tokens) -> None:
-    for field in fields(Tokens):
+def assert_same(found: PackedTokens, expected: PackedTokens) -> None:
+    for field in fields(PackedTokens):
         one, other = getattr(found, field.name), getattr(expected, field.name)
         assert one.dtype == other.dtype == np.int64, field.name
         np.testing.assert_array_equal(one, other, err_msg=field.name)
