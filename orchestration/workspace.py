@@ -6,7 +6,7 @@ from pathlib import Path
 from assets.workspace import Workspace
 from model.artifact import require_folder
 from model.errors import InputError
-from model.params import Params
+from model.params import Params, RawDataParams
 from orchestration.dvc_bridge import choose_recorder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,8 +24,7 @@ def open_workspace(params_file: Path, data: Path, *, force: bool = False) -> Wor
     params = Params.load(params_file)
     require_folder(data, writable=False)
     params_file, data = params_file.resolve(), data.resolve()
-    if ROOT.is_relative_to(data):
-        raise InputError(f"{data}: holds the project's own code; give artefacts another folder")
+    _require_own_folder(data, params.raw_data)
     own = data == ROOT / "data" and params_file == ROOT / "params.yaml"
     return Workspace(
         root=ROOT,
@@ -35,6 +34,17 @@ def open_workspace(params_file: Path, data: Path, *, force: bool = False) -> Wor
         force=force,
         recorder=choose_recorder(ROOT, own=own),
     )
+
+
+def _require_own_folder(data: Path, raw_data: RawDataParams) -> None:
+    """Artefacts among the raw files would be raw files of the next run."""
+    if ROOT.is_relative_to(data):
+        raise InputError(f"{data}: holds the project's own code; give artefacts another folder")
+    if raw_data.format != "synthetic" and data.is_relative_to(Path(raw_data.source).resolve()):
+        raise InputError(
+            f"{data}: raw_data.source, {raw_data.source}, holds raw files only; "
+            "give artefacts a folder outside it, as in --data artefacts"
+        )
 
 
 def open_existing(params_file: Path, data: Path) -> Workspace:

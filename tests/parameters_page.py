@@ -1,6 +1,6 @@
 """docs/parameters.md: keys and values from the code, descriptions from the page itself.
 
-`python -m tests.parameters_page` writes it anew after a change of model/params.py or params.yaml
+`python -m tests.parameters_page` writes it anew after a change of model/params/ or params.yaml
 and leaves the description of a new key empty; a test complains until somebody has written it.
 """
 
@@ -24,7 +24,7 @@ _HEADING = """# What each parameter does
 Every key of a parameter file has to be there and no other may be; there are no hidden defaults. A
 file that breaks this is refused with the key's name. Section = the asset that reads it, or what it
 describes where several do; an edit makes anew exactly what reads the section. The middle column is
-the value in `params.yaml`; types and ranges stand in `model/params.py`. A `*` stands for a name
+the value in `params.yaml`; types and ranges stand in `model/params/`. A `*` stands for a name
 that you choose.
 """
 

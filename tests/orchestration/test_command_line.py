@@ -185,6 +185,18 @@ def test_the_folder_of_the_code_is_no_data_folder():
     assert "holds the project's own code" in done.stderr
 
 
+@pytest.mark.parametrize("inside", ["", "made"])
+def test_the_folder_of_the_raw_files_is_no_data_folder(tmp_path, inside):
+    source = tmp_path / "raw"
+    source.mkdir()
+    raw_data = {"format": "recbole", "source": str(source)}
+    file = _params(tmp_path, lambda values: values["raw_data"].update(raw_data))
+    done = onepiece("materialize", "--params", file, "--data", source / inside)
+    assert done.returncode == 2
+    assert "holds raw files only; give artefacts a folder outside it" in done.stderr
+    assert list(source.iterdir()) == []
+
+
 def test_a_port_that_is_taken_is_named(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -127,7 +127,8 @@ MACHINERY = re.compile(
     r"assets/(artifact_asset|checks|device|hashing|ledger|lineage|lineage_page|lineage_text|locks"
     r"|manifest|peak_memory|report_metadata|report_pictures|stages|training_metadata"
     r"|training_worker|transient|workspace|__init__)\.py"
-    r"|model/(artifact|compiled|errors|params|pictures|progress|sources|__init__)\.py"
+    r"|model/(artifact|compiled|errors|pictures|progress|sources|__init__)\.py"
+    r"|model/params/\w+\.py"  # values decide, and are named one by one
     r"|model/inference/champion\.py"  # names a folder
     r"|model/\w+/__init__\.py"
 )

@@ -1,0 +1,53 @@
+"""Sections about recommending and about judging what was recommended."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from model.params.section import (
+    NO_TRUTH_VALUE,
+    Integer,
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    Section,
+)
+
+SCORED_CUTOFF = 10  # of evaluation_report.cutoffs
+
+
+class CascadeParams(Section):
+    """Inference: beams propose, the embedding re-scores, filters clean up."""
+
+    beam_width: Positive
+    num_sids: Positive  # K', semantic IDs kept after the last level
+    # Action types whose items are removed.
+    filter_history: list[Annotated[Integer, Field(ge=0, le=2)]]
+    filter_cold: bool  # items without a training event
+    logq_weight: NonNegativeFloat  # subtracted log q when re-scoring; 0 is off
+    # Blend of the beam's log-probability.
+    beam_weight: Annotated[Annotated[float, Field(ge=0.0)] | Literal["validation"], NO_TRUTH_VALUE]
+    max_per_group: NonNegative  # items of one ``group_feature`` value; 0 is no cap
+    group_feature: str  # an item feature, read when max_per_group is not 0
+    default_action: Literal["click", "conversion"]  # asked for where the input names none
+    batch_size: Positive
+    search: Literal["exact", "ivf", "hnsw"]  # of the items that fill up a short list
+    blocked_items: tuple[int | str, ...]  # raw ids of items that nobody is recommended
+
+
+class EvaluationReportParams(Section):
+    """The full-catalogue evaluation."""
+
+    cutoffs: list[Positive]
+    bootstrap_samples: Positive
+    max_users: Positive  # a seeded sample when there are more
+    action_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
+
+    @field_validator("cutoffs")
+    @classmethod
+    def _scores_are_measured(cls, cutoffs: list[int]) -> list[int]:
+        if SCORED_CUTOFF not in cutoffs:
+            raise ValueError(
+                f"{SCORED_CUTOFF} must be among them: the score and the checks are defined there"
+            )
+        return cutoffs

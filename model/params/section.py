@@ -1,0 +1,45 @@
+"""What every part of a parameter file is made of: the strict section and the kinds of values."""
+
+from collections import Counter
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+LARGEST = 2**31 - 1  # what every library that is handed a number can hold
+
+
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):  # which Python takes for 0 or 1
+        raise ValueError("true and false are no numbers")
+    return value
+
+
+NO_TRUTH_VALUE = BeforeValidator(_no_truth_value)
+Integer = Annotated[int, Field(strict=True)]
+Positive = Annotated[Integer, Field(ge=1, le=LARGEST)]
+NonNegative = Annotated[Integer, Field(ge=0, le=LARGEST)]
+Number = Annotated[float, NO_TRUTH_VALUE]  # a text such as 1e-5 is one to us, not to YAML
+Share = Annotated[Number, Field(ge=0.0, le=1.0)]
+PositiveFloat = Annotated[Number, Field(gt=0.0)]
+NonNegativeFloat = Annotated[Number, Field(ge=0.0)]
+Dropout = Annotated[Number, Field(ge=0.0, lt=1.0)]
+# Of DuckDB, which works with little; the most is far above any machine's.
+MemoryGib = Annotated[Number, Field(ge=0.125, le=65_536.0)]
+# It names a folder and a partition.
+ModalityName = Annotated[str, Field(pattern=r"^\w[\w.\-]*$")]
+
+
+def _distinct(names: list[str]) -> list[str]:
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands there more than once")
+    return names
+
+
+ModalityNames = Annotated[list[ModalityName], AfterValidator(_distinct)]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown and missing keys are errors, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
