@@ -10,7 +10,9 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from model.errors import InputError
 from orchestration import __main__
 from orchestration.failures import told
 from orchestration.workspace import ROOT
@@ -179,9 +181,10 @@ READING += ("quotas", "plan --flops 1e15", "rollback", "sync")
 
 @pytest.mark.parametrize("command", READING)
 def test_a_data_folder_that_is_not_there_is_not_made_to_be_read(tmp_path, command):
-    done = onepiece(*command.split(), "--data", tmp_path / "mistyped")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"onepiece: {tmp_path / 'mistyped'}: not found; name the data")
+    where = ["--params", str(ROOT / "params.yaml"), "--data", str(tmp_path / "mistyped")]
+    refused = CliRunner().invoke(__main__.app, [*command.split(), *where]).exception
+    assert isinstance(refused, InputError)
+    assert str(refused).startswith(f"{tmp_path / 'mistyped'}: not found; name the data folder")
     assert not (tmp_path / "mistyped").exists()
 
 
