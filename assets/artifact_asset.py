@@ -16,6 +16,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -26,9 +27,9 @@ from assets.checks import Check, refusal
 from assets.lineage import Lineage, Recipe, content_files, differences
 from assets.peak_memory import peak_memory_bytes, reset_peak_memory
 from assets.report_metadata import measured
-from assets.transient import may_pass
+from assets.transient import forbidden_sentence, is_disk_full, is_forbidden, may_pass
 from assets.workspace import Workspace
-from model.artifact import Artifact, publish_folder
+from model.artifact import Artifact, disk_filled_up, publish_folder
 from model.errors import InputError
 
 logger = logging.getLogger("onepiece")
@@ -128,44 +129,66 @@ def artifact_asset(
 
         @dg.asset(
             name=maker.name,
-            description=inspect.cleandoc(function.__doc__ or ""),
-            deps=[
-                dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
-                for name in maker.upstream
-            ],
             group_name=group,
             kinds=kinds,
             pool=pool,
             tags={"compute": "inference" if pool else "cpu", **(tags or {})},
             owners=[OWNER],
             backfill_policy=dg.BackfillPolicy.single_run(),
-            check_specs=[
-                dg.AssetCheckSpec(
-                    check.name,
-                    asset=maker.name,
-                    description=check.description,
-                    blocking=check.blocking,
-                )
-                for check in checks
-            ],
+            description=inspect.cleandoc(function.__doc__ or ""),
+            deps=_deps(maker),
+            check_specs=_check_specs(maker),
         )
         def compute(
             context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
         ) -> Iterator[Any]:
-            try:
+            with _telling_dagster(maker, workspace, context.retry_number):
                 yield from _materialize(maker, context, workspace)
-            except InputError as error:  # the same input would be refused again
-                raise dg.Failure(str(error), allow_retries=False) from error
-            except Exception as error:
-                if not may_pass(error):
-                    raise
-                wait = FIRST_RETRY_SECONDS * 2**context.retry_number
-                logger.warning("%s: %s; trying again in %.0f s", maker.name, error, wait)
-                raise dg.RetryRequested(MAX_RETRIES, seconds_to_wait=wait) from error
 
         return compute
 
     return decorate
+
+
+def _deps(maker: Maker) -> list[dg.AssetDep]:
+    everything = dg.AllPartitionMapping()
+    return [dg.AssetDep(name, partition_mapping=everything) for name in maker.upstream]
+
+
+def _check_specs(maker: Maker) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            check.name, asset=maker.name, description=check.description, blocking=check.blocking
+        )
+        for check in maker.checks
+    ]
+
+
+@contextmanager
+def _telling_dagster(maker: Maker, workspace: Workspace, retries: int) -> Iterator[None]:
+    """What went wrong, as Dagster has it: refused for good, worth another try, or a fault."""
+    try:
+        yield
+    except InputError as error:  # the same input would be refused again
+        raise dg.Failure(str(error), allow_retries=False) from error
+    except Exception as error:
+        refused = _as_refusal(error, maker.name, workspace.data)
+        if refused is not None:
+            raise dg.Failure(str(refused), allow_retries=False) from refused
+        if not may_pass(error):
+            raise
+        wait = FIRST_RETRY_SECONDS * 2**retries
+        logger.warning("%s: %s; trying again in %.0f s", maker.name, error, wait)
+        raise dg.RetryRequested(MAX_RETRIES, seconds_to_wait=wait) from error
+
+
+def _as_refusal(error: Exception, name: str, data: Path) -> InputError | None:
+    """What nobody but the user can mend, wherever it was met."""
+    if is_disk_full(error):
+        return disk_filled_up(name, data)
+    if is_forbidden(error):
+        return InputError(forbidden_sentence(error))
+    return None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ _LASTING = (
     FileNotFoundError,
     IsADirectoryError,
     NotADirectoryError,
-    PermissionError,
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # nobody makes room within seconds
 _BUSY = "locked"  # as SQLite and DuckDB put it, whose files Dagster and the ledger are
@@ -20,12 +19,30 @@ class WorkerOutOfMemoryError(RuntimeError):
     """A process of its own found no room on a device that others use as well."""
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether there was no room to write."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Whether a place must not be read or written, also by whoever may do everything."""
+    forbidden = isinstance(error, OSError) and error.errno == errno.EROFS
+    return forbidden or isinstance(error, PermissionError)
+
+
+def forbidden_sentence(error: BaseException) -> str:
+    """What to say of it, with the file where it is known."""
+    place = getattr(error, "filename", None) or "a file"
+    return f"{place}: {getattr(error, 'strerror', None) or error}; change its permissions"
+
+
 def may_pass(error: Exception) -> bool:
     """Whether the same step may succeed in a moment: a hiccup, a lock, a device in use."""
     if isinstance(error, sqlite3.OperationalError):
         return _BUSY in str(error)
     if isinstance(error, OSError):
-        return not isinstance(error, _LASTING) and error.errno not in _FULL
+        lasting = isinstance(error, _LASTING) or is_disk_full(error) or is_forbidden(error)
+        return not lasting
     names = {kind.__name__ for kind in type(error).__mro__}
     if _DATABASE_BUSY in names:
         return "lock" in str(error).lower()

@@ -4,19 +4,31 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from model.inference.champion import CHAMPION
+from orchestration.report import METRICS, PATHS
 
 _MISSING = "(none)"
+# What `onepiece report` shows, and what tells whether two such figures may be compared.
+_HEADLINES = {f"{path}.{metric}" for path in PATHS for metric in METRICS}
+_HEADLINES |= {"users", "candidates", "seen_masked", "cold_filtered", "validation.score"}
 
 
-def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """Four lists of differences between two manifests, as text."""
+def compare(
+    first: Mapping[str, Any], second: Mapping[str, Any], *, all_metrics: bool = False
+) -> str:
+    """Lists of differences between two manifests, as text.
+
+    Args:
+        first: a manifest.
+        second: another.
+        all_metrics: not the headline ones alone, those of `onepiece report`.
+    """
     sections = {
         "raw data": _changed(_raw_files(first), _raw_files(second)),
         "parameters": _changed(_flat(first["params"]), _flat(second["params"])),
         "code": [*_code(first, second)],
         "packages and machine": _changed(_circumstances(first), _circumstances(second)),
         "artefacts": _changed(_hashes(first), _hashes(second)),
-        "metrics": _changed(_metrics(first), _metrics(second)),
+        "metrics": _changed_metrics(first, second, all_metrics=all_metrics),
     }
     lines = [f"{first['id']} -> {second['id']}"]
     for title, changes in sections.items():
@@ -49,6 +61,20 @@ def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {_show(old, new)}" for name, old, new in pairs if old != new]
 
 
+def _changed_metrics(
+    first: Mapping[str, Any], second: Mapping[str, Any], *, all_metrics: bool
+) -> list[str]:
+    """And what they are of, where that is not a submission's own cascade."""
+    figures = [_flat(one["metrics"]) for one in (first, second)]
+    shown = figures
+    if not all_metrics:
+        shown = [{name: one[name] for name in _HEADLINES & one.keys()} for one in figures]
+    measured = [_flat(one.get("measured_with", {}), "measured_with") for one in (first, second)]
+    lines = [*_changed(measured[0], measured[1]), *_changed(shown[0], shown[1])]
+    others = len(_changed(figures[0], figures[1])) - len(_changed(shown[0], shown[1]))
+    return [*lines, f"{others} others, which --all-metrics shows"] if others else lines
+
+
 def _show(old: Any, new: Any) -> str:
     if isinstance(old, float) and isinstance(new, float):
         return f"{old:.6g} -> {new:.6g} ({new - old:+.6g})"
@@ -63,11 +89,6 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
     return flat
-
-
-def _metrics(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """And what they are of, where that is not the submission's own cascade."""
-    return _flat(manifest["metrics"]) | _flat(manifest.get("measured_with", {}), "measured_with")
 
 
 def _hashes(manifest: Mapping[str, Any]) -> dict[str, str]:

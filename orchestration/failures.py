@@ -1,5 +1,51 @@
-"""How a command can fail without its input being bad."""
+"""How a command can fail, and what it then says: one sentence where the user can mend it."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+
+from assets.transient import forbidden_sentence, is_disk_full, is_forbidden
+from model.errors import INPUT_ERROR_EXIT, InputError
+
+RUN_FAILED, INTERRUPTED = 1, 130  # the second is what typer makes of KeyboardInterrupt
 
 
 class RunFailedError(Exception):
     """A run did not finish; the message says which step and why."""
+
+
+def told(error: Exception) -> tuple[str, int] | None:
+    """What a command says of an error, and its exit code; None for a fault of the code.
+
+    Args:
+        error: what ended the command.
+    """
+    if isinstance(error, InputError):
+        return str(error), INPUT_ERROR_EXIT
+    if isinstance(error, RunFailedError):
+        return str(error), RUN_FAILED
+    if is_forbidden(error):
+        return forbidden_sentence(error), INPUT_ERROR_EXIT
+    if is_disk_full(error):
+        return f"{error}; free some space and run the same command again", INPUT_ERROR_EXIT
+    for one in _causes(error):
+        if isinstance(one, sqlite3.OperationalError) and "disk" in str(one):
+            return _records_failed(one), INPUT_ERROR_EXIT
+    return None
+
+
+def _records_failed(error: sqlite3.OperationalError) -> str:
+    home = os.environ["DAGSTER_HOME"]
+    free = shutil.disk_usage(home).free
+    return (
+        f"{home}: Dagster's records cannot be written ({error}; {free:,} bytes are free); free "
+        "some space and run the same command again"
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it; SQLAlchemy and Dagster put theirs around SQLite's."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

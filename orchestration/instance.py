@@ -9,10 +9,11 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from assets.workspace import Workspace
-from model.artifact import atomic_write
+from model.artifact import atomic_write, require_free_space
 
 logger = logging.getLogger("onepiece")
 
+RECORDS_BYTES = 4 * 2**20  # an empty home and the events of a run
 PROCESS_TAG = "onepiece/process"
 _UNDER_WAY = [
     dg.DagsterRunStatus.STARTING,
@@ -34,6 +35,7 @@ def prepare_home(workspace: Workspace) -> Path:
     """Make DAGSTER_HOME with our configuration in it, and name it in the environment."""
     home = workspace.home
     home.mkdir(parents=True, exist_ok=True)
+    require_free_space(home, RECORDS_BYTES, what="Dagster")
     wanted = resources.files("orchestration").joinpath("dagster.yaml").read_text()
     file = home / "dagster.yaml"
     if not file.exists() or file.read_text() != wanted:

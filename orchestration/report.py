@@ -10,8 +10,8 @@ from model.artifact import open_table, read_json
 from model.inference.comparison import compare_cascade
 from model.inference.submission import TABLE
 
-_PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
-_METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
+PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
+METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
 
 
 def write_report(workspace: Workspace) -> str:
@@ -48,7 +48,7 @@ def _who_submits(workspace: Workspace) -> str:
     if latest.folder == champion.folder:
         return ""
     cascade = newest_measurement(champion, latest)[1]["cascade"]
-    shown = ", ".join(f"{name} {cascade[key]:.4f}" for key, name in _METRICS.items())
+    shown = ", ".join(f"{name} {cascade[key]:.4f}" for key, name in METRICS.items())
     return (
         f"\n\nThese are the figures of {latest.folder.name}, which does not submit"
         f"{'' if latest.decision.promoted else f': {latest.decision.reason}'}\n"
@@ -99,11 +99,11 @@ def collision_table(report: Sequence[Mapping[str, Any]]) -> str:
 
 def _metrics(evaluation: Mapping[str, Any]) -> str:
     rows = [
-        [path, *(f"{evaluation[path][name]:.4f}" for name in _METRICS)]
-        for path in _PATHS
+        [path, *(f"{evaluation[path][name]:.4f}" for name in METRICS)]
+        for path in PATHS
         if path in evaluation
     ]
-    return columns(["", *_METRICS.values()], rows)
+    return columns(["", *METRICS.values()], rows)
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -34,9 +34,11 @@ def find_submission(workspace: Workspace, wanted: str | None) -> Path:
     """
     if wanted is None:
         return workspace.current_folder(SUBMISSION)
-    ids = [name for name in submission_ids(workspace) if name.startswith(wanted)]
+    home, known = workspace.folder(SUBMISSION), submission_ids(workspace)
+    if not known:
+        raise InputError(f"{home}: no submission was made yet; run `onepiece materialize`")
+    ids = [name for name in known if name.startswith(wanted)]
     if len(ids) != 1:
         problem = "no submission has this id" if not ids else f"{len(ids)} submissions begin so"
-        known = ", ".join(submission_ids(workspace)) or "none"
-        raise InputError(f"{wanted}: {problem}; in {workspace.folder(SUBMISSION)} are: {known}")
-    return workspace.folder(SUBMISSION) / ids[0]
+        raise InputError(f"{wanted}: {problem}; name one of {home}: {', '.join(known)}")
+    return home / ids[0]

@@ -37,6 +37,7 @@ def test_what_may_pass_is_tried_again(error):
         FileNotFoundError("gone"),
         PermissionError("not yours"),
         OSError(errno.ENOSPC, "the disk is full"),
+        OSError(errno.EROFS, "read-only file system"),
         sqlite3.OperationalError("no such table"),
         IOException("not a database"),
         RuntimeError("the loss is not a number"),

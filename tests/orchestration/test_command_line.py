@@ -1,15 +1,20 @@
 """The command line as a user meets it: another process, its exit code and what it says."""
 
-import re
+import errno
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from model.errors import InputError
+from orchestration import __main__
+from orchestration.failures import told
 from orchestration.workspace import ROOT
 from tests.orchestration.command import ENVIRONMENT, onepiece
 
@@ -22,9 +27,7 @@ def _params(folder, change):
     return file
 
 
-COMMANDS = re.findall(
-    r"^@app\.command\(\)\ndef (\w+)", (ROOT / "orchestration/__main__.py").read_text(), re.M
-)
+COMMANDS = [command.__name__ for command in __main__.COMMANDS]
 
 
 def test_help_lists_every_command():
@@ -134,6 +137,7 @@ def test_asking_for_a_submission_that_is_not_there(tmp_path):
         done = onepiece(*command, "--data", tmp_path)
         assert done.returncode == 2, command
         assert len(done.stderr.splitlines()) == 1, command
+        assert "materialize" in done.stderr or "materialise" in done.stderr, command
 
 
 def test_control_c_is_one_sentence(tmp_path):
@@ -171,11 +175,16 @@ def test_the_doctor_finds_what_is_needed():
     assert "Everything that is needed is here." in done.stdout
 
 
-@pytest.mark.parametrize("command", ["submissions", "sync"])
+READING = ("report", "lineage", "submissions", "verify", "diff a b", "rebuild", "explain u")
+READING += ("quotas", "plan --flops 1e15", "rollback", "sync")
+
+
+@pytest.mark.parametrize("command", READING)
 def test_a_data_folder_that_is_not_there_is_not_made_to_be_read(tmp_path, command):
-    done = onepiece(command, "--data", tmp_path / "mistyped")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"onepiece: {tmp_path / 'mistyped'}: not found; name the data")
+    where = ["--params", str(ROOT / "params.yaml"), "--data", str(tmp_path / "mistyped")]
+    refused = CliRunner().invoke(__main__.app, [*command.split(), *where]).exception
+    assert isinstance(refused, InputError)
+    assert str(refused).startswith(f"{tmp_path / 'mistyped'}: not found; name the data folder")
     assert not (tmp_path / "mistyped").exists()
 
 
@@ -206,6 +215,31 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     assert done.returncode == 2
     assert f"onepiece: port {port} of 127.0.0.1: Address already in use; choose" in done.stderr
     assert onepiece("ui", "--port", "99999", "--data", tmp_path / "data").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "free some space"),
+        (OSError(errno.EROFS, "Read-only file system", "/mnt/x"), "/mnt/x: Read-only file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied; change"),
+    ],
+)
+def test_what_the_machine_forbids_is_one_sentence(error, sentence):
+    text, code = told(error)
+    assert sentence in text
+    assert code == 2
+
+
+def test_a_full_disk_under_dagsters_records_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    within = RuntimeError("as SQLAlchemy puts it")
+    within.__cause__ = sqlite3.OperationalError("database or disk is full")
+    text, code = told(within)
+    assert text.startswith(f"{tmp_path}: Dagster's records cannot be written")
+    assert "bytes are free" in text
+    assert code == 2
+    assert told(RuntimeError("a fault of ours")) is None
 
 
 def test_help_says_what_arguments_are():

@@ -35,3 +35,20 @@ def test_every_kind_of_change_is_told():
     assert "torch: 2.13.0 -> 2.14.0" in text
     assert "cascade.hr@10: 0.25 -> 0.5 (+0.25)" in text
     assert "artefacts: unchanged" in text
+
+
+def test_the_headline_metrics_stand_for_all_unless_all_are_asked_for():
+    def measured(rate, novelty):
+        metrics = {"cascade": {"score": rate, "novelty": novelty, "ci95": {"score": [0, rate]}}}
+        return small_manifest(metrics=metrics, measured_with={"filter_cold": rate > 0.5})
+
+    few = compare(measured(0.25, 1.0), measured(0.75, 2.0)).splitlines()
+    assert few[few.index("metrics:") + 1 :] == [
+        "  measured_with.filter_cold: False -> True",
+        "  cascade.score: 0.25 -> 0.75 (+0.5)",
+        "  2 others, which --all-metrics shows",
+    ]
+    every = compare(measured(0.25, 1.0), measured(0.75, 2.0), all_metrics=True)
+    assert "cascade.novelty: 1 -> 2 (+1)" in every
+    assert "cascade.ci95.score: [0, 0.25] -> [0, 0.75]" in every
+    assert "others" not in every

@@ -2,7 +2,7 @@
 
 import signal
 
-from orchestration.__main__ import RUN_FAILED
+from orchestration.failures import RUN_FAILED
 from tests.orchestration.command import onepiece
 from tests.orchestration.interrupted import PUBLISHED, materialize
 from tests.orchestration.tiny_world import tiny_params, write_tiny_params

@@ -1,13 +1,14 @@
 """What a team does with a recorded pipeline: share it, compare, experiment, make one again."""
 
 import re
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from orchestration.workspace import ROOT
-from tests.orchestration.command import onepiece
+from tests.orchestration.command import onepiece, run
 from tests.orchestration.recorded_repository import (
     SOURCE,
     make_recorded_repository,
@@ -107,11 +108,18 @@ def test_the_tuning_study_is_frozen_until_somebody_asks(clone, dvc):
 
 
 def test_plots_are_drawn_from_the_templates(clone, dvc):
-    succeed(*dvc, "plots", "show", cwd=clone)
+    done = run(*dvc, "plots", "show", cwd=clone)
+    assert (done.returncode, done.stderr) == (0, "")  # also where nobody studies scaling
     page = (clone / "dvc_plots" / "index.html").read_text()
     for title in ("Items covered, by modality", "Loss of the recommender"):
         assert title in page
     assert "dvc_plots" not in succeed("git", "status", "--porcelain", cwd=clone)
+    study = clone / "data" / "scaling_study" / "joint"
+    study.mkdir(parents=True)
+    shutil.copy(min((clone / "data" / "codebook").glob("*.png")), study / "laws.png")
+    succeed(*dvc, "plots", "show", "data/scaling_study/joint/laws.png", cwd=clone)
+    assert "joint_laws.png" in (clone / "dvc_plots" / "index.html").read_text()
+    shutil.rmtree(study.parent)
 
 
 def test_an_older_submission_is_made_again_though_its_raw_files_and_parameters_have_changed(

@@ -1,0 +1,41 @@
+"""Commands about this machine: its pages, what lies on it, what it lacks."""
+
+from typing import Annotated
+
+import typer
+
+from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS, DataFolder, ParamsFile
+from orchestration.failures import RUN_FAILED
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Of the web server.", min=1, max=65535)] = 3000,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Open Dagster's web server and daemon on this machine (loopback only)."""
+    from orchestration.ui import serve
+    from orchestration.workspace import open_workspace
+
+    serve(open_workspace(params, data), port)
+
+
+def sync(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -> None:
+    """Tell Dagster what lies in the data folder without a run of its own (dvc pull, checkout)."""
+    from orchestration.instance import open_instance
+    from orchestration.synchronization import report_existing
+    from orchestration.workspace import open_existing
+
+    workspace = open_existing(params, data)
+    with open_instance(workspace) as instance:
+        told = report_existing(instance, workspace)
+    typer.echo(f"told Dagster of {', '.join(map(str, told)) or 'nothing: it knows all'}")
+
+
+def doctor(data: DataFolder = DEFAULT_DATA) -> None:
+    """Show versions, devices, free disk, and what is missing and how to get it."""
+    from orchestration.doctor import examine
+
+    text, healthy = examine(data)
+    typer.echo(text)
+    raise typer.Exit(0 if healthy else RUN_FAILED)

@@ -1,0 +1,94 @@
+"""Commands that show what a model came to, and which one shall submit."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS, DataFolder, ParamsFile
+
+
+def report(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -> None:
+    """Show coverage, collisions, metrics and where the newest submission lies."""
+    from orchestration.report import write_report
+    from orchestration.workspace import open_existing
+
+    typer.echo(write_report(open_existing(params, data)))
+
+
+def explain(
+    user: Annotated[str, typer.Argument(help="A user's raw id.")],
+    test: Annotated[bool, typer.Option("--test", help="What the evaluation saw.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Write an HTML page there instead; prints its path.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Show why a user gets these ten items."""
+    from model.artifact import atomic_write
+    from model.inference.explain_page import as_page, as_text
+    from orchestration.explanation import explain as take_apart
+    from orchestration.explanation import require_page
+    from orchestration.workspace import open_existing
+
+    if page is not None:
+        require_page(page)
+    part = "test" if test else "submission"
+    found = take_apart(open_existing(params, data), user, part)
+    if page is None:
+        typer.echo(as_text(found), nl=False)
+    else:
+        atomic_write(page, as_page(found))
+        typer.echo(page)
+
+
+def quotas(
+    out: Annotated[
+        Path | None, typer.Option(help="Of table and picture; else quota_study in --data.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Show what wider beams and more semantic IDs cost and bring, beside embedding search."""
+    from assets.device import inference_device
+    from model.inference.quota import save_study, study_run
+    from orchestration.workspace import open_existing
+
+    workspace = open_existing(params, data)
+    table = study_run(workspace.params, workspace.data, inference_device())
+    save_study(table, out or workspace.data / "quota_study")
+    typer.echo(table.round(4).to_string(index=False, na_rep="-"))
+
+
+def plan(
+    gpu_hours: Annotated[
+        float | None, typer.Option("--gpu-hours", help="Hours times devices that may be spent.")
+    ] = None,
+    flops: Annotated[float | None, typer.Option(help="Or training FLOPs.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Whose study, where there are several.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Recommend the next model's size for a budget, by the laws of the scaling study."""
+    from orchestration.planning import plan as recommend
+    from orchestration.workspace import open_existing
+
+    workspace = open_existing(params, data)
+    typer.echo(recommend(workspace, flops=flops, hours=gpu_hours, protocol=protocol))
+
+
+def rollback(
+    model: Annotated[
+        str | None, typer.Argument(help="A promoted model of data/champion; else the one before.")
+    ] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Make an earlier model the champion again."""
+    from orchestration.rollback import roll_back
+    from orchestration.workspace import open_existing
+
+    typer.echo(roll_back(open_existing(params, data), model))
