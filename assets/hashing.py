@@ -56,9 +56,14 @@ class HashCache:
         self._known[str(path.absolute())] = [*seen, digest]
         return digest
 
-    def hash_files(self, folder: Path) -> dict[str, str]:
-        """The md5 of each file of a folder, several at a time, by relative posix path."""
-        paths = list_files(folder)
+    def hash_files(self, folder: Path, *, hidden: bool = True) -> dict[str, str]:
+        """The md5 of each file of a folder, several at a time, by relative posix path.
+
+        Args:
+            folder: to walk.
+            hidden: also those whose name, or a folder's above, begins with a dot.
+        """
+        paths = [name for name in list_files(folder) if hidden or not _is_hidden(name)]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             digests = pool.map(lambda path: self.hash_file(folder / path), paths)
             tracked = track(digests, total=len(paths), what=f"hashing {folder.name}", unit="file")
@@ -69,6 +74,16 @@ class HashCache:
     def hash_path(self, path: Path) -> str:
         """The hash of a file or folder as ``dvc.lock`` records it."""
         return hash_listing(self.hash_files(path)) if path.is_dir() else self.hash_file(path)
+
+    def hash_delivery(self, source: Path) -> str:
+        """The hash of a folder of raw files, without the hidden ones, which no reader opens.
+
+        ``.dvcignore`` has DVC pass them over as well below ``data/raw``. Where a delivery lies
+        elsewhere DVC counts them: its stage runs, finds nothing to do, and what follows stands.
+        """
+        if not source.is_dir():
+            return self.hash_file(source)
+        return hash_listing(self.hash_files(source, hidden=False))
 
     def _remember(self) -> None:
         if self._file is None:
@@ -128,6 +143,10 @@ def linked_folder(folder: Path) -> Path | None:
 def _counts(name: str) -> bool:
     ignored = name in _IGNORED_NAMES or name.endswith(_IGNORED_SUFFIX) or _IGNORED_PART in name
     return not ignored
+
+
+def _is_hidden(path: str) -> bool:
+    return path.startswith(".") or "/." in path
 
 
 def _refuse(error: OSError) -> None:

@@ -10,6 +10,7 @@ from assets.report_metadata import table
 from assets.report_pictures import histogram
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics, compute_item_statistics
+from model.dataset.recommendable import require_enough_candidates
 from model.params import Params
 
 _ACTIONS = ("exposure", "click", "conversion")
@@ -36,5 +37,10 @@ def _describe(made: ItemStatistics) -> dict[str, Any]:
 
 @artifact_asset(group="dataset", kinds={"duckdb"}, describe=_describe)
 def item_statistics(params: Params, interactions: Interactions) -> ItemStatistics:
-    """Log q, first and last exposure and popularity over time, from the training part alone."""
-    return compute_item_statistics(interactions, params.item_statistics)
+    """Log q, first and last exposure and popularity over time, from the training part alone.
+
+    Data of which nobody could be recommended ten items is refused here, before it is trained on.
+    """
+    made = compute_item_statistics(interactions, params.item_statistics)
+    require_enough_candidates(interactions, made.popularity, params.cascade)
+    return made

@@ -22,6 +22,7 @@ from model.errors import InputError
 TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ = "token", "token_seq", "float", "float_seq"
 _TYPES = (TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ)
 _ROW = re.compile(r"Row #(\d+)")
+_COLUMN = re.compile(r"^In CSV column #(\d+)")
 _LARGEST_BLOCK = 1 << 30
 _ARROW = {TOKEN: pa.large_string(), TOKEN_SEQ: pa.large_string(), FLOAT_SEQ: pa.large_string()}
 
@@ -136,6 +137,7 @@ def _read_table_in_order(path: Path, types: dict[str, str]) -> pa.Table:
             lambda found: f"line {_line_number(path, int(found[1]) - 2)}",
             " ".join(str(error).split()),
         )
+        reason = _COLUMN.sub(lambda found: f"column {[*types][int(found[1])]}", reason)
         raise InputError(f"{path}: {reason}; correct that row") from None
 
 

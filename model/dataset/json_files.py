@@ -23,6 +23,7 @@ from model.progress import track
 
 _BYTES_PER_CHUNK = 1 << 24
 _CANDIDATES_PER_PART = 65_536
+_BEYOND = 2**63  # no integer column holds it
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _column(values: list[Any], name: str, where: Callable[[int], str]) -> pa.Arr
         _refuse_two_forms(values, name, where)
     try:
         column = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         _refuse_no_code(values, name, where)
         raise InputError(
             f"{where(0)}: feature {name} must be a code or a list of codes here and below "
@@ -199,7 +200,10 @@ def _refuse_two_forms(values: list[Any], name: str, where: Callable[[int], str])
 def _refuse_no_code(values: list[Any], name: str, where: Callable[[int], str]) -> None:
     def wrong(value: Any) -> list[Any]:
         codes = value if type(value) is list else [value]
-        return [code for code in codes if code is not None and type(code) not in (int, float)]
+        return [code for code in codes if code is not None and not is_code(code)]
+
+    def is_code(code: Any) -> bool:
+        return type(code) is float or (type(code) is int and code < _BEYOND)
 
     refuse_first(
         np.array([bool(wrong(value)) for value in values]),
@@ -237,7 +241,7 @@ def whole_numbers(values: Sequence[Any], name: str, where: Callable[[int], str])
     wrong = (row for row, value in enumerate(values) if _integers([value]) is None)
     row = next(wrong)
     raise InputError(
-        f"{where(row)}: {name} {values[row]!r} is not a whole number; get the file again"
+        f"{where(row)}: {name} {values[row]!r} is not a whole number below 2^63; get the file again"
     )
 
 
@@ -248,7 +252,7 @@ def _integers(values: Sequence[Any]) -> pa.Array | None:
     """
     try:
         found = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return None
     whole = pa.types.is_integer(found.type) or pa.types.is_null(found.type)
     return found.cast(pa.int64()) if whole else None

@@ -1,42 +1,34 @@
 """Reading pickles from strangers: plain containers, numbers, strings and numpy arrays only.
 
 A pickle is a program; it can name any function and call it. This reader gives it nothing to call
-beyond what rebuilds plain data, so a hostile file is refused before any of its code runs.
+beyond what rebuilds plain data, so a hostile file is refused before any of its code runs. Arrays
+are put together here and not by numpy, which believes a pickle that passes bytes off as objects.
 """
 
 import pickle
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from model.dataset.raw_files import readable
 from model.errors import InputError
 
+_BUILTINS = ("bool", "bytes", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple")
 _ALLOWED = frozenset(
     {
-        *(
-            ("builtins", name)
-            for name in ("dict", "list", "tuple", "set", "frozenset", "str", "int", "float", "bool")
-        ),
+        *(("builtins", name) for name in _BUILTINS),
         ("collections", "OrderedDict"),
         ("collections", "defaultdict"),
-        ("numpy", "ndarray"),
         ("numpy", "dtype"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
     }
 )
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):  # how old protocols write bytes
-            return _latin1
-        current = module.replace("numpy.core", "numpy._core")  # its name before numpy 2
-        current = "builtins" if module == "__builtin__" else current  # its name in Python 2
-        if (current, name) not in _ALLOWED:
-            raise _RefusedError(f"{module}.{name}")
-        return super().find_class(current, name)
+class _RefusedError(Exception):
+    """A pickle asked for something that is not plain data."""
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -45,8 +37,52 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-class _RefusedError(Exception):
-    """A pickle asked for something that is not plain data."""
+@lru_cache(16)
+def _honest(dtype: np.dtype) -> np.dtype:
+    """The type that a dtype names; its flags and fields a pickle can set to anything."""
+    return np.dtype(dtype.str)
+
+
+class _Array(np.ndarray):
+    """An array of the type that its pickle names, as is checked when its content arrives."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, dtype, is_fortran, content = state
+        super().__setstate__((version, shape, _honest(dtype), is_fortran, content))
+
+
+def _empty_array(_kind: None, _shape: Any, _dtype: Any) -> _Array:
+    return _Array(0)
+
+
+def _array_of_bytes(content: Any, dtype: np.dtype, shape: Any, order: Any) -> np.ndarray:
+    return np.frombuffer(content, _honest(dtype)).reshape(shape, order=order)
+
+
+def _scalar(dtype: np.dtype, content: Any) -> Any:
+    return np.frombuffer(content, _honest(dtype))[0]
+
+
+_STAND_INS: dict[tuple[str, str], Callable[..., Any] | None] = {
+    ("_codecs", "encode"): _latin1,  # how old protocols write bytes
+    ("numpy", "ndarray"): None,  # is named, never called
+    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy._core.numeric", "_frombuffer"): _array_of_bytes,
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        current = module.replace("numpy.core", "numpy._core")  # its name before numpy 2
+        current = "builtins" if module == "__builtin__" else current  # its name in Python 2
+        if (current, name) in _STAND_INS:
+            return _STAND_INS[current, name]
+        if (current, name) not in _ALLOWED:
+            raise _RefusedError(f"{module}.{name}")
+        return super().find_class(current, name)
 
 
 def load_pickle(path: Path) -> Any:
@@ -69,6 +105,7 @@ def load_pickle(path: Path) -> Any:
     except (OSError, InputError):
         raise
     except Exception as error:  # a damaged pickle can fail in any way that its opcodes can
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: damaged or not a pickle ({type(error).__name__}: {error}); get it again"
+            f"{path}: damaged or not a pickle ({type(error).__name__}: {reason}); get it again"
         ) from None

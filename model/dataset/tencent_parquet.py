@@ -133,7 +133,8 @@ def _events(
                 f" and is {part.rows['seq'].type}: {name} is missing; write it as published"
             )
         kind = flat.type.field(name).type
-        if not pa.types.is_integer(kind):
+        unknown = name == "action_type" and pa.types.is_null(kind)  # throughout
+        if not pa.types.is_integer(kind) and not unknown:
             raise InputError(
                 f"{part.path}: {name} in column seq must be an integer and is {kind}; convert it"
             )
@@ -143,6 +144,8 @@ def _events(
         return where(int(np.searchsorted(ends, index, side="right")))
 
     actions = pc.struct_field(flat, "action_type")
+    if pa.types.is_null(actions.type):
+        actions = actions.cast(pa.int8())
     return {
         "item_ids": integers(pc.struct_field(flat, "item_id"), event, "item_id"),
         "action_types": integers(pc.fill_null(actions, EXPOSURE), event, "action_type"),

@@ -38,9 +38,11 @@ _JSON_ID = re.compile(_JSON_KEY.pattern + rb'\s*(["\d])')
 
 
 def _holds_vectors(kind: pa.DataType) -> bool:
+    """Null is the type of a column, or of a list, in which nothing stands."""
     if not is_list(kind):
-        return is_text(kind)
-    return pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
+        return is_text(kind) or pa.types.is_null(kind)
+    inner = kind.value_type
+    return pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_null(inner)
 
 
 _VECTOR = ("a list of numbers or a JSON string", _holds_vectors)
@@ -151,7 +153,7 @@ class PickledVectors:
             InputError: one of them is not a list of numbers.
         """
         for key, vector in self._content.items():
-            if not isinstance(vector, _SEQUENCES):
+            if not isinstance(vector, _SEQUENCES) or _holds_truth_values(vector):
                 raise self._no_list(key)
         try:
             vectors = _as_lists(self._content.values())
@@ -167,7 +169,15 @@ class PickledVectors:
 
 
 _SEQUENCES = (np.ndarray, list, tuple, type(None))  # Arrow would take bytes and sets as well
+_TRUTH_VALUES = {bool, np.bool_}
 _NO_LISTS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError)
+
+
+def _holds_truth_values(vector: Any) -> bool:
+    """Whether a list has any, which Arrow would take for ones and zeros; an array of them not."""
+    if isinstance(vector, np.ndarray):
+        return vector.dtype == object and _holds_truth_values(vector.ravel().tolist())
+    return vector is not None and not _TRUTH_VALUES.isdisjoint(map(type, vector))
 
 
 def _as_lists(vectors: Iterable[Any]) -> pa.Array:
@@ -196,6 +206,8 @@ def _chunk(source: Path, vectors: pa.Array) -> VectorChunk:
 def _lists(part: Part) -> pa.Array:
     """The ``emb`` column as lists; strings are parsed as JSON all at once."""
     column = part.rows["emb"]
+    if pa.types.is_null(column.type):
+        return column.cast(pa.list_(pa.float32()))
     if is_list(column.type):
         return column
     text = pc.fill_null(column.cast(pa.string()), "null")

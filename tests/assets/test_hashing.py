@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +12,8 @@ from dvc.repo import Repo
 
 from assets.hashing import HashCache, hash_listing, linked_folder, list_files
 from model.errors import InputError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -45,6 +49,36 @@ def test_what_dvcignore_leaves_out_does_not_count(folder):
     (folder / ".b.bin.partial-1").write_text("")
     assert HashCache(None).hash_path(folder) == before
     assert list_files(folder) == ["b.bin", "inner/a.json", "ünï.txt"]
+
+
+def hide_files(folder):
+    (folder / ".DS_Store").write_bytes(b"view")
+    (folder / "inner" / "._a.json").write_bytes(b"fork")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "lock").touch()
+
+
+def test_hidden_files_of_a_delivery_do_not_count(folder):
+    before = HashCache(None).hash_delivery(folder)
+    assert before == HashCache(None).hash_path(folder)
+    hide_files(folder)
+    assert HashCache(None).hash_delivery(folder) == before
+    assert HashCache(None).hash_path(folder) != before
+    (folder / "inner" / "a.json").write_text("{ }")
+    assert HashCache(None).hash_delivery(folder) != before
+
+
+def test_dvc_passes_over_the_same_files_below_data_raw(folder, tmp_path, monkeypatch):
+    shutil.copy(ROOT / ".dvcignore", tmp_path)
+    world = shutil.copytree(folder, tmp_path / "data" / "raw" / "world")
+    monkeypatch.chdir(tmp_path)
+    with Repo.init(str(tmp_path), no_scm=True, force=True) as repo:
+        repo.add("data/raw/world")
+    hide_files(world)
+    with Repo(str(tmp_path)) as repo:
+        assert repo.status() == {}
+        (world / "new.json").touch()
+        assert repo.status() != {}
 
 
 def test_a_changed_byte_is_seen_through_the_cache(folder, tmp_path):

@@ -1,5 +1,6 @@
 """Locks on artefacts: one writer, its inputs held for reading, nothing left by the dead."""
 
+import dataclasses
 import logging
 import subprocess
 import sys
@@ -82,3 +83,19 @@ def test_a_folder_in_place_of_a_pointer_is_refused(workspace):
     (workspace.folder("champion") / "champion").mkdir(parents=True)
     with pytest.raises(InputError, match=r"champion/champion: not the name of a version"):
         workspace.input_folder("champion")
+
+
+def test_a_hidden_file_among_the_raw_ones_makes_nothing_out_of_date(workspace, tmp_path):
+    source = tmp_path / "delivery"
+    source.mkdir()
+    (source / "events.parquet").write_bytes(b"one")
+    raw = workspace.params.raw_data.model_copy(
+        update={"format": "tencent_parquet", "source": str(source)}
+    )
+    params = workspace.params.model_copy(update={"raw_data": raw})
+    workspace = dataclasses.replace(workspace, params=params)
+    before = workspace.recipe("raw_data")
+    (source / ".DS_Store").write_bytes(b"view")
+    assert workspace.recipe("raw_data") == before
+    (source / "events.parquet").write_bytes(b"two")
+    assert workspace.recipe("raw_data") != before

@@ -51,6 +51,12 @@ def test_a_delivery_is_noticed_once_when_it_has_come_to_rest(look):
     assert look(120) is None
 
 
+def test_a_hidden_file_is_no_delivery(look, source):
+    assert [look(second) for second in (0, 60)][1] is not None
+    (source / ".DS_Store").write_bytes(b"view")
+    assert [look(second) for second in (120, 180, 240)] == [None] * 3
+
+
 def test_files_that_still_grow_are_left_alone(look, source):
     for second in range(0, 600, 50):
         (source / "events.parquet").write_bytes(b"x" * (second + 1))

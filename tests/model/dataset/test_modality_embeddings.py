@@ -224,8 +224,14 @@ def test_json_lines_that_cannot_be(world, tmp_path, line, reason):
 
 @pytest.mark.parametrize(
     "vector",
-    ["abc", ["a"], 3.0, np.ones((2, 3)), b"123", {1.0, 2.0, 3.0}, np.array([b"1", b"2"])],
-    ids=["text", "texts", "number", "matrix", "bytes", "set", "array of bytes"],
+    [
+        *("abc", ["a"], 3.0, np.ones((2, 3)), b"123", {1.0, 2.0, 3.0}, np.array([b"1", b"2"])),
+        *([True, False, True], (1.0, np.True_), np.ones(3, bool), np.array([1.0, True], object)),
+    ],
+    ids=[
+        *("text", "texts", "number", "matrix", "bytes", "set", "array of bytes"),
+        *("bools", "a bool", "array of bools", "objects"),
+    ],
 )
 def test_pickles_that_cannot_be(world, tmp_path, vector):
     content = pickle.dumps({world.raw_items[0]: vector})
@@ -256,6 +262,22 @@ def test_an_empty_parquet_file_whose_columns_have_no_type(scene):
         scene.vectors / "part-1.parquet"
     )
     assert scene.read().item_ids.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "vector", "state"),
+    [
+        (pa.null(), None, NULL),
+        (pa.list_(pa.null()), None, NULL),
+        (pa.list_(pa.null()), [], WRONG_WIDTH),
+        (pa.list_(pa.null()), [None] * WIDTH, NOT_FINITE),
+    ],
+)
+def test_a_file_in_which_no_vector_stands(scene, kind, vector, state):
+    """Its column has no type of its own; the other files decide."""
+    scene.write([(1, vector), (2, vector)], kind=kind)
+    found = scene.write([(3, [1.0, 2.0, 3.0])], "part-1.parquet").read()
+    assert found.states[1:4].tolist() == [state, state, VALID]
 
 
 def test_a_pickle_of_something_else(world, tmp_path):

@@ -196,7 +196,10 @@ def refused(root, pattern):
         ([HEADER.replace("timestamp:float", "timestamp:token"), "a|x|1"], "must be of type float"),
         ([HEADER], r"small\.inter: there are no rows"),
         ([HEADER, "a|x|1", "a|y"], r"small\.inter: .*line 3: Expected 3 columns, got 2"),
-        ([HEADER, "a|x|1", "a|y|soon"], r"small\.inter: .*line 3: .*soon.*; correct that row"),
+        (
+            [HEADER, "a|x|1", "a|y|soon"],
+            r"small\.inter: column timestamp: line 3: .*soon.*; correct that row",
+        ),
         ([HEADER, "a|x|1", "a|y|"], r"line 3: timestamp is empty"),
         ([HEADER, "a|x|1", "a|y|inf"], r"line 3: timestamp is empty or not a number"),
         ([HEADER, "a|x|1", "a|y|1745000000000"], r"line 3: timestamp 1745000000000 is not in unix"),

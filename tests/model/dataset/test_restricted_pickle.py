@@ -44,8 +44,8 @@ def test_numpy_one_names_are_understood(tmp_path):
 
 
 class Calls:
-    def __init__(self, function, *arguments):
-        self.call = (function, arguments)
+    def __init__(self, function, *arguments, state=None):
+        self.call = (function, arguments) if state is None else (function, arguments, state)
 
     def __reduce__(self):
         return self.call
@@ -79,6 +79,53 @@ def test_an_object_array_is_no_way_around(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="refused"):
         load_pickle(tmp_path / "hostile.pkl")
     assert not (tmp_path / "MARK").exists()
+
+
+RECONSTRUCT, FROM_BUFFER = (np.zeros(1).__reduce_ex__(protocol)[0] for protocol in (2, 5))
+SCALAR = np.float32(1).__reduce__()[0]
+FORGED = b"A" * 8  # taken for the address of an object, it ends the process
+UNFLAGGED = Calls(np.dtype, "O", False, True, state=(3, "|", None, None, None, -1, -1, 0))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        Calls(np.ndarray, (1,), "O", FORGED),
+        Calls(FROM_BUFFER, FORGED, UNFLAGGED, (1,), "C"),
+        Calls(SCALAR, UNFLAGGED, FORGED),
+        Calls(RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, (1,), UNFLAGGED, False, FORGED)),
+    ],
+    ids=["called", "buffer", "scalar", "state"],
+)
+def test_bytes_are_never_taken_for_objects(tmp_path, forged):
+    (tmp_path / "forged.pkl").write_bytes(pickle.dumps({"i": forged}))
+    with pytest.raises(InputError, match=r"forged\.pkl: damaged or not a pickle"):
+        load_pickle(tmp_path / "forged.pkl")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([1, None, "a"], object),
+        np.arange(3, dtype=">f4"),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.empty((0, 3), np.float16),
+    ],
+)
+def test_arrays_of_every_kind_come_back_as_they_were(tmp_path, array, protocol):
+    (tmp_path / "array.pkl").write_bytes(pickle.dumps(array, protocol))
+    found = load_pickle(tmp_path / "array.pkl")
+    assert found.shape == array.shape
+    assert found.dtype == array.dtype or found.dtype == array.dtype.newbyteorder()  # as numpy does
+    assert found.tolist() == array.tolist()
+
+
+def test_damage_is_told_in_one_line(tmp_path):
+    (tmp_path / "damaged.pkl").write_bytes(b"Pan id that lies elsewhere\n.")
+    with pytest.raises(InputError, match=r"damaged or not a pickle") as refused:
+        load_pickle(tmp_path / "damaged.pkl")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps({"a": [1] * 50})[:-20]])

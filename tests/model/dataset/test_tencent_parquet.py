@@ -80,6 +80,13 @@ def test_a_null_action_is_an_exposure(root, caplog):
     assert "1 events without action_type" in caplog.text
 
 
+def test_a_file_whose_actions_are_null_throughout(root):
+    kind = pa.struct([EVENT.field(0), ("action_type", pa.null()), EVENT.field(2)])
+    unknown = [(item, None, time) for item, _, time in GOOD]
+    replace_sequences(root, sequences((1, GOOD)), sequences((2, unknown), kind=kind))
+    assert read_tencent_parquet(root).action_types.tolist() == [0, 1, 0, 0, 0, 0]
+
+
 def test_both_spellings_of_the_candidates(root, world):
     expected = read_tencent_parquet(root)
     path = root / "candidate" / "part-0.parquet"
