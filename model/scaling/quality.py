@@ -15,6 +15,7 @@ from model.inference.filters import allowed_items, seen_items
 from model.inference.recommender import ACTIONS
 from model.inference.search import ExactSearch
 from model.network.checkpoint import Checkpoint
+from model.network.onepiece import OnePiece
 from model.network.unit import unit
 from model.params import Params
 from model.scaling.point import METRICS, PATHS
@@ -27,23 +28,28 @@ DEPTH = 10
 
 
 @torch.inference_mode()
-def validation_losses(trainer: Trainer, users: np.ndarray, names: list[str]) -> dict[str, float]:
+def validation_losses(
+    trainer: Trainer, network: OnePiece, users: np.ndarray, names: list[str]
+) -> dict[str, float]:
     """The trained losses on the validation targets, in the form that training has.
 
     The users stand in batches as large as those of training and always the same, so that every
     point meets the same negatives; the targets are the held-out events alone.
 
     Args:
-        trainer: of a finished training.
+        trainer: of a finished training, of which it is left with ``network``.
+        network: what the training made, with whole tables.
         users: (N,) int64 that have a validation target.
         names: of the losses.
     """
     size = trainer.params.batch_size
+    trainer.objective.network = network
     trainer.objective.eval()
     sums = torch.zeros(len(trainer.recorder.term_names), dtype=torch.float64)
     weights = torch.zeros_like(sums)
     for first in range(0, len(users), size):
-        batch = _validation_batch(trainer, users[first : first + size])
+        extra = trainer.batches.extra_items(np.random.default_rng(first))
+        batch = _validation_batch(trainer, users[first : first + size], extra)
         weight, sid_weight, rows = trainer.objective.measure(batch).tolist()
         totals = Totals(max(weight, 1e-12), max(sid_weight, 1e-12), rows)
         _, terms = trainer.objective(batch, totals)
@@ -55,13 +61,13 @@ def validation_losses(trainer: Trainer, users: np.ndarray, names: list[str]) -> 
     return {name: found[name] for name in names} if len(users) else {}
 
 
-def _validation_batch(trainer: Trainer, users: np.ndarray) -> Batch:
-    """Histories up to the validation event, which is the only target."""
+def _validation_batch(trainer: Trainer, users: np.ndarray, extra: np.ndarray | None) -> Batch:
+    """Histories up to the validation event, which is the only target, and more negatives."""
     dataset = trainer.dataset
     ends = np.asarray(dataset.interactions.validation_event[users])
     begins = np.maximum(np.asarray(dataset.interactions.offsets[users]), ends - dataset.max_length)
     windows = Windows(users, begins, ends, np.full(len(users), -1, np.int64))
-    batch = dataset.assemble(windows)
+    batch = dataset.assemble(windows, extra_items=extra)
     targets = torch.zeros_like(batch.target_ids)
     targets[batch.last] = batch.target_ids[batch.last]
     return replace(batch, target_ids=targets).to(trainer.world.device)

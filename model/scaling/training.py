@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from model.dataset.interactions import Interactions
 from model.dataset.split import sample_users
@@ -21,7 +22,7 @@ from model.scaling.point import ScalingPoint, Timing
 from model.scaling.quality import catalogue_metrics, validation_losses
 from model.scaling.size import measure_size, measure_workload, training_flops_per_token
 from model.tokenizer.codebook import Codebook
-from model.training.distributed import World
+from model.training.distributed import World, leave_world
 from model.training.inputs import TrainingInputs
 from model.training.task import resumed_trainer
 from model.training.trainer import Trainer
@@ -67,12 +68,13 @@ def make_point(
     )
     if not trainer.run(states, interrupted):
         return False
-    state = trainer.state()
+    state, weights = trainer.state(), trainer.final_weights()
+    leave_world()  # nothing below may wait for a process that has nothing to do there
     if world.is_first:
         states.save(state)  # a kill during the evaluation costs no step
         # All seeds are measured on the same users.
         measured = own.model_copy(update={"seed": params.seed})
-        _measure(point, measured, inputs, codebook, trainer).save(out)
+        _measure(point, measured, inputs, codebook, trainer, weights).save(out)
         states.remove()
     return True
 
@@ -117,7 +119,9 @@ def _measure(
     inputs: TrainingInputs,
     codebook: Codebook | None,
     trainer: Trainer,
+    weights: dict[str, Tensor],
 ) -> ScalingPoint:
+    """Measure what a finished training made; in its first process, which has all the weights."""
     device, section = trainer.world.device, getattr(params, point.asset)
     final = trainer.recorder.final_losses()
     ignored = {BALANCE} if point.trains_infonce else {BALANCE, INFONCE}
@@ -126,19 +130,18 @@ def _measure(
         inputs.interactions.validation_event, section.max_validation_users, params.seed
     )
     network_params = params.network.model_dump(mode="json")
-    checkpoint = Checkpoint(trainer.final_weights(), network_params, inputs.schema, {})
+    checkpoint = Checkpoint(weights, network_params, inputs.schema, {})
+    network = checkpoint.build().to(device)
     workload = measure_workload(trainer.batches(0))
     return ScalingPoint(
         point=point,
-        size=measure_size(trainer.network),
+        size=measure_size(network),
         workload=workload,
-        flops_per_token=training_flops_per_token(
-            trainer.network, workload, infonce=point.trains_infonce
-        ),
+        flops_per_token=training_flops_per_token(network, workload, infonce=point.trains_infonce),
         tokens=tokens_of(trainer),
         steps=trainer.progress.step,
         final_losses={name: final[name] for name in trained},
-        validation_losses=validation_losses(trainer, users, trained),
+        validation_losses=validation_losses(trainer, network, users, trained),
         metrics=catalogue_metrics(checkpoint, codebook, inputs, params, device),
         timing=Timing(trainer.progress.seconds, trainer.world.size, _name(device)),
         history=trainer.recorder.rows,

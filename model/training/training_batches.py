@@ -40,11 +40,12 @@ class TrainingBatches:
         batches = []
         for users in shares:
             windows = self.dataset.training_windows(users)
-            extra = self._extra_items(generator)
+            extra = self.extra_items(generator)
             batches.append(self.dataset.assemble(windows, extra_items=extra).to(self.world.device))
         return batches
 
-    def _extra_items(self, generator: np.random.Generator) -> np.ndarray | None:
+    def extra_items(self, generator: np.random.Generator) -> np.ndarray | None:
+        """(N,) int64 ids of the negatives of a micro-batch beside its own items, None for none."""
         num_items = self.dataset.interactions.num_known_items
         if self.params.loss.negatives == "full_catalogue":
             return np.arange(1, num_items + 1)

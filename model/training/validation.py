@@ -58,7 +58,9 @@ class Validation:
             encoded = network.encode(batch.to(device))
             scores = unit(encoded.hidden[batch.last.to(device)]) @ vectors.T
             self._hide_seen(scores, users)
-            found = scores.topk(min(DEPTH, scores.shape[1]), dim=1).indices.cpu().numpy()
+            best, places = scores.topk(min(DEPTH, scores.shape[1]), dim=1)
+            # Where few items compete, those that are hidden come up all the same.
+            found = places.where(best > -torch.inf, -1).cpu().numpy()
             ranks.append(metrics.ranks_in_lists(found, self._targets(users)))
         placed = np.concatenate(ranks)
         return {

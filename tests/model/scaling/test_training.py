@@ -1,15 +1,23 @@
 """One point from artefacts on disk: measured, interrupted, taken up, on a share of the users."""
 
 import dataclasses
+import os
+import socket
 
 import numpy as np
 import pytest
+import torch
+from torch.multiprocessing.spawn import spawn
+from torch.nn import functional as F
 
+from model.network.checkpoint import Checkpoint
 from model.scaling.grid import Point
 from model.scaling.point import ScalingPoint
+from model.scaling.quality import validation_losses
 from model.scaling.training import make_point, with_share
-from model.training.distributed import World
+from model.training.distributed import World, join_world, leave_world
 from model.training.inputs import TrainingInputs
+from model.training.task import build_trainer
 from tests.model.small_network import CPU, SIZES, pipeline_params
 
 ALONE = World(0, 1, CPU)
@@ -26,18 +34,21 @@ def artefacts(data, tmp_path_factory):
     return folder
 
 
-def _params():
+def _params(*, training=None, loss=None, **changes):
     values = pipeline_params().model_dump(mode="json")
-    values["encoder_checkpoint"] |= {"batch_size": 8, "epochs": 3}
+    values["encoder_checkpoint"] |= {"batch_size": 8, "epochs": 3, **(training or {})}
+    values["encoder_checkpoint"]["loss"] |= loss or {}
+    for name, update in changes.items():
+        values[name] |= update
     return type(pipeline_params()).model_validate(values)
 
 
-def _make(artefacts, folder, **options):
+def _make(artefacts, folder, params=None, world=ALONE, **options):
     return make_point(
         POINT,
-        _params(),
+        params or _params(),
         artefacts,
-        ALONE,
+        world,
         state_folder=folder / "state",
         out=folder / "point",
         **options,
@@ -96,3 +107,84 @@ def test_a_smaller_share_lies_within_a_larger(data):
     assert users(25) < users(50) < users(100)
     assert users(50, seed=2) != users(50)
     assert with_share(inputs, 50, 1).content != with_share(inputs, 25, 1).content
+
+
+def _quiet(**changes):
+    """Tables that are shared, negatives that are gathered, and nothing random."""
+    features = pipeline_params().network.features.model_dump()
+    features |= {"hash_sizes": [20_011, 71], "context_dropout": 0.0, "item_id_dropout": 0.0}
+    return _params(
+        training={"shard_tables": True, "epochs": 1},
+        loss={"cross_rank_negatives": True, "num_uniform_negatives": 9},
+        network={"dropout": 0.0, "input_dropout": 0.0, "features": features},
+        **changes,
+    )
+
+
+def test_processes_that_share_tables_measure_what_one_does(artefacts, tmp_path):
+    """The first one measures alone, and none waits for another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    spawn(_make_with_another, (port, artefacts, tmp_path / "two"), 2)
+    assert _make(artefacts, tmp_path / "one", _quiet())
+    one, two = (ScalingPoint.load(tmp_path / name / "point") for name in ("one", "two"))
+    assert two.size == one.size
+    assert two.tokens == one.tokens
+    assert two.timing.processes == 2
+    assert two.validation_losses["infonce"] == pytest.approx(
+        one.validation_losses["infonce"], rel=1e-3
+    )
+
+
+def _make_with_another(rank, port, artefacts, folder):
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "RANK": rank}
+    os.environ |= {name: str(value) for name, value in place.items()}
+    torch.set_num_threads(1)
+    assert _make(artefacts, folder, _quiet(), join_world())
+    leave_world()
+
+
+@pytest.mark.parametrize("negatives", ["full_catalogue", "in_batch"])
+def test_validation_losses_are_of_the_weights_and_negatives_that_count(data, negatives):
+    """Those of the average of weights, against the catalogue or the uniform negatives too."""
+    params = POINT.apply(
+        _params(
+            loss={"negatives": negatives, "num_uniform_negatives": 30, "logq": "none"},
+            optimizer={"ema_decay": 0.9},
+        )
+    )
+    inputs = TrainingInputs(
+        data.interactions, data.statistics, data.embeddings, data.codes, (), None, "content"
+    )
+    trainer = build_trainer(inputs, params, POINT.asset, ALONE)
+    for step in range(4):
+        trainer._step(step)
+    made = Checkpoint(
+        trainer.final_weights(), params.network.model_dump(mode="json"), inputs.schema, {}
+    )
+    users = np.flatnonzero(data.interactions.validation_event >= 0)[:8]  # one batch
+    found = validation_losses(trainer, made.build(), users, ["infonce"])["infonce"]
+    assert found == pytest.approx(_by_hand(trainer, made.build(), users), rel=1e-4)
+
+
+def _by_hand(trainer, network, users):
+    """Cross-entropy of the held-out event, user by user."""
+    dataset, loss = trainer.dataset, trainer.params.loss
+    interactions = dataset.interactions
+    histories = dataset.history_windows("validation", users, 1)
+    batch = dataset.assemble(histories)
+    targets = interactions.item_ids[interactions.validation_event[users]]
+    if loss.negatives == "full_catalogue":
+        items = np.arange(1, interactions.num_known_items + 1)
+    else:
+        drawn = np.random.default_rng(0).integers(1, interactions.num_known_items + 1, 30)
+        items = np.unique(np.concatenate([batch.items.ids[1:].numpy(), targets, drawn]))
+    with torch.inference_mode():
+        vectors = network.embed_items(dataset.features.gather(torch.from_numpy(items)))
+        hidden = network.encode(batch).hidden[batch.last]
+        logits = F.normalize(hidden, dim=1) @ F.normalize(vectors, dim=1).T / loss.temperature
+        places = torch.from_numpy(np.searchsorted(items, targets))
+        each = F.cross_entropy(logits, places, reduction="none")
+        weights = torch.tensor(loss.action_weights)[batch.next_actions[batch.last]]
+    return float((each * weights).sum() / weights.sum())
