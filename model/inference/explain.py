@@ -82,7 +82,8 @@ def explain_user(
         num_ruled_out=offered - len(recommender.catalogue),
         num_proposed=sum(one.log_prob is not None for one in candidates),
         fates=Counter(one.fate for one in candidates),
-        settings=recommender.params.model_dump() | {"beam_weight": beam_weight},
+        settings=recommender.params.model_dump()
+        | {"beam_weight": beam_weight, "blocked_items": len(recommender.blocked)},
     )
 
 

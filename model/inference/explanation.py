@@ -87,7 +87,7 @@ class Explanation:
         num_ruled_out: of them for everyone, as cold or blocked.
         num_proposed: items that the beams proposed.
         fates: how many of the proposed and the recommended items met which.
-        settings: the cascade's parameters that decided.
+        settings: the cascade's parameters that decided; of the block list its length.
     """
 
     user: str

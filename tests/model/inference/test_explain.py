@@ -153,6 +153,16 @@ def test_beams_that_propose_fewer_than_ten_are_explained(changes):
     assert ten == [str(499 + item) for item in made.item_ids[0]]
 
 
+def test_a_long_block_list_is_told_by_its_length():
+    params = cascade_params(blocked_items=[str(500 + item) for item in range(30)])
+    recommender = fake_recommender(random_interactions(9, 60), params)
+    explanation = explain_user(
+        recommender, _codes(recommender), "user_004", beam_weight=0.1, part="submission"
+    )
+    assert "  blocked_items   30\n" in as_text(explanation)
+    assert "<td>blocked_items</td><td>30</td>" in as_page(explanation)
+
+
 def test_a_strange_id_is_escaped(explanation):
     from dataclasses import replace
 
