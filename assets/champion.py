@@ -30,6 +30,7 @@ from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.champion import CHAMPION_FILE, METRICS_FILE, beam_weight_of
 from model.inference.evaluation import evaluate
+from model.inference.inputs import InferenceInputs
 from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX
 from model.network.checkpoint import Checkpoint
@@ -109,11 +110,13 @@ def champion(
             obstacle = "The items or features changed: the champion cannot read this data."
         else:
             measured = evaluate(
-                incumbent.checkpoint,
-                incumbent.codebook,
-                interactions,
-                item_statistics,
-                modality_embeddings,
+                InferenceInputs(
+                    incumbent.checkpoint,
+                    incumbent.codebook,
+                    interactions,
+                    item_statistics,
+                    modality_embeddings,
+                ),
                 _as_submitted(params, incumbent),
                 inference_device(),
                 index_folder=workspace.data / SEARCH_INDEX,

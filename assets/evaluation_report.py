@@ -14,6 +14,7 @@ from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.comparison import compare_cascade
 from model.inference.evaluation import evaluate
+from model.inference.inputs import InferenceInputs
 from model.inference.report import PATHS, EvaluationReport
 from model.inference.search_index import SEARCH_INDEX
 from model.network.checkpoint import Checkpoint
@@ -77,11 +78,9 @@ def evaluation_report(
 ) -> EvaluationReport:
     """HR, NDCG and score for popularity, embedding-only, SID-only and the cascade."""
     return evaluate(
-        recommender_checkpoint,
-        codebook,
-        interactions,
-        item_statistics,
-        modality_embeddings,
+        InferenceInputs(
+            recommender_checkpoint, codebook, interactions, item_statistics, modality_embeddings
+        ),
         params,
         inference_device(),
         index_folder=workspace.data / SEARCH_INDEX,

@@ -22,6 +22,7 @@ from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.champion import beam_weight_of
+from model.inference.inputs import InferenceInputs
 from model.inference.search_index import SEARCH_INDEX
 from model.inference.submission import Submission, make_submission
 from model.params import Params
@@ -112,11 +113,13 @@ def submission(
 ) -> Submission:
     """Ten items for every user from the champion, validated, in the competition's form."""
     return make_submission(
-        champion.checkpoint,
-        champion.codebook,
-        interactions,
-        item_statistics,
-        modality_embeddings,
+        InferenceInputs(
+            champion.checkpoint,
+            champion.codebook,
+            interactions,
+            item_statistics,
+            modality_embeddings,
+        ),
         params.cascade,
         inference_device(),
         beam_weight=beam_weight_of(champion.folder, params.cascade.beam_weight),

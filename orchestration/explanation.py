@@ -9,6 +9,7 @@ from model.errors import InputError
 from model.inference.champion import beam_weight_of
 from model.inference.explain import Explanation, explain_user
 from model.inference.inputs import InferenceInputs
+from model.inference.recommender import prepare_recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX, with_index
 
@@ -28,7 +29,7 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
     model, beam_weight = _asked(workspace, part)
     modalities = workspace.params.modality_embeddings.modalities
     inputs = InferenceInputs.load(workspace.data, model, modalities)
-    recommender = inputs.recommender(workspace.params.cascade, inference_device())
+    recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
     recommender, _ = with_index(recommender, workspace.data / SEARCH_INDEX)
     return explain_user(
         recommender, inputs.codebook.codes, user, beam_weight=beam_weight, part=part

@@ -19,6 +19,7 @@ from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.inference.champion import beam_weight_of, champion_folder
 from model.inference.inputs import InferenceInputs
 from model.inference.quota import save_study, study_run
+from model.inference.recommender import prepare_recommender
 from model.inference.search_index import SEARCH_INDEX, with_index
 from model.inference.shards import open_shards
 from model.inference.submission_task import submission_task
@@ -34,7 +35,7 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
     task = submission_task(inputs, params.cascade, beam_weight)
     shards = open_shards(shard_folder, task, inputs.interactions.num_users)
     if shards.missing():
-        recommender = inputs.recommender(params.cascade, device)
+        recommender = prepare_recommender(inputs, params.cascade, device)
         recommender, _ = with_index(recommender, data / SEARCH_INDEX)
         shards.fill(
             recommender,

@@ -16,28 +16,21 @@ import torch
 
 from model import metrics
 from model.dataset.interactions import Interactions
-from model.dataset.item_statistics import ItemStatistics
-from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.split import sample_test_users, sample_users
 from model.errors import InputError
 from model.inference.beam_weight import GRID, Tuning, tune_beam_weight
 from model.inference.breakdowns import breakdown_rows, user_groups
+from model.inference.inputs import InferenceInputs
 from model.inference.loss_funnel import Fate, count_fates
 from model.inference.paths import PATHS, PathLists, rank_paths
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import with_index
-from model.network.checkpoint import Checkpoint
 from model.params import EvaluationReportParams, Params
-from model.tokenizer.codebook import Codebook
 
 
 def evaluate(
-    checkpoint: Checkpoint,
-    codebook: Codebook,
-    interactions: Interactions,
-    statistics: ItemStatistics,
-    embeddings: Mapping[str, ModalityEmbedding],
+    inputs: InferenceInputs,
     params: Params,
     device: torch.device,
     *,
@@ -46,11 +39,7 @@ def evaluate(
     """Measure popularity, co-occurrence, embedding-only, SID-only and the cascade.
 
     Args:
-        checkpoint: the recommender; gives user vectors, item vectors and semantic IDs.
-        codebook: the one that it was trained with.
-        interactions: events, split, candidates.
-        statistics: of the training part.
-        embeddings: the modalities.
+        inputs: the recommender and its data.
         params: sections ``seed``, ``cascade`` and ``evaluation_report`` are read.
         device: to compute on.
         index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
@@ -58,18 +47,14 @@ def evaluate(
     Raises:
         InputError: no test user, no validation user, or no weight on any target's action.
     """
-    recommender = prepare_recommender(
-        checkpoint, codebook, interactions, statistics, embeddings, params.cascade, device
-    )
+    recommender = prepare_recommender(inputs, params.cascade, device)
     recommender, index_facts = with_index(recommender, index_folder)
-    tuning = choose_beam_weight(recommender, params)
-    users = sample_test_users(interactions, params.evaluation_report.max_users, params.seed)
-    weights = user_weights(interactions, users, params.evaluation_report)
-    lists = rank_paths(recommender, users, tuning.beam_weight, params.evaluation_report.cutoffs)
-    counts = statistics.counts.sum(axis=1)
-    report = summarise(
-        recommender, counts, lists, weights, tuning, params.evaluation_report, seed=params.seed
-    )
+    tuning, section = choose_beam_weight(recommender, params), params.evaluation_report
+    users = sample_test_users(inputs.interactions, section.max_users, params.seed)
+    weights = user_weights(inputs.interactions, users, section)
+    lists = rank_paths(recommender, users, tuning.beam_weight, section.cutoffs)
+    counts = inputs.statistics.counts.sum(axis=1)
+    report = summarise(recommender, counts, lists, weights, tuning, section, seed=params.seed)
     return replace(report, metrics=report.metrics | {"search": index_facts})
 
 

@@ -1,9 +1,27 @@
-"""An explanation as text and as a page that stands alone."""
+"""An explanation in words: as text, and as a page that stands alone."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from html import escape
 
-from model.inference.explain import Beam, Candidate, Explanation
+from model.inference.breakdowns import ACTION_NAMES
+from model.inference.cascade import BACK_FILL, BEAM, PATH_NAMES
+from model.inference.explanation import Beam, Candidate, Event, Explanation, HeldOut
+from model.inference.loss_funnel import Fate
+
+FATES = {
+    Fate.NOT_A_CANDIDATE: "not among the candidates",
+    Fate.COLD_FILTERED: "ruled out for everyone: no training event",
+    Fate.SEEN_FILTERED: "filtered: in the history",
+    Fate.HIT: "recommended",
+    Fate.HIT_BY_BACK_FILL: "recommended by back-fill",
+    Fate.NO_SEMANTIC_ID: "not proposed: it has no semantic ID",
+    Fate.NOT_AMONG_BEAMS: "not among the beams",
+    Fate.CAPPED: "filtered: group cap",
+    Fate.RANKED_BELOW_TEN: "ranked below ten",
+    Fate.BLOCKED: "ruled out for everyone: on the block list",
+}
+PLACED = (Fate.HIT, Fate.HIT_BY_BACK_FILL, Fate.RANKED_BELOW_TEN)
 
 _CANDIDATE_HEAD = ("place", "item", "semantic ID", "cosine", "log p", "score", "verdict")
 _BEAM_HEAD = ("semantic ID", "probability", "items", "best place")
@@ -24,7 +42,7 @@ def as_text(explanation: Explanation) -> str:
         f"user {explanation.user} ({explanation.part})",
         "",
         f"history: {explanation.history_length} events, newest first",
-        *_aligned([(e.time, e.action, e.item, _sid(e.sid)) for e in explanation.history]),
+        *_aligned([_event_cells(e) for e in explanation.history]),
         "",
         "first codes of the beams",
         *_aligned([(str(code), f"{p:.4f}") for code, p in explanation.first_codes]),
@@ -33,16 +51,16 @@ def as_text(explanation: Explanation) -> str:
         *_aligned([_BEAM_HEAD, *(_beam_cells(b) for b in explanation.beams)]),
         "",
         "re-scored list",
-        *_aligned([_CANDIDATE_HEAD, *(_cells(c) for c in explanation.candidates)]),
+        *_aligned([_CANDIDATE_HEAD, *(_cells(c, explanation) for c in explanation.candidates)]),
         "",
         "what became of the items",
-        *_aligned([(name, f"{count:,}") for name, count in explanation.counts.items()]),
+        *_aligned([(name, f"{count:,}") for name, count in counts(explanation).items()]),
         "",
         "settings",
         *_aligned([(name, str(value)) for name, value in explanation.settings.items()]),
     ]
     if explanation.target is not None:
-        lines.insert(1, f"held-out item {explanation.target}: {explanation.fate}")
+        lines.insert(1, f"held-out item {explanation.target.item}: {fate_of(explanation.target)}")
     return "\n".join(lines) + "\n"
 
 
@@ -50,7 +68,8 @@ def as_page(explanation: Explanation) -> str:
     """The explanation as one HTML file without anything to load."""
     target = ""
     if explanation.target is not None:
-        target = f"<p>Held-out item <b>{escape(explanation.target)}</b>: {explanation.fate}.</p>"
+        item, fate = escape(explanation.target.item), escape(fate_of(explanation.target))
+        target = f"<p>Held-out item <b>{item}</b>: {fate}.</p>"
     largest = max((p for _, p in explanation.first_codes), default=1.0)
     codes = [
         f"<tr><td>{code}</td><td class=number>{p:.4f}</td>"
@@ -58,7 +77,7 @@ def as_page(explanation: Explanation) -> str:
         for code, p in explanation.first_codes
     ]
     candidates = [
-        f"<tr class='{_row_class(c, explanation.target)}'>{_html_cells(_cells(c))}</tr>"
+        f"<tr class='{_row_class(c, explanation)}'>{_html_cells(_cells(c, explanation))}</tr>"
         for c in explanation.candidates
     ]
     return f"""<!doctype html>
@@ -68,7 +87,7 @@ def as_page(explanation: Explanation) -> str:
 <h2>Re-scored list</h2>
 {_table(_CANDIDATE_HEAD, candidates)}
 <h2>What became of the items</h2>
-{_table(("", "items"), _rows([(n, f"{c:,}") for n, c in explanation.counts.items()]))}
+{_table(("", "items"), _rows([(n, f"{c:,}") for n, c in counts(explanation).items()]))}
 <h2>First codes of the beams</h2>
 {_table(("code", "probability", ""), codes)}
 <h2>Most probable semantic IDs</h2>
@@ -77,7 +96,7 @@ def as_page(explanation: Explanation) -> str:
 {
         _table(
             ("time (UTC)", "action", "item", "semantic ID"),
-            _rows([(e.time, e.action, e.item, _sid(e.sid)) for e in explanation.history]),
+            _rows([_event_cells(e) for e in explanation.history]),
         )
     }
 <h2>Settings</h2>
@@ -86,7 +105,44 @@ def as_page(explanation: Explanation) -> str:
 """
 
 
-def _cells(candidate: Candidate) -> tuple[str, ...]:
+def fate_of(target: HeldOut) -> str:
+    """What became of the held-out item, with its place where it was ranked."""
+    words = FATES[target.fate]
+    return f"{words} (place {target.place})" if target.fate in PLACED and target.place else words
+
+
+def verdict(candidate: Candidate, explanation: Explanation) -> str:
+    """Why an item is among the ten, or is not."""
+    settings = explanation.settings
+    special = {
+        Fate.HIT: f"{FATES[Fate.HIT]} ({PATH_NAMES[BEAM]})",
+        Fate.HIT_BY_BACK_FILL: f"{FATES[Fate.HIT]} ({PATH_NAMES[BACK_FILL]})",
+        Fate.CAPPED: f"filtered: {settings['max_per_group']} of its {settings['group_feature']} "
+        "above it",
+    }
+    return special.get(candidate.fate, FATES[candidate.fate])
+
+
+def counts(explanation: Explanation) -> dict[str, int]:
+    """How many items were proposed, filtered, filled up, and ruled out for everyone."""
+    met = explanation.fates
+    filtered = (Fate.SEEN_FILTERED, Fate.CAPPED, Fate.RANKED_BELOW_TEN)
+    return {
+        "candidates": explanation.num_candidates,
+        "ruled out for everyone (cold or blocked)": explanation.num_ruled_out,
+        "proposed by the beams": explanation.num_proposed,
+        **{FATES[fate]: met.get(fate, 0) for fate in filtered},
+        "recommended from the beams": met.get(Fate.HIT, 0),
+        FATES[Fate.HIT_BY_BACK_FILL]: met.get(Fate.HIT_BY_BACK_FILL, 0),
+    }
+
+
+def _event_cells(event: Event) -> tuple[str, ...]:
+    when = datetime.fromtimestamp(event.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return when, ACTION_NAMES[event.action], event.item, _sid(event.sid)
+
+
+def _cells(candidate: Candidate, explanation: Explanation) -> tuple[str, ...]:
     return (
         str(candidate.place or ""),
         candidate.item,
@@ -94,7 +150,7 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
         f"{candidate.cosine:.4f}",
         "" if candidate.log_prob is None else f"{candidate.log_prob:.3f}",
         f"{candidate.score:.4f}",
-        candidate.verdict,
+        verdict(candidate, explanation),
     )
 
 
@@ -117,9 +173,10 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _row_class(candidate: Candidate, target: str | None) -> str:
-    kind = "recommended" if candidate.place else candidate.verdict.split(":")[0].split()[0]
-    return f"{kind} target" if candidate.item == target else kind
+def _row_class(candidate: Candidate, explanation: Explanation) -> str:
+    kind = verdict(candidate, explanation).split(":")[0].split()[0]
+    target = explanation.target
+    return f"{kind} target" if target is not None and candidate.item == target.item else kind
 
 
 def _html_cells(cells: Sequence[str]) -> str:

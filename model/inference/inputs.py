@@ -1,29 +1,34 @@
-"""The artefacts that inference reads, opened from a data folder."""
+"""The artefacts that inference reads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import torch
-
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
-from model.inference.recommender import Recommender, prepare_recommender
 from model.network.checkpoint import Checkpoint
-from model.params import CascadeParams
 from model.tokenizer.codebook import Codebook
 
 
 @dataclass(frozen=True)
 class InferenceInputs:
-    """One recommender and everything that it was made for; all lazily opened."""
+    """One recommender and everything that it was made for; all lazily opened.
+
+    Attributes:
+        checkpoint: the recommender; gives user vectors, item vectors and semantic IDs.
+        codebook: the one that it was trained with, semantic IDs of all items.
+        interactions: events, split, candidates; users in the order of a submission.
+        statistics: of the training part.
+        embeddings: the modalities.
+    """
 
     checkpoint: Checkpoint
     codebook: Codebook
     interactions: Interactions
     statistics: ItemStatistics
-    embeddings: dict[str, ModalityEmbedding]
+    embeddings: Mapping[str, ModalityEmbedding]
 
     @classmethod
     def load(cls, data: Path, model: Path, modalities: list[str]) -> Self:
@@ -45,16 +50,4 @@ class InferenceInputs:
             interactions=Interactions.load(data / "interactions"),
             statistics=ItemStatistics.load(data / "item_statistics"),
             embeddings={name: ModalityEmbedding.load(folder / name) for name in modalities},
-        )
-
-    def recommender(self, params: CascadeParams, device: torch.device) -> Recommender:
-        """Lay out the catalogue and the trie."""
-        return prepare_recommender(
-            self.checkpoint,
-            self.codebook,
-            self.interactions,
-            self.statistics,
-            self.embeddings,
-            params,
-            device,
         )

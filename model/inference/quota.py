@@ -22,7 +22,7 @@ from model.dataset.split import sample_test_users
 from model.inference.cascade import NUM_RECOMMENDATIONS, rank
 from model.inference.inputs import InferenceInputs
 from model.inference.quota_plot import plot_quotas
-from model.inference.recommender import Recommender
+from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.search_index import IndexSearch, build_index
@@ -226,7 +226,7 @@ def study_run(params: Params, data: Path, device: torch.device) -> pd.DataFrame:
     inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     section = params.evaluation_report
     return study_quotas(
-        inputs.recommender(params.cascade, device),
+        prepare_recommender(inputs, params.cascade, device),
         sample_test_users(inputs.interactions, section.max_users, params.seed),
         beam_widths=BEAM_WIDTHS,
         num_sids=NUM_SIDS,

@@ -3,7 +3,7 @@
 Paper: section 2.1, generative pruning; the vectors of the ranking come from the same weights.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ from torch import Tensor
 from model.dataset.interactions import CLICK, CONVERSION, Interactions
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
-from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.sequences import Batch, SequenceDataset
 from model.dataset.split import Part
 from model.errors import InputError
@@ -21,6 +20,7 @@ from model.inference import ragged
 from model.inference.beam_search import beam_search
 from model.inference.catalogue import Catalogue, build_catalogue
 from model.inference.filters import Seen, allowed_items, blocked_items, seen_items
+from model.inference.inputs import InferenceInputs
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
 from model.network.checkpoint import Checkpoint
@@ -163,22 +163,12 @@ class Recommender:
 
 
 def prepare_recommender(
-    checkpoint: Checkpoint,
-    codebook: Codebook,
-    interactions: Interactions,
-    statistics: ItemStatistics,
-    embeddings: Mapping[str, ModalityEmbedding],
-    params: CascadeParams,
-    device: torch.device,
+    inputs: InferenceInputs, params: CascadeParams, device: torch.device
 ) -> Recommender:
     """Load a checkpoint and lay out the catalogue and the trie for it.
 
     Args:
-        checkpoint: the recommender, trained with this codebook.
-        codebook: semantic IDs of all items.
-        interactions: users, items, candidates.
-        statistics: of the training part.
-        embeddings: the modalities.
+        inputs: the checkpoint, its codebook and its data.
         params: of the cascade.
         device: to compute on.
 
@@ -186,27 +176,31 @@ def prepare_recommender(
         InputError: a checkpoint without a decoder, or of another codebook; nothing to
             recommend, or a blocked item that is none of the data.
     """
-    _check_fit(checkpoint, codebook)
-    network = checkpoint.build().to(device)
-    features = ItemFeatureStore(interactions, statistics, dict(embeddings), device)
+    _check_fit(inputs.checkpoint, inputs.codebook)
+    interactions, statistics = inputs.interactions, inputs.statistics
+    network = inputs.checkpoint.build().to(device)
+    features = ItemFeatureStore(interactions, statistics, dict(inputs.embeddings), device)
     blocked, items = _blocked_and_allowed(interactions, statistics, params)
+    codes = inputs.codebook.codes
     catalogue = build_catalogue(
         network,
         features,
         interactions,
         statistics,
         items,
-        codebook.codes,
+        codes,
         group_feature=params.group_feature if params.max_per_group else None,
         device=device,
     )
     return Recommender(
         network=network,
-        dataset=SequenceDataset(interactions, statistics, features, checkpoint.network_params),
+        dataset=SequenceDataset(
+            interactions, statistics, features, inputs.checkpoint.network_params
+        ),
         interactions=interactions,
         blocked=blocked,
         catalogue=catalogue,
-        trie=build_trie(codebook.codes[items], priority=catalogue.counts).to(device),
+        trie=build_trie(codes[items], priority=catalogue.counts).to(device),
         search=ExactSearch(catalogue.vectors, -params.logq_weight * catalogue.log_q),
         params=params,
         device=device,

@@ -2,7 +2,8 @@
 
 Never users x catalogue: one piece of scores at a time, sized for the cache. Within a piece only
 the best blocks of 64 are searched for the top k; an item among the top k stands in one of the k
-blocks with the highest maxima, so nothing is lost.
+blocks with the highest maxima, so nothing is lost. Of equal scores the first row counts as the
+best, as in a stable sort: which users share a batch, and so how large a piece is, decides nothing.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from model.inference import ragged
 from model.inference.filters import Seen
 
 BLOCK = 64
@@ -74,20 +76,42 @@ class ExactSearch:
             scores[seen_owners[hidden], seen_rows[hidden] - start] = -torch.inf
             values, columns = _top_by_blocks(scores, k)
             columns = torch.where(values > -torch.inf, columns + start, -1)
-            values, columns = torch.cat([best, values], 1), torch.cat([rows, columns], 1)
-            best, chosen = values.topk(k, dim=1)
-            rows = columns.gather(1, chosen)
+            best, chosen = _top(torch.cat([best, values], 1), k)
+            rows = torch.cat([rows, columns], 1).gather(1, chosen)
         return best, rows
 
 
 def _top_by_blocks(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``scores.topk(k)``, by the maxima of blocks first; fewer columns where there are fewer."""
+    """``_top``, by the maxima of blocks first; fewer columns where there are fewer."""
     num_users, num_columns = scores.shape
     if num_columns <= BLOCK * k:
-        return scores.topk(min(k, num_columns), dim=1)
+        return _top(scores, min(k, num_columns))
     padded = torch.nn.functional.pad(scores, (0, -num_columns % BLOCK), value=-torch.inf)
     blocks = padded.view(num_users, -1, BLOCK)
-    chosen = blocks.amax(dim=2).topk(k, dim=1).indices
+    chosen = _top(blocks.amax(dim=2), k)[1].sort(dim=1).values
     inside = blocks.gather(1, chosen[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
-    values, places = inside.topk(k, dim=1)
+    values, places = _top(inside, k)
     return values, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK
+
+
+def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """``scores.topk(k)``, of equals the first columns, in their order."""
+    values, columns = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    tied = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -torch.inf)
+    users = tied.any(dim=1).nonzero().flatten()
+    values, columns = values[:, :k].contiguous(), columns[:, :k].contiguous()
+    if len(users):
+        values[users], columns[users] = _first_of_equals(scores[users], values[users, -1:], k)
+    return values, columns
+
+
+def _first_of_equals(scores: Tensor, last: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The same, given each user's k-th value (N, 1): what does not reach it is not sorted."""
+    reached = ~(scores < last)
+    owners, columns = reached.nonzero(as_tuple=True)
+    values = scores[reached]
+    by_value = values.argsort(descending=True, stable=True)
+    order = by_value[owners[by_value].argsort(stable=True)]
+    offsets = ragged.offsets_of(reached.sum(dim=1))
+    best, places = (ragged.pack(x[order], owners, offsets, 0) for x in (values, columns))
+    return best[:, :k], places[:, :k]

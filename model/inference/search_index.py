@@ -18,7 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.artifact import atomic_folder, open_array, read_json, write_json
+from model.artifact import (
+    atomic_folder,
+    open_array,
+    read_json,
+    remove_partial_folders,
+    write_json,
+)
 from model.errors import InputError
 from model.inference.filters import Seen
 from model.inference.recommender import Recommender
@@ -169,9 +175,23 @@ def _open_or_build(
             return index
     index = build_index(exact, item_ids, kind, queries, seed=SEED)
     index.save(own)
-    for other in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        shutil.rmtree(other, ignore_errors=True)
+    _forget_old(folder)
     return index
+
+
+def _forget_old(folder: Path) -> None:
+    """Keep the indexes that were used last; what another process is writing is left alone."""
+    remove_partial_folders(folder / "*")  # of all indexes, by dead writers
+    finished = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    for other in sorted(finished, key=_last_used)[:-KEPT]:
+        shutil.rmtree(other, ignore_errors=True)
+
+
+def _last_used(path: Path) -> float:
+    """Its time, the oldest where another process has just removed it."""
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def build_index(

@@ -89,7 +89,7 @@ class Shards:
                 for field in fields(Recommendations)
             }
         except InputError:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
         return Recommendations(**columns)
 

@@ -1,7 +1,6 @@
 """Ten items for every user, as the competition wants them, and checked before anyone sees them."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -14,18 +13,15 @@ import torch
 from model.artifact import atomic_folder, open_table, read_json, write_json
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
-from model.dataset.item_statistics import ItemStatistics
-from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, Recommendations
 from model.inference.filters import allowed_items, blocked_items
 from model.inference.inputs import InferenceInputs
+from model.inference.recommender import prepare_recommender
 from model.inference.search_index import with_index
 from model.inference.shards import open_shards
 from model.inference.submission_task import submission_task
 from model.inference.validation import validate_recommendations
-from model.network.checkpoint import Checkpoint
 from model.params import CascadeParams
-from model.tokenizer.codebook import Codebook
 
 USERS_AT_ONCE = 50_000
 RESULT, TABLE, SUMMARY = "result.json", "recommendations.parquet", "summary.json"
@@ -132,11 +128,7 @@ class Submission:
 
 
 def make_submission(
-    checkpoint: Checkpoint,
-    codebook: Codebook,
-    interactions: Interactions,
-    statistics: ItemStatistics,
-    embeddings: Mapping[str, ModalityEmbedding],
+    inputs: InferenceInputs,
     params: CascadeParams,
     device: torch.device,
     *,
@@ -150,11 +142,7 @@ def make_submission(
     torchrun, has finished.
 
     Args:
-        checkpoint: the recommender.
-        codebook: the one that it was trained with.
-        interactions: users in the order of the output.
-        statistics: of the training part.
-        embeddings: the modalities.
+        inputs: the recommender and its data.
         params: of the cascade.
         device: to compute on.
         beam_weight: of the evaluation report, as given or tuned there.
@@ -164,14 +152,13 @@ def make_submission(
     Raises:
         InputError: a user for whom ten items cannot be found.
     """
-    inputs = InferenceInputs(checkpoint, codebook, interactions, statistics, dict(embeddings))
+    interactions, counts = inputs.interactions, inputs.statistics.counts.sum(axis=1)
     task = submission_task(inputs, params, beam_weight)
     shards = open_shards(shard_folder, task, interactions.num_users)
     if shards.missing():
-        recommender, _ = with_index(inputs.recommender(params, device), index_folder)
+        recommender, _ = with_index(prepare_recommender(inputs, params, device), index_folder)
         shards.fill(recommender, beam_weight=beam_weight, rank=0, world_size=1)
     made = shards.collect()
-    counts = statistics.counts.sum(axis=1)
     blocked = blocked_items(interactions, params.blocked_items)
     allowed = allowed_items(interactions, counts, filter_cold=params.filter_cold, blocked=blocked)
     validate_recommendations(made, interactions, allowed, filter_history=params.filter_history)

@@ -12,6 +12,7 @@ from model.dataset.split import sample_test_users
 from model.inference.catalogue import build_catalogue
 from model.inference.evaluation import evaluate, user_weights
 from model.inference.filters import allowed_items, seen_items
+from model.inference.inputs import InferenceInputs
 from model.inference.recommender import ACTIONS
 from model.inference.search import ExactSearch
 from model.network.checkpoint import Checkpoint
@@ -91,15 +92,10 @@ def catalogue_metrics(
     """
     if codebook is None:
         return {"embedding": _embedding_metrics(checkpoint, inputs, params, device)}
-    report = evaluate(
-        checkpoint,
-        codebook,
-        inputs.interactions,
-        inputs.statistics,
-        inputs.embeddings,
-        params,
-        device,
+    model = InferenceInputs(
+        checkpoint, codebook, inputs.interactions, inputs.statistics, inputs.embeddings
     )
+    report = evaluate(model, params, device)
     return {path: {name: report.metrics[path][name] for name in METRICS} for path in PATHS}
 
 

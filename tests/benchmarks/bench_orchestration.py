@@ -33,6 +33,7 @@ def make_directly(params_file: Path, data: Path) -> None:
     from model.dataset.readers import read_interactions
     from model.inference.embedding import embed_items
     from model.inference.evaluation import evaluate
+    from model.inference.inputs import InferenceInputs
     from model.inference.submission import make_submission
     from model.network.checkpoint import Checkpoint
     from model.params import Params
@@ -66,14 +67,11 @@ def make_directly(params_file: Path, data: Path) -> None:
     codebook.save(data / "codebook")
     _train(params, data, "recommender_checkpoint")
     model = Checkpoint.load(data / "recommender_checkpoint")
-    report = evaluate(model, codebook, interactions, statistics, embeddings, params, device)
+    inputs = InferenceInputs(model, codebook, interactions, statistics, embeddings)
+    report = evaluate(inputs, params, device)
     report.save(data / "evaluation_report")
     made = make_submission(
-        model,
-        codebook,
-        interactions,
-        statistics,
-        embeddings,
+        inputs,
         params.cascade,
         device,
         beam_weight=report.beam_weight,

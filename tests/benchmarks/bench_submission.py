@@ -99,11 +99,7 @@ def submit(params: Params, data: Path, scratch: Path, answer: int | None) -> Non
         shards = open_shards(scratch / "shards", task, inputs.interactions.num_users)
         fill_from(shards, data / "submission", shards.count - -(-answer // USERS_PER_SHARD))
     made = make_submission(
-        inputs.checkpoint,
-        inputs.codebook,
-        inputs.interactions,
-        inputs.statistics,
-        inputs.embeddings,
+        inputs,
         params.cascade,
         torch.device("cpu"),
         beam_weight=beam_weight,

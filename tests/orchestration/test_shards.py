@@ -35,11 +35,7 @@ def _collected(world, folder):
     model = JudgedModel.load(champion)
     inputs = InferenceInputs.load(world.data, champion, params.modality_embeddings.modalities)
     return make_submission(
-        model.checkpoint,
-        model.codebook,
-        inputs.interactions,
-        inputs.statistics,
-        inputs.embeddings,
+        inputs,
         params.cascade,
         CPU,
         beam_weight=beam_weight_of(model.folder, "validation"),

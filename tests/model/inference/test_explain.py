@@ -7,8 +7,8 @@ import pytest
 
 from model.errors import InputError
 from model.inference.cascade import recommend
-from model.inference.explain import FATES, explain_user
-from model.inference.explain_page import as_page, as_text
+from model.inference.explain import explain_user
+from model.inference.explain_page import FATES, as_page, as_text, counts, fate_of, verdict
 from model.inference.loss_funnel import Fate
 from model.inference.paths import rank_paths
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
@@ -43,19 +43,19 @@ def test_names_the_ten_in_their_order_with_their_scores(recommender, explanation
     assert [c.item for c in ten] == [str(499 + item) for item in made.item_ids[0]]
     np.testing.assert_allclose([c.score for c in ten], made.scores[0], rtol=1e-5)
     for candidate, path in zip(ten, made.path[0], strict=True):
-        assert candidate.verdict == f"recommended ({('beam', 'back-fill')[path]})"
+        assert verdict(candidate, explanation) == f"recommended ({('beam', 'back-fill')[path]})"
         assert (candidate.log_prob is None) == (path == 1)
 
 
 def test_every_proposal_has_one_verdict(recommender, explanation):
-    counts = explanation.counts
+    told = counts(explanation)
     parts = ("filtered: in the history", "filtered: group cap", "ranked below ten")
-    proposed = sum(counts[name] for name in parts) + counts["recommended from the beams"]
-    assert proposed == counts["proposed by the beams"]
-    assert counts["recommended from the beams"] + counts["recommended by back-fill"] == 10
+    proposed = sum(told[name] for name in parts) + told["recommended from the beams"]
+    assert proposed == told["proposed by the beams"]
+    assert told["recommended from the beams"] + told["recommended by back-fill"] == 10
     proposals = next(recommender.propose("test", np.array([USER])))
-    assert counts["filtered: in the history"] == int(proposals.hidden.sum())
-    assert counts["filtered: group cap"] > 0
+    assert told["filtered: in the history"] == int(proposals.hidden.sum())
+    assert told["filtered: group cap"] > 0
 
 
 def test_history_is_the_visible_one_newest_first(recommender, explanation):
@@ -64,8 +64,10 @@ def test_history_is_the_visible_one_newest_first(recommender, explanation):
     items = [str(499 + item) for item in interactions.item_ids[begin:end][::-1]]
     assert [event.item for event in explanation.history] == items
     assert explanation.history_length == len(items)
-    assert explanation.history[0].time.startswith("2025-")
-    assert explanation.target == str(499 + interactions.item_ids[end])
+    first = explanation.history[0].timestamp
+    assert first == interactions.timestamps[end - 1]
+    assert f"\n  {np.datetime64(first, 's')}".replace("T", " ") in as_text(explanation)
+    assert explanation.target.item == str(499 + interactions.item_ids[end])
 
 
 def test_history_has_the_semantic_ids_of_items_that_are_no_candidates(recommender, explanation):
@@ -85,8 +87,9 @@ def test_says_what_became_of_the_held_out_item(recommender):
     for user, fate in zip(users, lists.fate, strict=True):
         raw_id = recommender.interactions.raw_user_ids[int(user)].as_py()
         told = explain_user(recommender, _codes(recommender), raw_id, beam_weight=0.1, part="test")
-        assert told.fate.startswith(FATES[Fate(fate)])
-        assert f": {told.fate}" in as_text(told)
+        assert told.target.fate == fate
+        assert fate_of(told.target).startswith(FATES[Fate(fate)])
+        assert f": {fate_of(told.target)}" in as_text(told)
         seen.add(Fate(fate))
     assert len(seen) >= 3
 
@@ -104,7 +107,7 @@ def test_beams_are_the_semantic_ids_of_the_proposals_best_first(recommender, exp
     probabilities = [beam.probability for beam in beams]
     assert probabilities == sorted(probabilities, reverse=True)
     assert all(0 < beam.probability <= first[beam.sid[0]] * (1 + 1e-5) for beam in beams)
-    assert sum(b.num_items for b in beams) == explanation.counts["proposed by the beams"]
+    assert sum(b.num_items for b in beams) == explanation.num_proposed
     ten = [c for c in explanation.candidates if c.place and c.log_prob is not None]
     for beam in beams:
         places = [c.place for c in ten if c.sid == beam.sid]
@@ -144,10 +147,20 @@ def test_beams_that_propose_fewer_than_ten_are_explained(changes):
     explanation = explain_user(
         recommender, _codes(recommender), "user_004", beam_weight=0.1, part="submission"
     )
-    assert 0 < explanation.counts["proposed by the beams"] < 10
+    assert 0 < explanation.num_proposed < 10
     made = recommend(recommender, "submission", np.array([USER]), beam_weight=0.1)
     ten = [candidate.item for candidate in explanation.candidates[:10]]
     assert ten == [str(499 + item) for item in made.item_ids[0]]
+
+
+def test_a_long_block_list_is_told_by_its_length():
+    params = cascade_params(blocked_items=[str(500 + item) for item in range(30)])
+    recommender = fake_recommender(random_interactions(9, 60), params)
+    explanation = explain_user(
+        recommender, _codes(recommender), "user_004", beam_weight=0.1, part="submission"
+    )
+    assert "  blocked_items   30\n" in as_text(explanation)
+    assert "<td>blocked_items</td><td>30</td>" in as_page(explanation)
 
 
 def test_a_strange_id_is_escaped(explanation):

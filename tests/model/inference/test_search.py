@@ -50,3 +50,21 @@ def test_fewer_items_than_asked_are_missing_and_not_the_last_item():
     assert sorted(rows[0].tolist()) == [-1, -1, -1, 0, 2]
     assert sorted(rows[1].tolist()) == [-1, -1, 0, 1, 2]
     assert ((rows == -1) == (scores == -torch.inf)).all()
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_of_equal_scores_the_first_row_counts_however_many_users_share_a_batch(k):
+    vectors = torch.randint(-2, 3, (9_000, 3)).float()  # sums of small integers are exact
+    search = ExactSearch(vectors, torch.randint(0, 2, (9_000,)).float())
+    queries = torch.randint(-2, 3, (600, 3)).float()
+    owners = torch.arange(600).repeat_interleave(40)
+    shown = (queries @ vectors.T + search.bias).topk(40, dim=1).indices.sort(dim=1).values
+    seen = Seen(owners, shown.flatten(), 9_000)
+    scores = queries @ vectors.T + search.bias
+    scores[seen.owners, seen.rows] = -torch.inf
+    expected = scores.sort(dim=1, descending=True, stable=True).indices[:, :k]
+    _, rows = search.search(queries, k, seen)  # pieces of 4,096 rows
+    assert rows.equal(expected)
+    for user in (0, 599):  # one piece
+        _, alone = search.search(queries[[user]], k, seen.of_users(torch.tensor([user])))
+        assert alone.equal(expected[[user]])

@@ -169,6 +169,20 @@ def test_the_index_that_is_kept_is_the_one_last_used(tmp_path):
     assert not challenger.exists()
 
 
+def test_an_index_that_another_process_is_writing_stays_and_counts_for_none(tmp_path):
+    interactions, params = random_interactions(30, 200), cascade_params(search="ivf")
+    with_index(fake_recommender(interactions, params, seed=0), tmp_path)
+    (kept,) = tmp_path.iterdir()
+    written = [tmp_path / f".{name}.partial-1" for name in "abc"]  # process 1 lives
+    abandoned = tmp_path / ".d.partial-999999999"
+    for folder in (*written, abandoned):
+        folder.mkdir()
+        os.utime(folder, (3600, 3600))
+    with_index(fake_recommender(interactions, params, seed=1), tmp_path)
+    assert all(folder.exists() for folder in (kept, *written))
+    assert not abandoned.exists()
+
+
 class FakeGpuIndex:
     """What faiss would give: it refuses what a GPU refuses, and keeps what it was asked."""
 

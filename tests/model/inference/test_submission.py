@@ -1,6 +1,7 @@
 """The recommendations file: its form, its checks, its shards."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -206,6 +207,13 @@ def test_a_damaged_shard_is_named_and_made_again(interactions, tmp_path, small_s
     with pytest.raises(InputError, match=r"shard-000002/item_ids\.npy: (not found|truncated)"):
         open_shards(tmp_path, "task", interactions.num_users).collect()
     np.testing.assert_array_equal(run(interactions, tmp_path, 1).item_ids, whole.item_ids)
+
+
+def test_a_shard_that_another_process_removed_is_named(interactions, tmp_path, small_shards):
+    run(interactions, tmp_path, 1)
+    shutil.rmtree(tmp_path / "task" / "shard-000001")
+    with pytest.raises(InputError, match=r"shard-000001/user_indices\.npy: not found"):
+        open_shards(tmp_path, "task", interactions.num_users).collect()
 
 
 def test_fingerprint_changes_with_every_part():

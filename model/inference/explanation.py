@@ -1,0 +1,105 @@
+"""What is found out about one user's recommendation: facts, which others put into words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.dataset.split import Part
+from model.inference.loss_funnel import Fate
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of the history.
+
+    Attributes:
+        timestamp: seconds since 1970.
+        action: as in ``Interactions.action_types``.
+        item: raw id.
+        sid: semantic ID, empty where the item has none.
+    """
+
+    timestamp: int
+    action: int
+    item: str
+    sid: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Beam:
+    """One semantic ID that the search found, with its probability and what it proposes.
+
+    ``best_place`` is the highest rank of its items in the final list, 0 where none is in it.
+    """
+
+    sid: tuple[int, ...]
+    probability: float
+    num_items: int
+    best_place: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One item that was considered.
+
+    Attributes:
+        place: its rank in the final list, 0 where it is not in it.
+        item: raw id.
+        sid: semantic ID, zeros where it has none.
+        cosine: of user and item.
+        log_prob: of the semantic ID; None where no beam proposed it.
+        score: that ranks it.
+        fate: what became of it.
+    """
+
+    place: int
+    item: str
+    sid: tuple[int, ...]
+    cosine: float
+    log_prob: float | None
+    score: float
+    fate: Fate
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The item that the user took next; ``place`` among all re-scored ones, 0 for none."""
+
+    item: str
+    fate: Fate
+    place: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One user's recommendation, taken apart.
+
+    Attributes:
+        user: raw id.
+        part: which target the history ends before.
+        target: the held-out item; None for a submission.
+        history_length: events of the visible history; ``history`` holds the newest.
+        history: newest first.
+        first_codes: (code, probability) of the beams after level 1.
+        beams: the most probable semantic IDs at the end of the search, best first.
+        candidates: the recommended ones and what stood above or near them, best first.
+        num_candidates: items that the data offers.
+        num_ruled_out: of them for everyone, as cold or blocked.
+        num_proposed: items that the beams proposed.
+        fates: how many of the proposed and the recommended items met which.
+        settings: the cascade's parameters that decided; of the block list its length.
+    """
+
+    user: str
+    part: Part
+    target: HeldOut | None
+    history_length: int
+    history: list[Event]
+    first_codes: list[tuple[int, float]]
+    beams: list[Beam]
+    candidates: list[Candidate]
+    num_candidates: int
+    num_ruled_out: int
+    num_proposed: int
+    fates: Mapping[Fate, int]
+    settings: Mapping[str, Any]
