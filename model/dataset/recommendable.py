@@ -84,10 +84,8 @@ def _users_who_saw_too_much(
     for first in range(0, len(suspects), _USERS_AT_ONCE):
         users = suspects[first : first + _USERS_AT_ONCE]
         events = positions_of(interactions.offsets[:-1][users], lengths[users])
-        owners, items = (
-            np.repeat(np.arange(len(users)), lengths[users]),
-            interactions.item_ids[events],
-        )
+        owners = np.repeat(np.arange(len(users)), lengths[users])
+        items = interactions.item_ids[events]
         hidden = np.isin(interactions.action_types[events], action_types) & allowed[items]
         pairs = np.unique(owners[hidden] * len(allowed) + items[hidden])
         seen = np.bincount(pairs // len(allowed), minlength=len(users))

@@ -16,7 +16,7 @@ def compare_cascade(metrics: Mapping[str, Any]) -> tuple[bool, str]:
     """
     difference = metrics["cascade_minus_embedding"]
     low, high = difference["ci95"]["ndcg@10"]
-    figures = f"{difference['ndcg@10']:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
+    figures = f"{difference['ndcg@10']:+.5f} (95 % interval {low:+.5f} to {high:+.5f})"
     said = f"Cascade minus embedding search, NDCG@10: {figures}: "
     if low > 0.0:
         return True, said + "it wins."

@@ -31,7 +31,7 @@ def test_the_interval_decides(difference, low, high, keeps_up, told):
     verdict, sentence = judged(difference, low, high)
     assert verdict is keeps_up
     assert told in sentence
-    assert f"{difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f})" in sentence
+    assert f"{difference:+.5f} (95 % interval {low:+.5f} to {high:+.5f})" in sentence
     assert ("cascade.num_sids" in sentence) is not keeps_up
 
 
