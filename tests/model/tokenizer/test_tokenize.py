@@ -169,6 +169,24 @@ def test_a_vector_that_is_no_number_is_refused_by_name():
         item_vectors(matrix)
 
 
+@pytest.mark.parametrize("scale", [1e30, 1e-40])
+def test_vectors_that_float32_cannot_square_are_refused_by_name(scale):
+    matrix = clustered(10)
+    matrix[6] = np.float32(scale)
+    with pytest.raises(InputError, match=r"largest coordinate of item 7's vector is 1e[+-].*scale"):
+        item_vectors(matrix)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_vectors_of_any_other_length_get_an_id_each(metric, scale):
+    matrix = np.float32(scale) * clustered(200)
+    row = report_row(tokenize(item_vectors(matrix), codebook_params(metric=metric), 0))
+    assert row["levels"][0]["used"] == 16
+    assert row["after"]["unique_pairs"] == 200
+    assert np.isfinite([row["loss1"], row["loss2"], row["drift"]]).all()
+
+
 def test_zero_vectors_are_left_out_and_counted(caplog):
     matrix = clustered(10)
     matrix[[2, 5]] = 0.0
