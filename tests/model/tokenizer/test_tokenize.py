@@ -187,6 +187,22 @@ def test_vectors_of_any_other_length_get_an_id_each(metric, scale):
     assert np.isfinite([row["loss1"], row["loss2"], row["drift"]]).all()
 
 
+@pytest.mark.parametrize("method", ["residual_kmeans", "balanced_residual_kmeans"])
+def test_what_all_vectors_share_costs_nothing(method):
+    """Squares of float32 would err by more than what tells these vectors apart."""
+    settings = {"metric": "l2", "method": method, "sizes": [40, 64], "reassignment": "none"}
+    vectors = 0.1 * clustered(2000, 16, centres=40)
+    near, far = (
+        report_row(tokenize(item_vectors(vectors + offset), codebook_params(**settings), 0))
+        for offset in np.float32([0.0, 100.0])
+    )
+    assert far["loss1"] == pytest.approx(near["loss1"], rel=0.02)
+    assert far["loss2"] == pytest.approx(near["loss2"], rel=0.02)
+    assert far["levels"][0]["largest_share"] == pytest.approx(
+        near["levels"][0]["largest_share"], rel=0.1
+    )
+
+
 def test_zero_vectors_are_left_out_and_counted(caplog):
     matrix = clustered(10)
     matrix[[2, 5]] = 0.0
