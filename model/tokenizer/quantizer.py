@@ -115,7 +115,10 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
 
 
 def quantize(quantizer: Quantizer, vectors: ItemVectors, **blocks: int) -> Assignment:
-    """Codes of all items, a block at a time; the size of the blocks does not change them."""
+    """Codes of all items, a block at a time; the size of the blocks does not change them.
+
+    Where an encoder or a rotation makes the vectors, it may change the last bits of distances.
+    """
     searches = [nearest_centroid(level) for level in quantizer.centroids]
     shape = len(vectors), len(searches)
     codes, distances = np.empty(shape, np.int32), np.empty(shape, np.float32)
