@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from model.artifact import read_json
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.errors import InputError
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.growth import Growth, extend, generation_distance
+from model.tokenizer.growth import Growth, extend, find_damage, generation_distance
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quality import cooccurrence, neighborhood
 from model.tokenizer.quantizer import sample_size
@@ -108,7 +109,17 @@ def _open_frozen(folder: str) -> Codebook:
             f"codebook.frozen_from: {folder} holds no codebook; name a copy of a published "
             "codebook folder, or null"
         )
-    return Codebook.load(Path(folder))
+    frozen, named = Codebook.load(Path(folder)), read_json(Path(folder) / "codebook.json")
+    damage = find_damage(frozen)
+    if damage is not None:
+        what = f"published.parquet {damage}"
+    elif named.get("generation", frozen.generation) != frozen.generation:
+        what = f"the centroids are not those of generation {named['generation']}"
+    else:
+        return frozen
+    raise InputError(
+        f"codebook.frozen_from: {folder} is not as it was published, {what}; copy the folder again"
+    )
 
 
 def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:

@@ -110,8 +110,30 @@ def extend(
 
 def codes_of(published: pa.Table) -> np.ndarray:
     """(n, L) int32 from 1."""
-    columns = [name for name in published.column_names if name != "raw_id"]
+    columns = [f"sid{level}" for level in range(1, published.num_columns)]
     return np.stack([published[name].to_numpy() for name in columns], axis=1).astype(np.int32)
+
+
+def find_damage(frozen: Codebook) -> str | None:
+    """What is wrong with the table of published IDs, as the rest of a sentence; None if nothing."""
+    table, sizes = frozen.published, np.asarray(frozen.sizes)
+    names = ["raw_id", *(f"sid{level}" for level in range(1, len(sizes) + 1))]
+    if sorted(table.column_names) != sorted(names):
+        return f"has the columns {', '.join(table.column_names)} and not {', '.join(names)}"
+    empty = [name for name in names if table[name].null_count]
+    if empty:
+        return f"has empty cells in {', '.join(empty)}"
+    codes, raw_ids = codes_of(table), table["raw_id"]
+    unknown = np.flatnonzero(((codes < 1) | (codes > sizes)).any(axis=1))
+    if len(unknown):
+        row = unknown[0]
+        return (
+            f"gives {raw_ids[row].as_py()} the ID {codes[row].tolist()}, beyond sizes "
+            f"{sizes.tolist()}"
+        )
+    if pc.count_distinct(raw_ids).as_py() < len(raw_ids):
+        return "names an item twice"
+    return None
 
 
 def _quantizer(frozen: Codebook, vectors: ItemVectors, params: "CodebookParams") -> Quantizer:

@@ -1,6 +1,7 @@
 """The vectors that a tokenizer reads: rows of a memory-mapped matrix, a block at a time.
 
-A vector that is not a number is refused; a zero vector has no direction and gets no semantic ID.
+A vector that is not a number is refused, and so is one that float32 cannot square; a zero vector
+has no direction and gets no semantic ID.
 """
 
 import logging
@@ -20,6 +21,7 @@ logger = logging.getLogger("onepiece")
 
 COLLABORATIVE = "collaborative"
 BLOCK_ROWS = 4096  # scored at once: blocks of equal shape give equal roundings
+_SMALLEST, _LARGEST = 1e-16, 1e16  # coordinates whose squares, summed, float32 still tells apart
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class ItemVectors:
             matrix: (M, width), in the same order.
 
         Raises:
-            InputError: a vector that is not finite, or no vector but zeros.
+            InputError: a vector that is not finite or that float32 cannot square, or no vector but
+                zeros.
         """
         if len(item_ids) != len(matrix):
             raise InputError(
@@ -68,14 +71,9 @@ class ItemVectors:
             )
         usable = np.zeros(len(matrix), bool)
         for rows, block in _blocks(matrix, np.arange(len(matrix)), BLOCK_ROWS):
-            finite = np.isfinite(block).all(axis=1)
-            if not finite.all():
-                item = int(item_ids[rows][finite.argmin()])
-                raise InputError(
-                    f"{source}: the vector of item {item} is not finite; train or read it again, "
-                    "nothing is replaced silently"
-                )
-            usable[rows] = block.any(axis=1)
+            largest = np.abs(block).max(axis=1)
+            _require_sound(source, item_ids[rows], largest)
+            usable[rows] = largest > 0.0
         kept = np.flatnonzero(usable)
         excluded = len(matrix) - len(kept)
         if len(kept) == 0:
@@ -116,6 +114,23 @@ class ItemVectors:
 
     def _turned(self, vectors: np.ndarray) -> np.ndarray:
         return vectors if self.rotation is None else vectors @ self.rotation
+
+
+def _require_sound(source: str, item_ids: np.ndarray, largest: np.ndarray) -> None:
+    """Of (n,) items the (n,) largest coordinates, without their signs; NaN where one is."""
+    sound = (largest == 0.0) | ((largest >= _SMALLEST) & (largest <= _LARGEST))
+    if sound.all():
+        return
+    item, found = int(item_ids[sound.argmin()]), float(largest[sound.argmin()])
+    if not np.isfinite(found):
+        raise InputError(
+            f"{source}: the vector of item {item} is not finite; train or read it again, "
+            "nothing is replaced silently"
+        )
+    raise InputError(
+        f"{source}: the largest coordinate of item {item}'s vector is {found:.3g}, and squares of "
+        f"float32 hold {_SMALLEST:g} to {_LARGEST:g}; scale the vectors, or read them again"
+    )
 
 
 def _blocks(

@@ -13,6 +13,8 @@ import torch
 
 from model.tokenizer.item_vectors import BLOCK_ROWS
 
+_DROWNING = 2.0**14  # times the spread: squares of float32 then err by a thousandth of it
+
 
 class Nearest(Protocol):
     """Says which centroid is nearest."""
@@ -27,6 +29,23 @@ def nearest_centroid(centroids: np.ndarray) -> Nearest:
     if torch.cuda.is_available():
         return TorchNearest(centroids, torch.device("cuda"))
     return FaissNearest(centroids)
+
+
+def shared_part(vectors: np.ndarray) -> np.ndarray:
+    """What all vectors have in common, where squares would drown in it what tells them apart.
+
+    Args:
+        vectors: (n, width) float32.
+
+    Returns:
+        (width,) float32 to subtract from them and from what they are compared with; zeros where
+        they lie around the origin, so that nothing is rounded anew.
+    """
+    center = vectors.mean(axis=0, dtype=np.float64)
+    energy = np.einsum("ij,ij->", vectors, vectors, dtype=np.float64) / len(vectors)
+    common = np.square(center).sum()
+    drowns = common > _DROWNING * (energy - common)
+    return (center if drowns else np.zeros_like(center)).astype(np.float32)
 
 
 def squared_distances(vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> np.ndarray:

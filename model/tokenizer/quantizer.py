@@ -13,7 +13,7 @@ import numpy as np
 from model.tokenizer import rq_vae
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.kmeans import fit_kmeans
-from model.tokenizer.nearest import nearest_centroid
+from model.tokenizer.nearest import nearest_centroid, shared_part
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -95,6 +95,8 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
             sample, params.sizes, epochs=params.iterations, generator=generator, what=vectors.source
         )
         return Quantizer(params.metric, fitted.codebooks, fitted.encoder)
+    shared = shared_part(sample)
+    sample -= shared
     levels = []
     for number, size in enumerate(params.sizes, 1):
         centroids = fit_kmeans(
@@ -108,11 +110,15 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
         )
         levels.append(centroids)
         sample = sample - centroids[nearest_centroid(centroids)(sample)]
+    levels[0] = levels[0] + shared
     return Quantizer(params.metric, tuple(levels), {})
 
 
 def quantize(quantizer: Quantizer, vectors: ItemVectors, **blocks: int) -> Assignment:
-    """Codes of all items, a block at a time; the size of the blocks does not change them."""
+    """Codes of all items, a block at a time; the size of the blocks does not change them.
+
+    Where an encoder or a rotation makes the vectors, it may change the last bits of distances.
+    """
     searches = [nearest_centroid(level) for level in quantizer.centroids]
     shape = len(vectors), len(searches)
     codes, distances = np.empty(shape, np.int32), np.empty(shape, np.float32)

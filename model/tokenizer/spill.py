@@ -12,7 +12,7 @@ import numpy as np
 
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.limits import overflow, settle
-from model.tokenizer.nearest import centroid_costs
+from model.tokenizer.nearest import centroid_costs, shared_part
 from model.tokenizer.quantizer import Assignment, Quantizer, quantize_below
 from model.tokenizer.sids import prefix_keys
 
@@ -49,12 +49,14 @@ def spill(
         leaving = overflow(nodes, distances[:, level], pinned, room)
         if len(leaving) == 0:
             continue
+        centroids = quantizer.centroids[level]
+        shared = shared_part(centroids)
         rows, free = _room_beside(parents, codes[:, level], leaving, sizes[level], room)
         for start in range(0, len(leaving), _MOVED_AT_ONCE):
             items = leaving[start : start + _MOVED_AT_ONCE]
             encoded = quantizer.encode(vectors.take(items))
             residuals = quantizer.residuals(encoded, codes[items, :level])
-            costs = centroid_costs(residuals, quantizer.centroids[level])
+            costs = centroid_costs(residuals - shared, centroids - shared)
             codes[items, level] = settle(costs, rows[start : start + _MOVED_AT_ONCE], free)
             again = quantize_below(quantizer, encoded, codes[items], level + 1)
             codes[items], distances[items] = again.codes, again.distances

@@ -5,7 +5,7 @@ from numba import prange
 
 from model.compiled import compiled
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
-from model.tokenizer.nearest import centroid_costs
+from model.tokenizer.nearest import centroid_costs, shared_part
 from model.tokenizer.quantizer import Metric, normalized
 
 
@@ -26,11 +26,13 @@ def true_neighbors(
     if count == 0:
         return np.zeros((len(queries), 0), np.int64)
     wanted = _prepared(vectors.take(queries), metric)
+    shared = shared_part(wanted)
+    wanted = wanted - shared
     costs = np.full((len(queries), count), np.inf, np.float32)
     nearest = np.zeros(costs.shape, np.int64)
     # Blocks so small that a block's costs are still in the cache when they are looked through.
     for rows, block in vectors.blocks(what="nearest neighbours", rows_at_once=BLOCK_ROWS):
-        of_block = centroid_costs(wanted, _prepared(block, metric))
+        of_block = centroid_costs(wanted, _prepared(block, metric) - shared)
         _keep_nearest(of_block, rows.start, queries, costs, nearest)
     return nearest
 

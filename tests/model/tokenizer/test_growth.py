@@ -1,4 +1,5 @@
 import logging
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -164,6 +165,42 @@ def test_the_id_of_an_item_without_a_vector_today_stays_taken(first, vector):
     assert after.codes[6].tolist() == sid.tolist()
     assert after.items_of(sid).tolist() == [6]
     assert len(after.sid_keys) == 136
+
+
+def _with_sid2(table: pa.Table, values: list) -> pa.Table:
+    return table.set_column(2, "sid2", pa.array(values, pa.int32()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop_columns(["sid2"]), "has the columns raw_id, sid1 and not raw_id, sid1, "),
+        (lambda t: _with_sid2(t, [None] * len(t)), "has empty cells in sid2"),
+        (lambda t: _with_sid2(t, [17] * len(t)), r"gives raw0 the ID \[\d+, 17\], beyond sizes"),
+        (lambda t: _with_sid2(t, [0] * len(t)), r"gives raw0 the ID \[\d+, 0\], beyond sizes"),
+        (lambda t: pa.concat_tables([t, t]), "names an item twice"),
+    ],
+)
+def test_a_table_that_was_not_published_like_this_is_refused(first, tmp_path, change, message):
+    before = Codebook.load(first)
+    replace(before, published=change(before.published)).save(tmp_path / "one")
+    with pytest.raises(InputError, match=f"published.parquet {message}.*copy the folder again"):
+        build(list(range(120)), frozen_from=str(tmp_path / "one"))
+
+
+def test_the_order_of_the_published_columns_says_nothing(first, tmp_path):
+    before = Codebook.load(first)
+    turned_round = before.published.select(["sid2", "raw_id", "sid1"])
+    replace(before, published=turned_round).save(tmp_path / "one")
+    after = build(list(range(120)), frozen_from=str(tmp_path / "one"))
+    assert after.codes.tobytes() == before.codes.tobytes()
+
+
+def test_centroids_of_another_generation_are_refused(first, tmp_path):
+    shutil.copytree(first, tmp_path / "one")
+    np.save(tmp_path / "one" / "centroids_2.npy", np.zeros((16, 8), np.float32))
+    with pytest.raises(InputError, match="the centroids are not those of generation"):
+        build(list(range(120)), frozen_from=str(tmp_path / "one"))
 
 
 @pytest.mark.parametrize("method", ["residual_kmeans", "rq_vae"])

@@ -61,6 +61,16 @@ def test_true_neighbours_are_those_of_all_items():
     assert found["vicinity"]["chance"] == pytest.approx(1 / 64, abs=0.01)
 
 
+def test_true_neighbours_far_from_the_origin_are_the_same():
+    matrix = (100.0 + 0.1 * clustered(300, seed=4)).astype(np.float32)
+    queries = np.arange(0, 300, 7)
+    found = true_neighbors(item_vectors(matrix), queries, "l2", 5)
+    apart = np.square(matrix[queries, None] - matrix[None]).sum(axis=-1)
+    apart[np.arange(len(queries)), queries] = np.inf
+    costs = np.take_along_axis(apart, found, axis=1)
+    np.testing.assert_allclose(costs, np.sort(apart, axis=1)[:, :5], rtol=1e-4)
+
+
 def test_blocks_leave_no_neighbour_out_and_ties_stay_with_the_first(monkeypatch):
     monkeypatch.setattr(true_neighbors_module, "BLOCK_ROWS", 7)
     matrix = np.random.default_rng(3).integers(1, 4, (60, 2)).astype(np.float32)

@@ -169,6 +169,40 @@ def test_a_vector_that_is_no_number_is_refused_by_name():
         item_vectors(matrix)
 
 
+@pytest.mark.parametrize("scale", [1e30, 1e-40])
+def test_vectors_that_float32_cannot_square_are_refused_by_name(scale):
+    matrix = clustered(10)
+    matrix[6] = np.float32(scale)
+    with pytest.raises(InputError, match=r"largest coordinate of item 7's vector is 1e[+-].*scale"):
+        item_vectors(matrix)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_vectors_of_any_other_length_get_an_id_each(metric, scale):
+    matrix = np.float32(scale) * clustered(200)
+    row = report_row(tokenize(item_vectors(matrix), codebook_params(metric=metric), 0))
+    assert row["levels"][0]["used"] == 16
+    assert row["after"]["unique_pairs"] == 200
+    assert np.isfinite([row["loss1"], row["loss2"], row["drift"]]).all()
+
+
+@pytest.mark.parametrize("method", ["residual_kmeans", "balanced_residual_kmeans"])
+def test_what_all_vectors_share_costs_nothing(method):
+    """Squares of float32 would err by more than what tells these vectors apart."""
+    settings = {"metric": "l2", "method": method, "sizes": [40, 64], "reassignment": "none"}
+    vectors = 0.1 * clustered(2000, 16, centres=40)
+    near, far = (
+        report_row(tokenize(item_vectors(vectors + offset), codebook_params(**settings), 0))
+        for offset in np.float32([0.0, 100.0])
+    )
+    assert far["loss1"] == pytest.approx(near["loss1"], rel=0.02)
+    assert far["loss2"] == pytest.approx(near["loss2"], rel=0.02)
+    assert far["levels"][0]["largest_share"] == pytest.approx(
+        near["levels"][0]["largest_share"], rel=0.1
+    )
+
+
 def test_zero_vectors_are_left_out_and_counted(caplog):
     matrix = clustered(10)
     matrix[[2, 5]] = 0.0
