@@ -10,7 +10,7 @@ import dagster as dg
 from assets.lineage import Lineage
 
 FILES_ADDRESS = "/files"  # where `onepiece ui` serves the data folder
-_MAX_PICTURES = 6
+_MAX_PICTURES = 16  # of a coverage report: one per modality, and what they cover together
 _MAX_PICTURE_BYTES = 400_000
 
 
@@ -44,12 +44,7 @@ def measured(
             )
         ),
     }
-    facts |= pages(folder, data)
-    pictures = sorted(path for path in files if path.suffix == ".png")[:_MAX_PICTURES]
-    for path in pictures:
-        if path.stat().st_size <= _MAX_PICTURE_BYTES:
-            facts[path.stem] = picture(path)
-    return facts
+    return facts | pages(folder, data) | pictures(folder)
 
 
 def pages(folder: Path, data: Path) -> dict[str, dg.UrlMetadataValue]:
@@ -73,6 +68,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def pictures(folder: Path) -> dict[str, dg.MarkdownMetadataValue]:
+    """The plots that an artefact holds, unless they are too many or too large for a page."""
+    found = sorted(folder.rglob("*.png"))[:_MAX_PICTURES]
+    return {
+        path.stem: picture(path) for path in found if path.stat().st_size <= _MAX_PICTURE_BYTES
+    }
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:

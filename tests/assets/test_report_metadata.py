@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from assets.report_metadata import page_address, table
+from assets.report_metadata import page_address, pictures, table
 from assets.report_pictures import bars, histogram
 
 NUMBERS = "{http://www.w3.org/2000/svg}"
@@ -20,6 +20,15 @@ def _drawing(metadata):
 def test_a_page_has_the_same_address_on_every_port(tmp_path):
     page = tmp_path / "submission" / "0123" / "lineage.html"
     assert page_address(page, tmp_path) == "/files/submission/0123/lineage.html"
+
+
+def test_a_plot_per_modality_leaves_room_for_that_of_all(tmp_path):
+    names = [*(f"{modality}" for modality in range(81, 91)), "combinations"]
+    for name in names:
+        (tmp_path / f"{name}.png").write_bytes(name.encode())
+    shown = pictures(tmp_path)
+    assert list(shown) == names
+    assert base64.b64encode(b"combinations").decode() in shown["combinations"].value
 
 
 def test_a_histogram_has_a_bar_per_bin_and_leaves_out_what_is_no_number():
