@@ -73,9 +73,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def pictures(folder: Path) -> dict[str, dg.MarkdownMetadataValue]:
     """The plots that an artefact holds, unless they are too many or too large for a page."""
     found = sorted(folder.rglob("*.png"))[:_MAX_PICTURES]
-    return {
-        path.stem: picture(path) for path in found if path.stat().st_size <= _MAX_PICTURE_BYTES
-    }
+    return {path.stem: picture(path) for path in found if path.stat().st_size <= _MAX_PICTURE_BYTES}
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:
