@@ -17,6 +17,7 @@ from model.network.routing import (
     gate_logits,
     gate_scores,
     load_gini,
+    reachable_target,
     sequence_balance_loss,
     sort_by_expert,
 )
@@ -47,7 +48,7 @@ class SparseMoE(nn.Module):
 
     No token is dropped. Balance comes from a loss per sequence, whose weight is small, and from
     a bias that only selects ("loss-free"), which ``end_step`` moves once per optimiser step. The
-    loss pulls towards even loads, the bias towards ``routing.TARGET_GINI``, from either side.
+    loss pulls towards even loads, the bias towards ``routing.reachable_target``, from either side.
 
     Attributes:
         gate: (num_experts, dim).
@@ -121,7 +122,9 @@ class SparseMoE(nn.Module):
         """
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(self.load)
-        self.expert_bias.copy_(balancing_step(self.expert_bias, self.load, self.bias_step))
+        target = reachable_target(len(self.gate), self.top_k)
+        moved = balancing_step(self.expert_bias, self.load, self.bias_step, target)
+        self.expert_bias.copy_(moved)
         self.last_load.copy_(self.load)
         self.load.zero_()
 

@@ -116,8 +116,17 @@ def sequence_balance_loss(scores: Tensor, chosen: Tensor, rows: Tensor, num_rows
     return (f_per_token[rows] * normalised).sum() / max(1, num_rows)  # a micro-batch may be empty
 
 
-def balancing_step(expert_bias: Tensor, loads: Tensor, step: float) -> Tensor:
-    """The next bias, of mean zero: the loads' inequality moves towards ``TARGET_GINI``.
+def reachable_target(num_experts: int, top_k: int) -> float:
+    """``TARGET_GINI``, or half the largest Gini there can be, which idle experts would make.
+
+    That is 1 - top_k / num_experts: where nearly all experts answer every token, a bias on its way
+    to a larger one would starve the others for good.
+    """
+    return min(TARGET_GINI, (1.0 - top_k / num_experts) / 2)
+
+
+def balancing_step(expert_bias: Tensor, loads: Tensor, step: float, target: float) -> Tensor:
+    """The next bias, of mean zero: the loads' inequality moves towards the target.
 
     The wanted loads are the present ones with all deviations from the mean scaled alike so that
     their Gini is the target; who is busy is left to the gate. The published rule, a constant step
@@ -128,6 +137,7 @@ def balancing_step(expert_bias: Tensor, loads: Tensor, step: float) -> Tensor:
         expert_bias: (E,) float32.
         loads: (E,) int64, slots of each expert since the last step.
         step: the largest move, of an expert whose load is off by the mean load or more.
+        target: Gini of the loads, of :func:`reachable_target`.
 
     Returns:
         (E,) float32.
@@ -135,7 +145,7 @@ def balancing_step(expert_bias: Tensor, loads: Tensor, step: float) -> Tensor:
     gini = load_gini(loads)
     loads = loads.to(expert_bias.dtype)
     deviation = (loads - loads.mean()) / loads.mean().clamp(min=TINY)
-    unwanted = deviation * (1.0 - TARGET_GINI / gini.clamp(min=TINY))
+    unwanted = deviation * (1.0 - target / gini.clamp(min=TINY))
     moved = expert_bias - step * unwanted.clamp(-1.0, 1.0)
     return moved - moved.mean()
 

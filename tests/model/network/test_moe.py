@@ -223,11 +223,24 @@ def test_the_bias_holds_the_loads_of_a_random_gate_at_the_target(gate, num_exper
     assert moe.expert_bias.abs().max() < 10.0
 
 
+@pytest.mark.parametrize(("num_experts", "top_k"), [(8, 7), (64, 60), (16, 13), (5, 5)])
+def test_the_bias_starves_no_expert_where_nearly_all_answer(num_experts, top_k):
+    moe = make("softmax", num_experts=num_experts, top_k=top_k, step=0.3, loss=0.0).float()
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.zeros(2048, dtype=torch.int64)
+    with torch.no_grad():
+        for _ in range(150):
+            moe(torch.randn(2048, 16, generator=generator), rows, 1)
+            moe.end_step()
+    assert moe.gini() < (1 - top_k / num_experts) * 0.7 + 1e-6
+    assert moe.last_load.min() > 0.1 * 2048 * top_k / num_experts
+
+
 @pytest.mark.parametrize(("loads", "direction"), [([0, 50, 150, 600], -1), ([90, 95, 100, 115], 1)])
 def test_the_bias_shrinks_or_widens_the_differences_and_keeps_its_mean(loads, direction):
     loads = torch.tensor(loads)
     bias = torch.tensor([0.3, -0.1, -0.3, 0.1])
-    moved = balancing_step(bias, loads, 0.1) - bias
+    moved = balancing_step(bias, loads, 0.1, TARGET_GINI) - bias
     assert (moved.diff() * direction > 0).all()
     assert moved.mean().abs() < 1e-7
     assert moved.abs().max() < 0.2  # a step and its centring
@@ -238,7 +251,7 @@ def test_the_bias_leaves_loads_alone_that_are_even_absent_or_on_target():
     on_target = torch.tensor([64, 88, 112, 136])
     torch.testing.assert_close(load_gini(on_target), torch.tensor(TARGET_GINI))
     for loads in (torch.full((4,), 7), torch.zeros(4, dtype=torch.int64), on_target):
-        torch.testing.assert_close(balancing_step(bias, loads, 0.1), bias)
+        torch.testing.assert_close(balancing_step(bias, loads, 0.1, TARGET_GINI), bias)
 
 
 def test_the_bias_is_saved_and_the_counters_are_not():
