@@ -13,6 +13,7 @@ from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.dataset.raw_data import RawData
 from model.dataset.readers import read_interactions
+from model.dataset.repeated_events import count_repeated_events
 from model.params import Params
 
 
@@ -24,6 +25,9 @@ def _describe(made: Interactions) -> dict[str, Any]:
         "events": made.num_events,
         "candidates": len(made.candidate_item_ids),
         "items outside the training vocabulary": made.num_items - made.num_known_items,
+        "events that stand there more than once": count_repeated_events(
+            made.offsets, made.item_ids, made.action_types, made.timestamps
+        ),
         "longest history": int(lengths.max(initial=0)),
         "users with a validation target": int((made.validation_event >= 0).sum()),
         "users with a test target": int((made.test_event >= 0).sum()),

@@ -15,6 +15,7 @@ from model.dataset.raw_files import readable
 from model.errors import InputError
 
 _LARGEST = pa.scalar(2**63 - 1, pa.uint64())
+_DAMAGE = (pa.ArrowInvalid, pa.ArrowIOError, UnicodeDecodeError)
 _READ_BUFFER = 1 << 20  # bytes; without it Arrow holds a whole column of a row group
 
 
@@ -113,9 +114,10 @@ def read_parts(
                 columns = list(required) if only_required else None
                 first = 0
                 for rows in file.iter_batches(batch_size=rows_per_part, columns=columns):
+                    rows.validate(full=True)  # texts are taken for UTF-8 unseen otherwise
                     yield Part(path, first, rows)
                     first += rows.num_rows
-        except (pa.ArrowInvalid, pa.ArrowIOError, pa.ArrowNotImplementedError) as error:
+        except (*_DAMAGE, pa.ArrowNotImplementedError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise damaged(path, error) from None
@@ -130,7 +132,7 @@ def read_schema(path: Path) -> pa.Schema:
     try:
         with readable(path):
             return pq.read_schema(path)
-    except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+    except _DAMAGE as error:
         raise damaged(path, error) from None
 
 

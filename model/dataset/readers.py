@@ -8,6 +8,7 @@ from model.dataset.histories import Histories
 from model.dataset.interactions import Interactions
 from model.dataset.raw_data import RawData
 from model.dataset.recbole import read_recbole
+from model.dataset.repeated_events import count_repeated_events
 from model.dataset.split import split_events
 from model.dataset.tencent_jsonl import read_tencent_jsonl
 from model.dataset.tencent_parquet import read_tencent_parquet
@@ -48,4 +49,11 @@ def read_interactions(
         (split.validation_event >= 0).sum(),
         (split.test_event >= 0).sum(),
     )
+    repeated = count_repeated_events(
+        read.offsets, read.item_ids, read.action_types, read.timestamps
+    )
+    if repeated:
+        logger.info(
+            "%d events stand there more than once, with user, item, action and time", repeated
+        )
     return Interactions(**vars(read), **vars(split))

@@ -529,6 +529,38 @@ def test_candidates_that_cannot_be(root, world, edit, pattern):
     refused(root, pattern)
 
 
+@pytest.mark.parametrize("name", ["item_id", "100"])
+def test_texts_in_another_encoding(root, world, name):
+    def latin(number):
+        texts = [b"caf\xe9"] * number
+        return pa.array(texts).view(pa.string())
+
+    def edit(table):
+        if name == "item_id":
+            return with_column(table, name, latin(table.num_rows))
+        flags = pa.array([0] * table.num_rows)
+        fields = ["cold_start", "feature_value"]
+        return with_column(
+            table, name, pa.StructArray.from_arrays([flags, latin(table.num_rows)], fields)
+        )
+
+    change_candidates(root, world, edit)
+    refused(root, r"part-0\.parquet: truncated or not a valid parquet file \(.*UTF8")
+
+
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+def test_a_damaged_name_of_a_column(root, name):
+    path = max((root / name).iterdir())
+    column = pq.read_schema(path).names[-1].encode()
+    footer = path.read_bytes().rindex(b"PAR1") - 4
+    content = bytearray(path.read_bytes())
+    size = int.from_bytes(content[footer : footer + 4], "little")
+    start = footer - size
+    content[start:footer] = content[start:footer].replace(column, b"\xff" * len(column))
+    path.write_bytes(content)
+    refused(root, rf"{path.name}: truncated or not a valid parquet file")
+
+
 def test_candidates_in_several_files(root, world):
     expected = read_tencent_parquet(root)
     table = parquet_candidates(world)
