@@ -74,39 +74,39 @@ class ExactSearch:
             scores = torch.addmm(self.bias[start:stop], queries, self.vectors[start:stop].T)
             hidden = slice(int(limits[number]), int(limits[number + 1]))
             scores[seen_owners[hidden], seen_rows[hidden] - start] = -torch.inf
-            values, columns = _top_by_blocks(scores, k)
+            values, columns = _top(scores, k)
             columns = torch.where(values > -torch.inf, columns + start, -1)
             best, chosen = _top(torch.cat([best, values], 1), k)
             rows = torch.cat([rows, columns], 1).gather(1, chosen)
         return best, rows
 
 
-def _top_by_blocks(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``_top``, by the maxima of blocks first; fewer columns where there are fewer."""
-    num_users, num_columns = scores.shape
-    if num_columns <= BLOCK * k:
-        return _top(scores, min(k, num_columns))
-    padded = torch.nn.functional.pad(scores, (0, -num_columns % BLOCK), value=-torch.inf)
-    blocks = padded.view(num_users, -1, BLOCK)
-    chosen = _top(blocks.amax(dim=2), k)[1].sort(dim=1).values
-    inside = blocks.gather(1, chosen[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
-    values, places = _top(inside, k)
-    return values, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK
-
-
 def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``scores.topk(k)``, of equals the first columns, in their order."""
-    values, columns = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    """``scores.topk(k)``, of equals the first columns; fewer where there are fewer columns."""
+    values, columns = _most(scores, k + 1)  # one more tells whether the last has an equal
     tied = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -torch.inf)
     users = tied.any(dim=1).nonzero().flatten()
-    values, columns = values[:, :k].contiguous(), columns[:, :k].contiguous()
+    values, columns = values[:, :k], columns[:, :k]
     if len(users):
         values[users], columns[users] = _first_of_equals(scores[users], values[users, -1:], k)
     return values, columns
 
 
+def _most(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """``scores.topk(k)``, by the maxima of blocks first; fewer where there are fewer columns."""
+    num_users, num_columns = scores.shape
+    if num_columns <= BLOCK * k:
+        return scores.topk(min(k, num_columns), dim=1)
+    padded = torch.nn.functional.pad(scores, (0, -num_columns % BLOCK), value=-torch.inf)
+    blocks = padded.view(num_users, -1, BLOCK)
+    chosen = blocks.amax(dim=2).topk(k, dim=1).indices
+    inside = blocks.gather(1, chosen[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
+    values, places = inside.topk(k, dim=1)
+    return values, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK
+
+
 def _first_of_equals(scores: Tensor, last: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The same, given each user's k-th value (N, 1): what does not reach it is not sorted."""
+    """The same of users with equals; what does not reach their k-th value (N, 1) is not sorted."""
     reached = ~(scores < last)
     owners, columns = reached.nonzero(as_tuple=True)
     values = scores[reached]
