@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,39 +34,50 @@ def update_ledger(workspace: Workspace) -> Path:
     file = workspace.data / f".{LEDGER_FILE}"
     workspace.data.mkdir(parents=True, exist_ok=True)
     try:
-        _enter(workspace, file)
+        _enter_into(file, workspace)
     except (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException) as error:
         if "lock" in str(error).lower():
             raise InputError(f"{file}: in use by another process; close it and try again") from None
         logger.warning("%s: damaged, rebuilt from the manifests", file)
         file.unlink(missing_ok=True)
-        _enter(workspace, file)
+        _enter_into(file, workspace)
     return file
 
 
 def read_ledger(workspace: Workspace) -> list[dict[str, Any]]:
     """All submissions, oldest first, with the columns of ``COLUMNS``."""
-    file = update_ledger(workspace)
     query = f"SELECT {', '.join(COLUMNS)} FROM submissions ORDER BY created, id"
-    with duckdb.connect(str(file), read_only=True) as ledger:
+    with _open_to_read(workspace) as ledger:
         return [dict(zip(COLUMNS, row, strict=True)) for row in ledger.execute(query).fetchall()]
 
 
-def _enter(workspace: Workspace, file: Path) -> None:
+def _open_to_read(workspace: Workspace) -> duckdb.DuckDBPyConnection:
+    if os.access(workspace.data, os.W_OK):
+        return duckdb.connect(str(update_ledger(workspace)), read_only=True)
+    ledger = duckdb.connect()  # somebody else's folder: the table lives as long as we read it
+    _enter(workspace, ledger)
+    return ledger
+
+
+def _enter_into(file: Path, workspace: Workspace) -> None:
     with duckdb.connect(str(file)) as ledger:
-        ledger.execute("SET TimeZone = 'UTC'")
-        ledger.execute(_TABLE)
-        known = {row[0] for row in ledger.execute("SELECT id FROM submissions").fetchall()}
-        for path in sorted(workspace.folder(SUBMISSION).glob("*/manifest.json")):
-            if path.parent.name in known:
-                continue
-            try:
-                row = _row(read_manifest(path.parent))
-            except InputError as error:
-                logger.warning("%s", error)
-                continue
-            marks = ", ".join("?" * len(row))
-            ledger.execute(f"INSERT INTO submissions VALUES ({marks})", row)
+        _enter(workspace, ledger)
+
+
+def _enter(workspace: Workspace, ledger: duckdb.DuckDBPyConnection) -> None:
+    ledger.execute("SET TimeZone = 'UTC'")
+    ledger.execute(_TABLE)
+    known = {row[0] for row in ledger.execute("SELECT id FROM submissions").fetchall()}
+    for path in sorted(workspace.folder(SUBMISSION).glob("*/manifest.json")):
+        if path.parent.name in known:
+            continue
+        try:
+            row = _row(read_manifest(path.parent))
+        except InputError as error:
+            logger.warning("%s", error)
+            continue
+        marks = ", ".join("?" * len(row))
+        ledger.execute(f"INSERT INTO submissions VALUES ({marks})", row)
 
 
 def _row(manifest: dict[str, Any]) -> list[Any]:

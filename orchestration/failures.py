@@ -1,6 +1,7 @@
 """How a command can fail, and what it then says: one sentence where the user can mend it."""
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def told(error: Exception) -> tuple[str, int] | None:
     if is_disk_full(error):
         return f"{error}; free some space and run the same command again", INPUT_ERROR_EXIT
     for one in _causes(error):
-        if isinstance(one, sqlite3.OperationalError) and "disk" in str(one):
+        if isinstance(one, sqlite3.OperationalError) and re.search("disk|readonly", str(one)):
             return _records_failed(one), INPUT_ERROR_EXIT
     return None
 
@@ -39,8 +40,8 @@ def _records_failed(error: sqlite3.OperationalError) -> str:
     home = os.environ["DAGSTER_HOME"]
     free = shutil.disk_usage(home).free
     return (
-        f"{home}: Dagster's records cannot be written ({error}; {free:,} bytes are free); free "
-        "some space and run the same command again"
+        f"{home}: Dagster's records cannot be written ({error}; {free:,} bytes are free); make "
+        "room, or the folder writable, and run the same command again"
     )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from assets.lineage import Lineage
+from assets.lineage import Lineage, folder_hash
 from assets.report_metadata import pages
 from assets.stages import recipe_version
-from assets.workspace import Workspace
+from assets.workspace import VERSIONED, Workspace
 from model.errors import InputError
 from orchestration.materialization import Target, parse_targets
 
@@ -60,7 +60,7 @@ def _event(
         CODE_VERSION: recipe_version(recipe.code, recipe.params),
     }
     for name in workspace.stages[target.asset].inputs:
-        tags |= _input_tags(instance, name, recipe.parents)
+        tags |= _input_tags(instance, workspace, name, recipe.parents)
     return dg.AssetMaterialization(
         target.asset,
         partition=target.partition,
@@ -74,16 +74,30 @@ def _event(
 
 
 def _input_tags(
-    instance: dg.DagsterInstance, name: str, parents: Mapping[str, str]
+    instance: dg.DagsterInstance, workspace: Workspace, name: str, parents: Mapping[str, str]
 ) -> dict[str, str]:
     """The version of an input and the event that stands for it, as Dagster itself notes them."""
-    partitions = [parents[path] for path in sorted(parents) if path.startswith(f"{name}/")]
-    joint = hashlib.sha256("".join(partitions).encode()).hexdigest()
-    tags = {f"dagster/input_data_version/{name}": parents.get(name, joint)}
+    version = _input_version(workspace, name, parents)
+    tags = {f"dagster/input_data_version/{name}": version}
     records = instance.fetch_materializations(dg.AssetKey(name), limit=1).records
     if records:
         tags[f"dagster/input_event_pointer/{name}"] = str(records[0].storage_id)
     return tags
+
+
+def _input_version(workspace: Workspace, name: str, parents: Mapping[str, str]) -> str:
+    """Of an artefact with versions the submission reads one, and Dagster knows all of them as one.
+
+    One that is no longer the version to be read gives another number than Dagster's.
+    """
+    if name in parents:
+        return parents[name]
+    read = {path: parents[path] for path in sorted(parents) if path.startswith(f"{name}/")}
+    if name in VERSIONED:
+        folder = workspace.input_folder(name)
+        if read == {folder.relative_to(workspace.data).as_posix(): folder_hash(folder)}:
+            return workspace.version(name)
+    return hashlib.sha256("".join(read.values()).encode()).hexdigest()
 
 
 def _known(instance: dg.DagsterInstance, target: Target) -> str | None:

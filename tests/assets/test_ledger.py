@@ -36,6 +36,12 @@ def test_every_submission_is_entered_once_in_order_of_time(workspace):
     assert read_ledger(workspace) == first
 
 
+def test_a_folder_that_must_not_be_written_to_is_listed_all_the_same(workspace, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert [row["id"] for row in read_ledger(workspace)] == ["b", "a"]
+    assert [path.name for path in workspace.data.iterdir()] == ["submission"]
+
+
 def test_a_later_submission_is_added(workspace):
     read_ledger(workspace)
     _submit(workspace, id="c", created="2026-01-04T00:00:00+00:00")

@@ -231,10 +231,13 @@ def test_what_the_machine_forbids_is_one_sentence(error, sentence):
     assert code == 2
 
 
-def test_a_full_disk_under_dagsters_records_is_one_sentence(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "reason", ["database or disk is full", "attempt to write a readonly database"]
+)
+def test_a_full_disk_under_dagsters_records_is_one_sentence(monkeypatch, tmp_path, reason):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     within = RuntimeError("as SQLAlchemy puts it")
-    within.__cause__ = sqlite3.OperationalError("database or disk is full")
+    within.__cause__ = sqlite3.OperationalError(reason)
     text, code = told(within)
     assert text.startswith(f"{tmp_path}: Dagster's records cannot be written")
     assert "bytes are free" in text
