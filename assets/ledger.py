@@ -4,13 +4,16 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from assets.manifest import read_manifest
 from assets.workspace import SUBMISSION, Workspace
 from model.errors import InputError
+
+if TYPE_CHECKING:  # held by an annotation it is still there when DuckDB ends, which complains
+    from duckdb import DuckDBPyConnection as Connection
 
 logger = logging.getLogger("onepiece")
 
@@ -51,7 +54,7 @@ def read_ledger(workspace: Workspace) -> list[dict[str, Any]]:
         return [dict(zip(COLUMNS, row, strict=True)) for row in ledger.execute(query).fetchall()]
 
 
-def _open_to_read(workspace: Workspace) -> duckdb.DuckDBPyConnection:
+def _open_to_read(workspace: Workspace) -> "Connection":
     if os.access(workspace.data, os.W_OK):
         return duckdb.connect(str(update_ledger(workspace)), read_only=True)
     ledger = duckdb.connect()  # somebody else's folder: the table lives as long as we read it
@@ -64,7 +67,7 @@ def _enter_into(file: Path, workspace: Workspace) -> None:
         _enter(workspace, ledger)
 
 
-def _enter(workspace: Workspace, ledger: duckdb.DuckDBPyConnection) -> None:
+def _enter(workspace: Workspace, ledger: "Connection") -> None:
     ledger.execute("SET TimeZone = 'UTC'")
     ledger.execute(_TABLE)
     known = {row[0] for row in ledger.execute("SELECT id FROM submissions").fetchall()}
