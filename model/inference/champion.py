@@ -22,11 +22,11 @@ def champion_folder(data: Path) -> Path:
     return named_version(data / CHAMPION, CHAMPION_FILE)
 
 
-def beam_weight_of(judged: Path, wanted: float | Literal["validation"]) -> float:
-    """The blend that a judged model submits with.
+def beam_weight_of(measured: Path, wanted: float | Literal["validation"]) -> float:
+    """The blend that a measured model recommends with.
 
     Args:
-        judged: its folder.
+        measured: the folder with its metrics: its evaluation report, or where it lies as judged.
         wanted: ``cascade.beam_weight``: a number is used as it is; ``validation`` asks for what
             the model's evaluation tuned.
 
@@ -35,4 +35,4 @@ def beam_weight_of(judged: Path, wanted: float | Literal["validation"]) -> float
     """
     if wanted != "validation":
         return wanted
-    return float(read_json(judged / METRICS_FILE)["beam_weight"])
+    return float(read_json(measured / METRICS_FILE)["beam_weight"])

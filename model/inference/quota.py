@@ -20,10 +20,10 @@ from model import metrics
 from model.dataset.sequences import Batch
 from model.dataset.split import sample_test_users
 from model.inference.cascade import NUM_RECOMMENDATIONS, rank
+from model.inference.champion import beam_weight_of
 from model.inference.inputs import InferenceInputs
 from model.inference.quota_plot import plot_quotas
 from model.inference.recommender import Recommender, prepare_recommender
-from model.inference.report import EvaluationReport
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.search_index import IndexSearch, build_index
 from model.network.onepiece import EncoderOutput
@@ -230,7 +230,7 @@ def study_run(params: Params, data: Path, device: torch.device) -> pd.DataFrame:
         sample_test_users(inputs.interactions, section.max_users, params.seed),
         beam_widths=BEAM_WIDTHS,
         num_sids=NUM_SIDS,
-        beam_weight=EvaluationReport.load(data / "evaluation_report").beam_weight,
+        beam_weight=beam_weight_of(data / "evaluation_report", params.cascade.beam_weight),
         action_weights=section.action_weights,
     )
 
