@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # A GPU machine is found by itself; `make demo GPU=1` or `GPU=0` decides otherwise.
 GPU ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo 1 || echo 0)
 EXTRA := $(if $(filter 1,$(GPU)),gpu,cpu)
+OTHER := $(if $(filter 1,$(GPU)),cpu,gpu)
 INSTALLED := $(VENV)/.installed-$(EXTRA)
 
 # The stages call `python`, which must be the one with the project in it.
@@ -24,6 +25,9 @@ install: $(INSTALLED) ## make .venv and install everything into it
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "make: cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	@# Both builds of faiss provide one module: the other goes first.
+	@test ! -e $(VENV)/.installed-$(OTHER) || \
+		$(BIN)/python -m pip uninstall --quiet --yes faiss-$(OTHER)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRA),dev]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@
