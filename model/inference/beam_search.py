@@ -164,7 +164,7 @@ def best_children(children: Children, width: int) -> Beams:
         offsets = ragged.offsets_of(count)
         queries = children.queries[rows].flatten(0, 1)
         logits = ragged.sampled_dot(queries, children.weight, offsets, codes)
-        scores = ragged.log_softmax(logits + children.bias[codes], owners, len(count))
+        scores = ragged.log_softmax(logits + children.bias[codes], owners, offsets)
         scores = scores + children.log_probs[rows].flatten()[owners]
         by_user = ragged.offsets_of(counts[rows].sum(dim=1))
         user = owners // counts.shape[1]

@@ -57,12 +57,22 @@ def sampled_dot(queries: Tensor, keys: Tensor, offsets: Tensor, columns: Tensor)
     return torch.sparse.sampled_addmm(pattern, queries, keys.T, beta=0.0).values()
 
 
-def log_softmax(values: Tensor, owners: Tensor, num_rows: int) -> Tensor:
-    """Log-softmax within each row: (T,) float32 -> (T,) float32."""
-    peaks = values.new_full((num_rows,), -torch.inf)
+def log_softmax(values: Tensor, owners: Tensor, offsets: Tensor) -> Tensor:
+    """Log-softmax within each row, to the same bytes whenever it is computed on one device.
+
+    Args:
+        values: (T,) float32.
+        owners: (T,) int64, the row of each.
+        offsets: (N + 1,) int64.
+
+    Returns:
+        (T,) float32.
+    """
+    peaks = values.new_full((len(offsets) - 1,), -torch.inf)
     peaks = peaks.scatter_reduce(0, owners, values, "amax")
     shifted = values - peaks[owners]
-    sums = values.new_zeros(num_rows).index_add_(0, owners, shifted.exp())
+    # By segments: index_add_ adds up atomically on a GPU, in another order every time.
+    sums = torch.segment_reduce(shifted.exp(), "sum", offsets=offsets)
     return shifted - sums.log()[owners]
 
 

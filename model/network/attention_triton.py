@@ -21,7 +21,11 @@ from torch import Tensor
 from model.network.attention_plan import BUCKET_WIDTH, AttentionPlan
 
 BLOCK_16_BIT, BLOCK_32_BIT = 64, 32  # queries, and keys, at once: what the registers hold
+TILE_BYTES = 1 << 15  # at most, of one block: a kernel holds some five in shared memory
+SMALLEST_BLOCK = 16  # of a product
 NUM_WARPS = 8
+STAGES, WIDE_STAGES = 3, 1  # loads under way in a loop: wide heads leave shared memory for one
+WIDEST_STAGED = 128  # of a head; at 256, three stages want 273 KiB, and an H200 has 227
 MAX_LOTS = 64  # rows share this many sums of each bias, so that atomic additions seldom collide
 
 
@@ -73,12 +77,21 @@ class _Attention(torch.autograd.Function):
 
 
 def _grid(plan: AttentionPlan, q: Tensor) -> tuple[int, int]:
-    """Blocks of the longest row, and (row, head) pairs; blocks past a row's end do nothing."""
-    return triton.cdiv(plan.max_length, _block(q)), (len(plan.offsets) - 1) * q.shape[1]
+    """(row, head) pairs, and blocks of the longest row; blocks past a row's end do nothing.
+
+    CUDA takes no more than 65,535 programs along any axis but the first.
+    """
+    return (len(plan.offsets) - 1) * q.shape[1], triton.cdiv(plan.max_length, _block(q))
 
 
 def _block(q: Tensor) -> int:
-    return BLOCK_16_BIT if q.element_size() == 2 else BLOCK_32_BIT
+    most = BLOCK_16_BIT if q.element_size() == 2 else BLOCK_32_BIT
+    return max(SMALLEST_BLOCK, min(most, TILE_BYTES // (_room(q) * q.element_size())))
+
+
+def _room(q: Tensor) -> int:
+    """The size of a head as the kernels need it, a power of two."""
+    return max(16, triton.next_power_of_2(q.shape[2]))
 
 
 def _strided(*tensors: Tensor) -> list[Tensor | int]:
@@ -100,7 +113,7 @@ def _constants(plan: AttentionPlan, q: Tensor, position_bias: Tensor | None) -> 
     return {
         "HEADS": q.shape[1],
         "SIZE": q.shape[2],
-        "ROOM": max(16, triton.next_power_of_2(q.shape[2])),
+        "ROOM": _room(q),
         "POSITIONS": 0 if position_bias is None else len(position_bias),
         "BUCKETS": plan.num_time_buckets,
         "WIDTH": BUCKET_WIDTH,
@@ -108,6 +121,7 @@ def _constants(plan: AttentionPlan, q: Tensor, position_bias: Tensor | None) -> 
         "PRECISION": "ieee" if exact else "tf32",
         "BLOCK": _block(q),
         "num_warps": NUM_WARPS,
+        "num_stages": STAGES if _room(q) <= WIDEST_STAGED else WIDE_STAGES,
     }
 
 
@@ -166,10 +180,10 @@ def _forward_kernel(
     BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    row, head = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS
     begin = tl.load(offsets + row)
     count = (tl.load(offsets + row + 1) - begin).to(tl.int32)
-    first = tl.program_id(0) * BLOCK
+    first = tl.program_id(1) * BLOCK
     if first >= count:
         return
     i = first + tl.arange(0, BLOCK)
@@ -202,10 +216,10 @@ def _query_kernel(
     BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    row, head = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS
     begin = tl.load(offsets + row)
     count = (tl.load(offsets + row + 1) - begin).to(tl.int32)
-    first = tl.program_id(0) * BLOCK
+    first = tl.program_id(1) * BLOCK
     if first >= count:
         return
     i = first + tl.arange(0, BLOCK)
@@ -250,10 +264,10 @@ def _key_kernel(
     BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    row, head = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS
     begin = tl.load(offsets + row)
     count = (tl.load(offsets + row + 1) - begin).to(tl.int32)
-    first = tl.program_id(0) * BLOCK
+    first = tl.program_id(1) * BLOCK
     if first >= count:
         return
     j = first + tl.arange(0, BLOCK)

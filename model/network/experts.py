@@ -6,9 +6,10 @@ gradient needs no saved expert output.
 
 ``grouped_experts`` is for GPUs: two grouped matrix products, no wait for the device.
 ``tiled_experts``, in a module of its own, is for CPUs: compiled kernels in which few tokens per
-expert cost no more than many. ``segment_experts`` is for narrow experts there and where nothing is
-compiled: one operation walks the segments of the sorted slots and finishes a segment while it is
-in the cache; it keeps one (slots, 2 * hidden) tensor where grouped products keep five.
+expert cost no more than many. ``segment_experts`` is for narrow experts there, where nothing is
+compiled, and for micro-batches without tokens: one operation walks the segments of the sorted
+slots and finishes a segment while it is in the cache; it keeps one (slots, 2 * hidden) tensor
+where grouped products keep five.
 tests/benchmarks/bench_moe.py times them.
 """
 
@@ -35,7 +36,7 @@ def routed_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tenso
     Returns:
         (T, dim); under autocast in its lower precision on a GPU.
     """
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" and len(x):
         return grouped_experts(x, w1, w2, routing)
     if backend_for(x) == "numba":
         from model.network.experts_cpu import tiled_experts, wide_enough
@@ -46,11 +47,15 @@ def routed_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tenso
 
 
 def grouped_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:
-    """As :func:`routed_experts`, by two grouped products over all experts; fp32, fp16 or bf16."""
-    device = x.device.type
+    """As :func:`routed_experts`, by two grouped products over all experts; fp32, fp16 or bf16.
+
+    At least one token.
+    """
+    device, dim = x.device.type, x.shape[1]
     if torch.is_autocast_enabled(device):
         low = torch.get_autocast_dtype(device)
         x, w1, w2 = x.to(low), w1.to(low), w2.to(low)
+    x, w1, w2 = _with_aligned_rows(x, w1, w2)
     places = torch.empty_like(routing.order)
     places[routing.order] = torch.arange(len(places), device=places.device)
     places = places.view(len(x), -1)
@@ -59,7 +64,17 @@ def grouped_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tens
     gate, up = F.grouped_mm(slots, w1.transpose(1, 2), offs=ends).chunk(2, dim=1)
     hidden = F.silu(gate) * up * routing.weights.to(x.dtype)[:, None]
     y = F.grouped_mm(hidden, w2.transpose(1, 2), offs=ends)
-    return _ToTokens.apply(y, routing.tokens, places)
+    return _ToTokens.apply(y, routing.tokens, places)[:, :dim]
+
+
+def _with_aligned_rows(x: Tensor, w1: Tensor, w2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Zeros beside odd widths, which change no sum: a GPU refuses rows that are not of 16 bytes."""
+    unit = 16 // x.element_size()
+    dim, hidden = (-width % unit for width in w2.shape[1:])
+    if not dim and not hidden:
+        return x, w1, w2
+    w1 = F.pad(w1.unflatten(1, (2, -1)), (0, dim, 0, hidden)).flatten(1, 2)
+    return F.pad(x, (0, dim)), w1, F.pad(w2, (0, hidden, 0, dim))
 
 
 def segment_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:

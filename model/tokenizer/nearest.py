@@ -27,7 +27,7 @@ class Nearest(Protocol):
 def nearest_centroid(centroids: np.ndarray) -> Nearest:
     """Prepare the search among (K, width) float32 centroids."""
     if torch.cuda.is_available():
-        return TorchNearest(centroids, torch.device("cuda"))
+        return TorchNearest(centroids, torch.device("cuda", torch.cuda.current_device()))
     return FaissNearest(centroids)
 
 

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from model.errors import InputError
 from model.network.attention import hstu_attention
-from model.network.attention_plan import bucket_thresholds, plan_attention, time_buckets
+from model.network.attention_plan import (
+    AttentionPlan,
+    bucket_thresholds,
+    plan_attention,
+    time_buckets,
+)
 from model.network.backend import use_backend
 
 Batch = tuple[list[int], int, int]  # rows' lengths, heads, size of each
@@ -105,6 +110,21 @@ def test_interpreted_triton_agrees_with_reference(batch: str, dtype: torch.dtype
     args = inputs(*BATCHES[batch], dtype)
     tolerance = 1e-13 if dtype == torch.float64 else 1e-5
     assert_agree(gradients("reference", *args), gradients("triton", *args), tolerance)
+
+
+@pytest.mark.skipif(not find_spec("triton"), reason="needs triton")
+@pytest.mark.parametrize("size", [64, 256, 512])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_triton_asks_for_no_more_than_a_gpu_has(size: int, dtype: torch.dtype):
+    """65,535 programs along the second axis; of shared memory 227 KiB, five tiles and loads."""
+    from model.network import attention_triton
+
+    q = torch.empty(1, 16, size, dtype=dtype)
+    plan = AttentionPlan(torch.zeros(8_193, dtype=torch.int64), None, 1, 1, max_length=65_536)
+    assert attention_triton._grid(plan, q)[1] <= 65_535
+    chosen = attention_triton._constants(plan, q, None)
+    tile = chosen["BLOCK"] * chosen["ROOM"] * q.element_size()
+    assert (2 + 2 * chosen["num_stages"]) * tile < 227 * 1024
 
 
 @pytest.mark.gpu
