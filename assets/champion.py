@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets.artifact_asset import artifact_asset
 from assets.device import inference_device
-from assets.lineage import Lineage
+from assets.lineage import Lineage, damage
 from assets.manifest import ANCESTORS_FILE, ancestors, version_name
 from assets.promotion import (
     CHECKPOINT_FOLDER,
@@ -44,7 +44,7 @@ def keep_judgement(workspace: Workspace, staging: Path, run_id: str) -> None:
     name = version_name(Lineage.read(staging))
     promoted = JudgedModel.load(staging).decision.promoted
     home = workspace.folder(CHAMPION)
-    if not (home / name).exists():
+    if not (home / name).exists() or damage(home / name, workspace.hashes):
         publish_folder(staging, home / name)
     if promoted:
         atomic_write(home / CHAMPION_FILE, f"{name}\n")
@@ -105,26 +105,25 @@ def champion(
     incumbent = _incumbent(workspace)
     measured, obstacle = None, None
     if incumbent is not None:
-        known = incumbent.checkpoint.schema.vocabulary_hash
-        if known != recommender_checkpoint.schema.vocabulary_hash:
-            obstacle = "The items or features changed: the champion cannot read this data."
-        else:
-            measured = evaluate(
-                InferenceInputs(
-                    incumbent.checkpoint,
-                    incumbent.codebook,
-                    interactions,
-                    item_statistics,
-                    modality_embeddings,
-                ),
-                _as_submitted(params, incumbent),
-                inference_device(),
-                index_folder=workspace.data / SEARCH_INDEX,
-            ).metrics
+        obstacle = _obstacle(workspace, incumbent, recommender_checkpoint)
+    if incumbent is not None and obstacle is None:
+        standing = JudgedModel.load(incumbent)
+        measured = evaluate(
+            InferenceInputs(
+                standing.checkpoint,
+                standing.codebook,
+                interactions,
+                item_statistics,
+                modality_embeddings,
+            ),
+            _as_submitted(params, incumbent),
+            inference_device(),
+            index_folder=workspace.data / SEARCH_INDEX,
+        ).metrics
     decision = decide(
         evaluation_report.metrics,
         measured,
-        incumbent=incumbent.folder.name if incumbent else None,
+        incumbent=incumbent.name if incumbent else None,
         obstacle=obstacle,
     )
     folder.mkdir(parents=True)
@@ -140,15 +139,31 @@ def champion(
     return JudgedModel.load(folder)
 
 
-def _incumbent(workspace: Workspace) -> JudgedModel | None:
+def _incumbent(workspace: Workspace) -> Path | None:
     if not (workspace.folder(CHAMPION) / CHAMPION_FILE).exists():
         return None
-    return JudgedModel.load(workspace.input_folder(CHAMPION))
+    return workspace.input_folder(CHAMPION)
 
 
-def _as_submitted(params: Params, incumbent: JudgedModel) -> Params:
+def _obstacle(workspace: Workspace, incumbent: Path, newest: Checkpoint) -> str | None:
+    """Why the champion cannot go on, whatever its score: it is not whole, or cannot read the data.
+
+    Its training may have been replaced long since, so that nothing but a new champion, or the
+    folder put back, makes submissions possible again.
+    """
+    damaged = damage(incumbent, workspace.hashes)
+    if damaged:
+        return f"The champion {incumbent.name} is damaged: {damaged[0]}."
+    if JudgedModel.load(incumbent).checkpoint.schema.vocabulary_hash != (
+        newest.schema.vocabulary_hash
+    ):
+        return "The items or features changed: the champion cannot read this data."
+    return None
+
+
+def _as_submitted(params: Params, incumbent: Path) -> Params:
     """The parameters with the blend that the champion submits with."""
-    weight = beam_weight_of(incumbent.folder, params.cascade.beam_weight)
+    weight = beam_weight_of(incumbent, params.cascade.beam_weight)
     cascade = params.cascade.model_copy(update={"beam_weight": weight})
     return params.model_copy(update={"cascade": cascade})
 

@@ -103,6 +103,15 @@ def folder_hash(folder: Path) -> str:
     return hash_listing(files)
 
 
+def damage(folder: Path, hashes: HashCache) -> list[str]:
+    """Sentences on all that is not as it was when the artefact was made; none where it is whole."""
+    try:
+        lineage = Lineage.read(folder)
+    except InputError as error:
+        return [str(error)]
+    return differences(lineage, content_files(folder, hashes))
+
+
 def differences(lineage: Lineage, files: Mapping[str, str]) -> list[str]:
     """Sentences on every file that is not what the lineage says it was.
 

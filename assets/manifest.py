@@ -23,6 +23,7 @@ from model.errors import InputError
 
 _PACKAGES = ("torch", "faiss-cpu", "faiss-gpu", "numpy", "scipy", "scikit-learn", "pandas", "numba")
 _PACKAGES_OF_STACK = ("pyarrow", "duckdb", "safetensors", "pydantic", "dagster", "dvc")
+_CODE = ("model/", "assets/", "orchestration/")
 ID_LENGTH = 12
 ANCESTORS_FILE = "ancestors.json"  # of a judged model: what it was made from, as it was then
 
@@ -131,12 +132,22 @@ def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """The revision, and whether the working tree differs from it; ``dvc.lock`` is an output."""
+    """The revision, and whether the working tree differs from it.
+
+    ``dvc.lock`` is an output, and a file that git does not know decides nothing unless it is code:
+    data folders and parameter files of one's own may stand anywhere.
+    """
     revision = _git(root, "rev-parse", "HEAD")
     if revision is None:
         return {"revision": None, "dirty": None}
     changed = (_git(root, "status", "--porcelain") or "").splitlines()
-    return {"revision": revision, "dirty": any(line[3:] != "dvc.lock" for line in changed)}
+    return {"revision": revision, "dirty": any(map(_decides, changed))}
+
+
+def _decides(line: str) -> bool:
+    """Whether a line of ``git status --porcelain`` names what may decide an artefact's bytes."""
+    state, path = line[:2], line[3:]
+    return path.startswith(_CODE) if state == "??" else path != "dvc.lock"
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -25,6 +25,7 @@ from model.errors import InputError
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _PARTIAL = ".partial-"
+NOT_FOUND = "not found; `onepiece materialize` makes what is missing"
 
 
 @runtime_checkable
@@ -96,7 +97,7 @@ def read_json(path: Path, *, remedy: str = "materialise it again") -> Any:
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+        raise InputError(f"{path}: {NOT_FOUND}") from None
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from None
 
@@ -110,7 +111,7 @@ def open_array(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+        raise InputError(f"{path}: {NOT_FOUND}") from None
     except (ValueError, EOFError) as error:
         raise InputError(
             f"{path}: truncated or not an array ({error}); materialise it again"
@@ -126,7 +127,7 @@ def open_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, memory_map=True)
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+        raise InputError(f"{path}: {NOT_FOUND}") from None
     except (pa.ArrowInvalid, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: truncated ({reason}); materialise it again") from None

@@ -29,6 +29,7 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
         InputError: there is no such model, or it was never promoted.
     """
     home = workspace.folder(CHAMPION)
+    workspace.input_folder(CHAMPION)  # refused before locks are made where nothing else is
     with workspace.exclusive(CHAMPION):
         current = JudgedModel.load(workspace.input_folder(CHAMPION))
         name = _promoted(home, wanted) if wanted else current.decision.incumbent

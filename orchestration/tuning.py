@@ -4,7 +4,7 @@ from pathlib import Path
 
 from assets.tuning.report import TuningReport
 from assets.tuning.study import finish_study, read_study
-from assets.tuning.task import TUNING_STUDY
+from assets.tuning.task import TUNING_STUDY, home_of
 from assets.workspace import Workspace
 from model.artifact import atomic_write
 from model.errors import InputError
@@ -69,8 +69,10 @@ def adopt(workspace: Workspace, into: Path | None) -> str:
 
 def _newest(workspace: Workspace) -> TuningReport:
     """The study as it stands; the asset when nothing was tried yet with the present data."""
-    present, folder = read_study(workspace), workspace.folder(TUNING_STUDY)
-    if not present.trials and not folder.exists():
+    folder = workspace.folder(TUNING_STUDY)
+    begun = folder.exists() or home_of(workspace).exists()
+    present = read_study(workspace) if begun else None
+    if present is None or not (present.trials or folder.exists()):
         raise InputError(f"{folder}: no trial is finished; run `onepiece tune` first")
     return present if present.trials or not folder.exists() else TuningReport.load(folder)
 

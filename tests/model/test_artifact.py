@@ -123,7 +123,7 @@ def test_equal_values_are_equal_bytes(tmp_path):
 def test_json_that_cannot_be_read(tmp_path, kept, reason):
     write_json(tmp_path / "facts.json", {"x": 1})
     damage(tmp_path / "facts.json", kept)
-    with pytest.raises(InputError, match=rf"facts\.json: {reason}.*materialise"):
+    with pytest.raises(InputError, match=rf"facts\.json: {reason}.*materiali[sz]e"):
         read_json(tmp_path / "facts.json")
 
 
@@ -133,7 +133,7 @@ def test_an_array_that_cannot_be_read(tmp_path, kept):
     assert open_array(tmp_path / "x.npy").sum() == 4950
     damage(tmp_path / "x.npy", kept)
     reason = "not found" if kept is None else "truncated or not an array"
-    with pytest.raises(InputError, match=rf"x\.npy: {reason}.*materialise"):
+    with pytest.raises(InputError, match=rf"x\.npy: {reason}.*materiali[sz]e"):
         open_array(tmp_path / "x.npy")
 
 

@@ -1,5 +1,8 @@
 """A retraining on the tiny world: the judgement, the submission's model, and the way back."""
 
+import os
+import shutil
+
 import pytest
 
 from assets.manifest import read_manifest
@@ -86,3 +89,32 @@ def test_a_predecessor_that_was_deleted_is_not_put_back(copied):
     with pytest.raises(InputError, match=r"champion/0123456789ab: .* is missing"):
         roll_back(copied.workspace, None)
     assert copied.workspace.input_folder("champion") == champion
+
+
+def _cut(champion):
+    os.truncate(champion / "recommender_checkpoint" / "weights.safetensors", 100)
+
+
+@pytest.mark.parametrize("damage", [_cut, shutil.rmtree])
+def test_a_damaged_champion_makes_way_for_the_newest_model(copied, damage):
+    before, champion = _recommendations(copied), copied.workspace.input_folder("champion")
+    damage(champion)
+    assert copied.onepiece("verify").returncode == 1
+    done = copied.onepiece("materialize")
+    assert done.returncode == 0, done.stderr
+    decision = JudgedModel.load(copied.workspace.current_folder("champion")).decision
+    assert decision.promoted
+    assert decision.reason.startswith(f"The champion {champion.name} is damaged: ")
+    assert decision.incumbent == champion.name
+    assert copied.onepiece("verify").returncode == 0
+    assert _recommendations(copied) == before
+
+
+def test_a_judgement_that_comes_out_the_same_replaces_a_damaged_one(copied):
+    champion = copied.workspace.input_folder("champion")
+    _cut(champion)
+    (champion.parent / "champion").unlink()  # as if it were the first again
+    done = copied.onepiece("materialize")
+    assert done.returncode == 0, done.stderr
+    assert copied.workspace.input_folder("champion") == champion
+    assert copied.onepiece("verify").returncode == 0

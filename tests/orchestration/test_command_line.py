@@ -140,6 +140,26 @@ def test_asking_for_a_submission_that_is_not_there(tmp_path):
         assert "materialize" in done.stderr or "materialise" in done.stderr, command
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("explain u", "champion/champion: not found; materialise champion"),
+        ("explain u --test", "not found; `onepiece materialize` makes what is missing"),
+        ("quotas", "not found; `onepiece materialize` makes what is missing"),
+        ("rollback", "champion/champion: not found; materialise champion"),
+        ("rollback abc", "champion/champion: not found; materialise champion"),
+        ("adopt", "tuning_study: no trial is finished; run `onepiece tune` first"),
+    ],
+)
+def test_where_nothing_was_made_nothing_is_left_behind(tmp_path, command, told):
+    where = ["--params", str(ROOT / "params.yaml"), "--data", str(tmp_path)]
+    refused = CliRunner().invoke(__main__.app, [*command.split(), *where]).exception
+    assert isinstance(refused, InputError)
+    assert str(refused).startswith(str(tmp_path))
+    assert str(refused).endswith(told)
+    assert not list(tmp_path.iterdir())
+
+
 def test_control_c_is_one_sentence(tmp_path):
     world = {"num_users": 50_000, "num_items": 20_000}
     file = _params(tmp_path, lambda values: values["raw_data"]["synthetic_world"].update(world))
