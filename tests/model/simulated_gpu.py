@@ -106,7 +106,7 @@ def _compute(func: Any, args: Any, kwargs: Any) -> Any:
     return tree_map(wear, func(*args, **kwargs))
 
 
-def _refuse(name: str, args: tuple, strangers: list[Tensor]) -> None:
+def _refuse(name: str, args: Any, strangers: list[Tensor]) -> None:
     """Indices and single numbers may come from the CPU; nothing of the GPU's may go there."""
     indices = name in INDEXING and not any(x is args[2] for x in strangers if len(args) > 2)
     numbers = name.rstrip("_") not in STRICT and not any(x.dim() for x in strangers)

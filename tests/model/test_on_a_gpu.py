@@ -31,6 +31,8 @@ from model.training.task import train
 from tests.model.simulated_gpu import GPU, GpuTensor, simulated_gpu
 from tests.model.small_network import CPU, SIZES, SmallData, network_params, pipeline_params
 
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real one")
+
 RECOMMENDER = "recommender_checkpoint"
 
 
