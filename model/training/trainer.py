@@ -1,8 +1,9 @@
 """Batches in, checkpoint out: the loop, and all that it must remember.
 
 Everything that decides the next step is in the state that :meth:`Trainer.state` gives, so that a
-training that is killed and goes on ends with the bytes of one that was not (on one kind of
-device, with the same number of processes and threads).
+training that is killed and goes on ends with the bytes of one that was not, on one kind of CPU
+with the same number of processes and threads. On a GPU last bits may differ: gradients of the
+attention's biases are added up there in any order.
 """
 
 import logging
