@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assets.lineage import damage
 from assets.promotion import DECISION_FILE, JudgedModel
 from assets.workspace import CHAMPION, Workspace
 from model.artifact import atomic_write, read_json
@@ -26,7 +27,8 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
         A sentence on what was done.
 
     Raises:
-        InputError: there is no such model, or it was never promoted.
+        InputError: there is no such model, or it was never promoted, or it is
+            damaged.
     """
     home = workspace.folder(CHAMPION)
     workspace.input_folder(CHAMPION)  # refused before locks are made where nothing else is
@@ -37,6 +39,9 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
             raise InputError(f"{home}: {current.folder.name} is the first champion")
         if not (home / name).is_dir():
             raise InputError(f"{home / name}: the predecessor's folder is missing; put it back")
+        damaged = damage(home / name, workspace.hashes)
+        if damaged:
+            raise InputError(f"{home / name}: {damaged[0]}; put it back, or name another model")
         record = home / RECORD_FILE
         done = read_json(record) if record.exists() else []
         at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -91,6 +91,16 @@ def test_a_predecessor_that_was_deleted_is_not_put_back(copied):
     assert copied.workspace.input_folder("champion") == champion
 
 
+def test_a_damaged_model_does_not_become_champion_again(copied):
+    champion = copied.workspace.input_folder("champion")
+    earlier = champion.with_name("0123456789ab")
+    shutil.copytree(champion, earlier)
+    _cut(earlier)
+    with pytest.raises(InputError, match=r"ab: .*weights\.safetensors hashes to .*; put it back"):
+        roll_back(copied.workspace, earlier.name)
+    assert copied.workspace.input_folder("champion") == champion
+
+
 def _cut(champion):
     os.truncate(champion / "recommender_checkpoint" / "weights.safetensors", 100)
 
