@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from model.artifact import atomic_folder, open_array, read_json, write_json
+from model.artifact import NOT_FOUND, atomic_folder, open_array, read_json, write_json
 from model.dataset.features import FeatureTable
 from model.errors import InputError
 
@@ -125,7 +125,7 @@ def _read_strings(path: Path) -> pa.LargeStringArray:
         with pa.memory_map(str(path)) as source:
             column = pa.ipc.open_file(source).read_all()["raw_id"]
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; materialise the asset that writes it") from None
+        raise InputError(f"{path}: {NOT_FOUND}") from None
     except (pa.ArrowInvalid, pa.ArrowIOError) as error:
         raise InputError(f"{path}: truncated ({error}); materialise it again") from None
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)

@@ -141,9 +141,17 @@ class Params(Section):
             raise InputError(f"{path}: {problems(error)}") from None
 
 
+# What pydantic calls an extra input and a required field.
+_MESSAGES = {
+    "extra_forbidden": "there is no such key; correct or remove it",
+    "missing": "is missing, and every key has to be there; params.yaml shows it",
+}
+
+
 def problems(error: ValidationError) -> str:
     """Every key that is wrong, and what is wrong with it."""
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}"
+        f"{'.'.join(map(str, problem['loc'])) or 'file'}: "
+        f"{_MESSAGES.get(problem['type'], problem['msg'])}"
         for problem in error.errors()
     )

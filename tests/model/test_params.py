@@ -28,8 +28,8 @@ def _changed(tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda v: v.update(sed=1), r"sed: Extra inputs"),
-        (lambda v: v.pop("seed"), r"seed: Field required"),
+        (lambda v: v.update(sed=1), r"sed: there is no such key; correct or remove it"),
+        (lambda v: v.pop("seed"), r"seed: is missing, and every key has to be there"),
         (lambda v: v["raw_data"].update(format="csv"), r"raw_data\.format: .*'recbole'"),
         (lambda v: v["raw_data"]["synthetic_world"].update(num_items=1), r"num_items: .*100"),
         (

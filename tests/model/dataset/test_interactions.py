@@ -33,7 +33,7 @@ def store(tmp_path):
 def test_a_damaged_store(store, name, kept):
     damage(store / "interactions" / name, kept)
     with pytest.raises(
-        InputError, match=rf"{name}: (not found|truncated|not valid JSON).*materialise"
+        InputError, match=rf"{name}: (not found|truncated|not valid JSON).*materiali[sz]e"
     ):
         Interactions.load(store / "interactions")
 
@@ -42,5 +42,5 @@ def test_a_damaged_store(store, name, kept):
 @pytest.mark.parametrize("name", ["counts.npy", "pop_keys.npy", "monthly.parquet"])
 def test_damaged_statistics(store, name, kept):
     damage(store / "item_statistics" / name, kept)
-    with pytest.raises(InputError, match=rf"{name}: (not found|truncated).*materialise"):
+    with pytest.raises(InputError, match=rf"{name}: (not found|truncated).*materiali[sz]e"):
         ItemStatistics.load(store / "item_statistics")

@@ -92,7 +92,7 @@ def test_a_damaged_submission_is_named(submission, tmp_path, name, kept):
     submission.save(tmp_path / "s")
     damage(tmp_path / "s" / name, kept)
     with pytest.raises(
-        InputError, match=rf"{name}: (not found|truncated|not valid JSON).*materialise"
+        InputError, match=rf"{name}: (not found|truncated|not valid JSON).*materiali[sz]e"
     ):
         Submission.load(tmp_path / "s")
 

@@ -77,7 +77,7 @@ def test_a_damaged_codebook_is_named(built, tmp_path, name, kept):
     built.save(tmp_path / "a")
     damage(tmp_path / "a" / name, kept)
     with pytest.raises(
-        InputError, match=rf"{name}: (not found|truncated|not valid JSON).*materialise"
+        InputError, match=rf"{name}: (not found|truncated|not valid JSON).*materiali[sz]e"
     ):
         Codebook.load(tmp_path / "a")
 
