@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from orchestration.failures import RUN_FAILED
 from tests.orchestration.command import onepiece
 from tests.orchestration.interrupted import PUBLISHED, materialize
@@ -29,6 +31,7 @@ def test_too_little_coverage_stops_the_run(tmp_path):
     assert "coverage_report: a blocking check failed" in onward.stderr
 
 
+@pytest.mark.long
 def test_a_run_killed_before_it_judged_leaves_no_way_past_the_gate(tmp_path):
     file, data = _strict_params(tmp_path), tmp_path / "data"
     code = materialize(file, data, tmp_path / "log", ("coverage_report", PUBLISHED))

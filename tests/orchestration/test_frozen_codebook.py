@@ -51,6 +51,7 @@ def test_the_recipe_names_generation_revision_and_content(copied, published):
     assert after.keys() == before.keys() and after != before
 
 
+@pytest.mark.long
 def test_another_codebook_in_the_named_folder_makes_it_stale(copied, published):
     again = ("--only", "codebook")
     assert "codebook: made in" in copied.onepiece("materialize", *again).stderr

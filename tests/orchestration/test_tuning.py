@@ -170,6 +170,7 @@ def test_values_that_do_not_go_together_end_the_trial_and_not_the_study(world):
     assert reasons.get("2") is None
 
 
+@pytest.mark.long
 def test_two_processes_train_one_trial_together(world):
     settings = world(num_trials=2)
     where = ["--params", settings.params_file, "--data", settings.data]

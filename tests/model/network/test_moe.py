@@ -223,17 +223,17 @@ def test_the_bias_holds_the_loads_of_a_random_gate_at_the_target(gate, num_exper
     assert moe.expert_bias.abs().max() < 10.0
 
 
-@pytest.mark.parametrize(("num_experts", "top_k"), [(8, 7), (64, 60), (16, 13), (5, 5)])
+@pytest.mark.parametrize(("num_experts", "top_k"), [(8, 7), (32, 30), (5, 5)])
 def test_the_bias_starves_no_expert_where_nearly_all_answer(num_experts, top_k):
     moe = make("softmax", num_experts=num_experts, top_k=top_k, step=0.3, loss=0.0).float()
     generator = torch.Generator().manual_seed(3)
-    rows = torch.zeros(2048, dtype=torch.int64)
+    rows = torch.zeros(512, dtype=torch.int64)
     with torch.no_grad():
         for _ in range(150):
-            moe(torch.randn(2048, 16, generator=generator), rows, 1)
+            moe(torch.randn(512, 16, generator=generator), rows, 1)
             moe.end_step()
     assert moe.gini() < (1 - top_k / num_experts) * 0.7 + 1e-6
-    assert moe.last_load.min() > 0.1 * 2048 * top_k / num_experts
+    assert moe.last_load.min() > 0.1 * 512 * top_k / num_experts
 
 
 @pytest.mark.parametrize(("loads", "direction"), [([0, 50, 150, 600], -1), ([90, 95, 100, 115], 1)])
