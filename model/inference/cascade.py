@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.dataset.recommendable import NUM_RECOMMENDATIONS
 from model.dataset.split import Part
 from model.inference.catalogue import Catalogue
 from model.inference.filters import most_within_cap, within_cap
 from model.inference.recommender import Proposals, Recommender
 
-NUM_RECOMMENDATIONS = 10
 FOUND_AT_ONCE = 2**22  # items of all users in one search for back-fill: some 100 bytes for each
 BEAM, BACK_FILL = 0, 1
 PATH_NAMES = ("beam", "back-fill")

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from model.dataset.arrow import compute as pc
 from model.dataset.csr import positions_of
 from model.dataset.interactions import Interactions
+from model.dataset.recommendable import find_items, may_be_recommended
 from model.dataset.split import Part, history_ends
 from model.errors import InputError
 
@@ -36,12 +35,9 @@ def allowed_items(
     Raises:
         InputError: nothing is left.
     """
-    keep = np.zeros(interactions.num_items + 1, bool)
-    keep[interactions.candidate_item_ids] = True
-    if filter_cold:
-        keep &= training_counts > 0
-    keep[np.asarray(blocked, np.int64)] = False
-    keep[0] = False
+    keep = may_be_recommended(
+        interactions, training_counts, filter_cold=filter_cold, blocked=blocked
+    )
     items = np.flatnonzero(keep).astype(np.int32)
     if len(items) == 0:
         raise InputError(
@@ -63,10 +59,9 @@ def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> n
     """
     if len(raw_ids) == 0:
         return np.zeros(0, np.int64)
-    wanted = pa.array([str(raw_id) for raw_id in raw_ids], pa.large_string())
-    places = pc.index_in(wanted, value_set=interactions.raw_item_ids.cast(pa.large_string()))
+    places = find_items(interactions, raw_ids)
     if places.null_count:
-        unknown = wanted.filter(pc.is_null(places))[0].as_py()
+        unknown = str(raw_ids[places.to_pylist().index(None)])
         raise InputError(
             f"cascade.blocked_items names {unknown!r}, which is no item of this data; take it out "
             "or write the id as the input does"
