@@ -1,11 +1,13 @@
 """A tiny world, materialised once, for every test that needs a finished pipeline."""
 
+import fcntl
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from assets.locks import locked
 from assets.workspace import Workspace
 from orchestration.workspace import open_workspace
 from tests.orchestration.command import onepiece, run
@@ -30,21 +32,37 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> World:
-    """Everything from raw files to a submission; read it, and change only copies."""
-    folder = tmp_path_factory.mktemp("finished")
+def finished(tmp_path_factory, worker_id) -> World:
+    """Everything from raw files to a submission; read it, and change only copies.
+
+    Of pytest's processes the first that asks makes it; each has a copy of its own.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    first = shared / "finished_once"
+    with locked(first.with_suffix(".lock"), fcntl.LOCK_EX):
+        if not first.exists():
+            _materialize(shared / "unfinished").rename(first)
+    return _copy(first, own / "finished")
+
+
+def _materialize(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     world = World(write_tiny_params(folder / "params.yaml"), folder / "data")
     done = world.onepiece("materialize")
     assert done.returncode == 0, done.stderr
-    return world
+    return folder
+
+
+def _copy(source: Path, target: Path) -> World:
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    return World(target / "params.yaml", target / "data")
 
 
 @pytest.fixture
 def copied(finished, tmp_path) -> World:
     """A finished world that a test may spoil."""
-    shutil.copytree(finished.data, tmp_path / "data")
-    shutil.copy(finished.params_file, tmp_path / "params.yaml")
-    return World(tmp_path / "params.yaml", tmp_path / "data")
+    return _copy(finished.params_file.parent, tmp_path)
 
 
 @pytest.fixture(scope="session")
