@@ -13,6 +13,12 @@ def submission_ids(workspace: Workspace) -> list[str]:
     return [path.parent.name for path in sorted(manifests, key=lambda path: path.stat().st_mtime)]
 
 
+def none_yet(workspace: Workspace) -> str:
+    """What is said where there is no submission."""
+    home = workspace.folder(SUBMISSION)
+    return f"{home}: no submission was made yet; run `onepiece materialize`"
+
+
 def newest_id(workspace: Workspace) -> str:
     """The id that ``latest`` names.
 
@@ -36,7 +42,7 @@ def find_submission(workspace: Workspace, wanted: str | None) -> Path:
         return workspace.current_folder(SUBMISSION)
     home, known = workspace.folder(SUBMISSION), submission_ids(workspace)
     if not known:
-        raise InputError(f"{home}: no submission was made yet; run `onepiece materialize`")
+        raise InputError(none_yet(workspace))
     ids = [name for name in known if name.startswith(wanted)]
     if len(ids) != 1:
         problem = "no submission has this id" if not ids else f"{len(ids)} submissions begin so"

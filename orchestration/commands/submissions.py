@@ -19,9 +19,14 @@ def submissions(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_
     """List all submissions, oldest first, with the metrics of their models."""
     from assets.ledger import COLUMNS, read_ledger
     from orchestration.report import columns
+    from orchestration.submissions import none_yet, submission_ids
     from orchestration.workspace import open_existing
 
-    rows = read_ledger(open_existing(params, data))
+    workspace = open_existing(params, data)
+    if not submission_ids(workspace):
+        typer.echo(none_yet(workspace))
+        return
+    rows = read_ledger(workspace)
     cells = [
         [
             f"{value:.4f}" if isinstance(value := row[name], float) else str(value)
@@ -49,6 +54,8 @@ def lineage(
     from orchestration.submissions import find_submission
     from orchestration.workspace import open_existing
 
+    if json_ + html + mermaid > 1:
+        raise typer.BadParameter("give one of --json, --html and --mermaid")
     workspace = open_existing(params, data)
     folder = find_submission(workspace, submission)
     manifest = read_manifest(folder)

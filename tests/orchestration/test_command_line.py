@@ -195,6 +195,19 @@ def test_the_doctor_finds_what_is_needed():
     assert "Everything that is needed is here." in done.stdout
 
 
+def test_where_nothing_was_submitted_the_list_says_so_and_leaves_nothing(tmp_path):
+    done = onepiece("submissions", "--data", tmp_path)
+    assert done.returncode == 0
+    assert "no submission was made yet; run `onepiece materialize`" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lineage_has_one_form():
+    done = onepiece("lineage", "--json", "--html")
+    assert done.returncode == 2
+    assert "give one of --json, --html and --mermaid" in done.stderr
+
+
 READING = ("report", "lineage", "submissions", "verify", "diff a b", "rebuild", "explain u")
 READING += ("quotas", "plan --flops 1e15", "rollback", "sync")
 
