@@ -70,7 +70,7 @@ RUN_ELSEWHERE = (
         r"onepiece rebuild.*",
     ),
     (
-        "tests/model/training/test_training.py",
+        "tests/model/training/test_processes.py",
         "test_two_processes_get_the_losses_of_one",
         r"torchrun .* -m model\.training .*",
     ),
