@@ -4,13 +4,16 @@ numba asks the file of the cached function alone. Kernels here are made of sever
 an update of one of them numba would go on running machine code of the old one, and lineage would
 call it the new. Therefore the cache lies in a folder named after all of them.
 
+numba starts a thread per core, whatever ``OMP_NUM_THREADS`` says, and by that sets the number of
+PyTorch's threads too: both hold to it here.
+
 Importing this needs numba.
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,25 @@ ROOT = Path(__file__).parents[1]  # what imports are relative to
 SETTINGS: Any = config  # numba's; it has no static attributes
 _IMPORT = re.compile(rb"^from ([\w.]+) import", re.MULTILINE)
 _MARKS = (b"numba", b"model.compiled")  # what a file says that has kernels, or numbers for them
+
+
+def threads_allowed(environment: Mapping[str, str], cores: int) -> int:
+    """How many threads numba may start.
+
+    Args:
+        environment: of this process.
+        cores: what numba would start by itself.
+
+    Returns:
+        What ``NUMBA_NUM_THREADS`` says, else ``OMP_NUM_THREADS`` up to ``cores``, else ``cores``.
+    """
+    outermost = environment.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if "NUMBA_NUM_THREADS" in environment or not outermost.isdecimal():
+        return cores
+    return max(1, min(int(outermost), cores))
+
+
+SETTINGS.NUMBA_NUM_THREADS = threads_allowed(os.environ, SETTINGS.NUMBA_NUM_THREADS)
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:

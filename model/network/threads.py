@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from numba import config, get_num_threads, set_num_threads
+from numba import get_num_threads, set_num_threads
+
+from model.compiled import SETTINGS
 
 
 @contextmanager
 def torch_threads() -> Iterator[int]:
     """Let numba use as many threads as torch does; gives their number."""
-    before, most = get_num_threads(), config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
-    threads = min(torch.get_num_threads(), most)
+    wanted = torch.get_num_threads()
+    before = get_num_threads()  # starts numba's, the first time, and makes torch's as many
+    if torch.get_num_threads() != wanted:
+        torch.set_num_threads(wanted)
+    threads = min(wanted, SETTINGS.NUMBA_NUM_THREADS)
     set_num_threads(threads)
     try:
         yield threads
