@@ -10,7 +10,7 @@ Floors, each importing only what stands below it:
 
 import os
 
-# Read when GNU's OpenMP is loaded, so before torch. Left to itself a thread waits for its team by
-# spinning for milliseconds; where another process has one of the cores, all cores go into that. A
-# three-hundredth of it is as fast where nobody else wants the cores, and spares them where one does.
+# GNU's OpenMP reads it when it is loaded, so before torch. Left to itself a thread waits for its
+# team by spinning for milliseconds; where another process has one of the cores, all cores go into
+# that. This is as fast where nobody else wants the cores, and spares them where somebody does.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
