@@ -38,7 +38,6 @@ def _lineages(world):
     }
 
 
-@pytest.mark.long
 def test_killed_in_every_stage_in_turn_a_world_is_the_same_in_the_end(finished, tmp_path):
     shutil.copy(finished.params_file, tmp_path / "params.yaml")
     world = World(tmp_path / "params.yaml", tmp_path / "data")

@@ -186,9 +186,9 @@ def test_from_the_command_line(world, tmp_path):
     settings = world(num_trials=3)
     refused = settings.onepiece("adopt")
     assert refused.returncode == 2
+    folder = settings.data / "tuning_study"
     assert refused.stderr == (
-        "onepiece: tuning_study: none of 0 trials came to its end; run `onepiece tune`, or change "
-        "tuning_study.space\n"
+        f"onepiece: {folder}: no trial is finished; run `onepiece tune` first\n"
     )
     done = settings.onepiece("tune", "--processes", "2")
     assert done.returncode == 0, done.stderr
