@@ -3,8 +3,6 @@
 import shutil
 import signal
 
-import pytest
-
 from assets.lineage import Lineage
 from orchestration.verification import verify
 from tests.orchestration.conftest import World
