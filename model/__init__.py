@@ -13,4 +13,5 @@ import os
 # GNU's OpenMP reads it when it is loaded, so before torch. Left to itself a thread waits for its
 # team by spinning for milliseconds; where another process has one of the cores, all cores go into
 # that. This is as fast where nobody else wants the cores, and spares them where somebody does.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -9,6 +9,7 @@ import pytest
 
 from model.compiled import threads_allowed
 
+UNSET = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 COUNT = """
 import torch
 {before}
@@ -25,8 +26,7 @@ print(loaded.index("model") < loaded.index("torch"))
 
 
 def _run(code, **environment):
-    unset = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
-    known = {name: value for name, value in os.environ.items() if name not in unset}
+    known = {name: value for name, value in os.environ.items() if name not in UNSET}
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parents[2],
@@ -71,6 +71,13 @@ def test_openmp_is_told_how_long_to_spin_before_it_is_loaded(module):
     assert _run(FIRST.format(module=module)) == ["True"]
 
 
-def test_what_the_user_says_of_spinning_holds():
-    show = "import model, os; print(os.environ['GOMP_SPINCOUNT'])"
-    assert _run(show, GOMP_SPINCOUNT="5") == ["5"]
+@pytest.mark.parametrize(
+    ("said", "spins"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "5"}, "5"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
+    ],
+)
+def test_what_the_user_says_of_waiting_holds(said, spins):
+    assert _run("import model, os; print(os.environ.get('GOMP_SPINCOUNT'))", **said) == [spins]
