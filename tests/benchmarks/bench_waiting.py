@@ -4,7 +4,8 @@
 
 Prints the training steps per second of a small stack of HSTU layers, alone and while other
 processes each keep a core busy: with the spinning that GNU's OpenMP does by itself, and with the
-shorter one that importing ``model`` asks for. Each figure is the fastest round of a process.
+shorter one that importing ``model`` asks for. Each figure is the fastest round of a process. What
+a neighbour costs depends on what it does: a loop of Python less than another training.
 """
 
 import argparse
