@@ -27,7 +27,7 @@ from tests.model.training.trainings import (
 )
 
 
-def _worker(*arguments, ranks=1, **options):
+def _worker(*arguments, ranks=1):
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command = [sys.executable, *(launcher if ranks > 1 else []), "-m", "model.training"]
     return subprocess.Popen(
@@ -36,7 +36,6 @@ def _worker(*arguments, ranks=1, **options):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        **options,
     )
 
 
