@@ -99,7 +99,7 @@ def attend_last(
         gates_queries: (B, W, 2 D), before their SiLU.
         memory: of B rows.
         values_keys: projects the memory to (T, 2 D), before their SiLU.
-        score_bias: (T, H) added to the scores of a token, or None.
+        score_bias: (H, T) added to the scores of a token, or None.
         norm: of the attention's output, a layer norm or the identity.
         num_heads: H, a divisor of D.
         scale: of the scores.
@@ -137,7 +137,7 @@ def attend_padded(
     heads = queries.unflatten(-1, (num_heads, -1)).transpose(1, 2)  # (B, H, W, E)
     scores = heads @ keys.permute(0, 2, 3, 1) * scale
     if score_bias is not None:
-        scores = scores + score_bias[places].transpose(1, 2)[:, :, None]
+        scores = scores + score_bias[:, places].transpose(0, 1)[:, :, None]
     weights = F.silu(scores) * inside[:, None, None]
     attended = (weights @ values.transpose(1, 2)).transpose(1, 2).flatten(2)
     return norm(attended) * gates

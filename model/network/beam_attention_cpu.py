@@ -1,8 +1,9 @@
 """The attention of the beams on a CPU: from projection to gate, a row in one numba kernel.
 
-A task is a row. Its values and keys are projected into scratch that stays in the cache; head by
-head the queries then stand side by side in a panel, so that scores and outputs are two products of
-small tiles that read values and keys in place. Nothing is padded, or repeated per query.
+A task is a few rows. Their values and keys are projected into scratch that stays in the cache; row
+by row and head by head the queries then stand side by side in a panel, so that scores and outputs
+are two products of small tiles that read values and keys in place. Nothing is padded, or repeated
+per query.
 
 Importing this needs numba.
 """
@@ -16,8 +17,11 @@ from model.network.beam_attention import Memory
 from model.network.kernel_options import KERNEL, KERNEL_ANY_ORDER
 from model.network.linear_cpu import output_panels
 from model.network.threads import torch_threads
+from model.network.tile_moves import transpose_block
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid
+
+TOKENS_TOGETHER = 320  # of rows projected at once: the tile over the last tokens is seldom full
 
 
 def attend(
@@ -33,7 +37,7 @@ def attend(
     """As :func:`model.network.beam_attention.attend_last`."""
     given, hidden = gates_queries.detach().contiguous(), memory.hidden.detach()
     if score_bias is None:
-        score_bias = hidden.new_zeros(len(hidden), num_heads)
+        score_bias = hidden.new_zeros(num_heads, len(hidden))
     out = given.new_empty(*given.shape[:2], given.shape[2] // 2)
     affine, eps = [given.new_empty(0)] * 2, 0.0
     if isinstance(norm, nn.LayerNorm):
@@ -43,7 +47,7 @@ def attend(
         _attend(
             workers, memory.offsets.numpy(), hidden.flatten().numpy(),
             (output_panels(values_keys.weight.detach()).numpy(), values_keys.bias.detach().numpy()),
-            given.view(-1, given.shape[2]).numpy(), score_bias.detach().T.contiguous().numpy(),
+            given.view(-1, given.shape[2]).numpy(), score_bias.detach().contiguous().numpy(),
             (*(x.numpy() for x in affine), number(eps)), number(scale),
             out.view(-1, out.shape[2]).numpy(),
         )  # fmt: skip
@@ -80,34 +84,43 @@ def _attend_rows(worker, workers, offsets, inputs, norm, scale, out):
     hidden, panels, bias, gates_queries, score_bias = inputs
     num_rows, num_heads, width = len(offsets) - 1, len(score_bias), out.shape[1]
     size, per_row = width // num_heads, len(out) // num_rows
-    room = np.diff(offsets).max() + ROWS  # for the tile that reaches over the last token
+    room = max(TOKENS_TOGETHER, np.diff(offsets).max()) + ROWS  # a tile reaches over the last token
     # One vector more than a line needs: lines a power of two apart would share a few places of
     # the cache, and a tile may reach over the last head.
     values_keys = np.empty((room, len(panels) * PANEL + LANES), out.dtype)
+    queries = np.zeros((PANEL, width + LANES), out.dtype)
     mixed = np.empty((PANEL, width + PANEL + LANES), out.dtype)
     tail = np.zeros(ROWS * panels.shape[1], out.dtype)
-    panel, scores = np.zeros(size * PANEL, out.dtype), np.empty(room * PANEL, out.dtype)
-    for row in range(worker, num_rows, workers):
-        begin, count = offsets[row], offsets[row + 1] - offsets[row]
-        _project(hidden, begin, count, panels, tail, values_keys)
-        _activate(values_keys, bias, count)
-        for first in range(0, per_row, PANEL):
-            at, beams = row * per_row + first, min(PANEL, per_row - first)
-            for head in range(num_heads):
-                column = head * size
-                _fill_panel(gates_queries, at, beams, width + column, size, scale, panel)
-                _scores(values_keys, count, width + column, size, panel, beams, scores)
-                _weigh(scores, score_bias[head, begin : begin + count], beams)
-                _mix(scores, count, beams, values_keys, column, size, mixed)
-            for beam in range(beams):
-                _norm_and_gate(
-                    mixed[beam, :width], norm, gates_queries[at + beam, :width], out[at + beam]
-                )
+    panel, scores = np.empty((size + LANES) * PANEL, out.dtype), np.empty(room * PANEL, out.dtype)
+    row, last = worker * num_rows // workers, (worker + 1) * num_rows // workers
+    while row < last:
+        start, after = offsets[row], row + 1
+        while after < last and offsets[after + 1] - start <= TOKENS_TOGETHER:
+            after += 1
+        _project(hidden, start, offsets[after] - start, panels, tail, values_keys)
+        _activate(values_keys, bias, offsets[after] - start)
+        for r in range(row, after):
+            begin, end = offsets[r], offsets[r + 1]
+            own = values_keys[begin - start :]
+            for at in range(r * per_row, (r + 1) * per_row, PANEL):
+                beams = min(PANEL, (r + 1) * per_row - at)
+                _activate_queries(gates_queries, at, beams, scale, queries)
+                for head in range(num_heads):
+                    column = head * size
+                    _fill_panel(queries, beams, column, size, panel)
+                    _scores(own, end - begin, width + column, size, panel, beams, scores)
+                    _weigh(scores, score_bias[head, begin:end], beams)
+                    _mix(scores, end - begin, beams, own, column, size, mixed)
+                for beam in range(beams):
+                    _norm_and_gate(
+                        mixed[beam, :width], norm, gates_queries[at + beam, :width], out[at + beam]
+                    )
+        row = after
 
 
 @njit(**KERNEL)
 def _project(hidden, begin, count, panels, tail, values_keys):
-    """The bare product of one row's tokens; a panel of the weights stays in the first cache."""
+    """The bare product of some tokens; a panel of the weights stays in the first cache."""
     width, steps = values_keys.shape[1], panels.shape[1]
     right, flat = panels.reshape(-1), values_keys.reshape(-1)
     whole = count // ROWS * ROWS
@@ -137,12 +150,25 @@ def _activate(values_keys, bias, count):
 
 
 @njit(**KERNEL)
-def _fill_panel(queries, at, beams, column, size, scale, panel):
-    """SiLU of one head's queries, scaled: dimension by dimension, PANEL beams apart."""
+def _activate_queries(gates_queries, at, beams, scale, queries):
+    """SiLU of some beams' queries, scaled, a line each."""
+    width = gates_queries.shape[1] // 2
     for beam in range(beams):
-        for e in range(size):
-            x = queries[at + beam, column + e]
-            panel[e * PANEL + beam] = x * sigmoid(x) * scale
+        given, line = gates_queries[at + beam, width:], queries[beam]
+        for d in range(width):
+            line[d] = given[d] * sigmoid(given[d]) * scale
+
+
+@njit(**KERNEL)
+def _fill_panel(queries, beams, column, size, panel):
+    """One head's queries: dimension by dimension, PANEL beams apart.
+
+    Up to the next whole block there is more, of other heads and beams, which nobody reads.
+    """
+    flat, line = queries.reshape(-1), queries.shape[1]
+    for beam in range(0, beams, LANES):
+        for e in range(0, size, LANES):
+            transpose_block(flat, beam * line + column + e, line, panel, e * PANEL + beam, PANEL)
 
 
 @njit(**KERNEL)

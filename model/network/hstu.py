@@ -38,12 +38,13 @@ class AttentionBias(nn.Module):
         self.time = nn.Parameter(torch.zeros(NUM_TIME_BUCKETS, heads)) if params.time_bias else None
 
     def from_the_end(self, memory: Memory) -> Tensor | None:
-        """(T, heads) bias of each token for a query at its row's end, None where there is none."""
+        """(heads, T) bias of each token for a query at its row's end, None where there is none."""
         total = None
         if self.position is not None:
-            total = self.position[memory.distance.clamp(max=len(self.position) - 1)]
+            distance = memory.distance.clamp(max=len(self.position) - 1)
+            total = self.position.T.index_select(1, distance)
         if self.time is not None and memory.buckets is not None:
-            times = self.time[memory.buckets]
+            times = self.time.T.index_select(1, memory.buckets)
             total = times if total is None else total + times
         return total
 

@@ -50,8 +50,11 @@ def _multiply_rows(worker, workers, left, panels, bias, out):
     width = out.shape[1]
     flat, right, target = left.reshape(-1), panels.reshape(-1), out.reshape(-1)
     tail, made = np.zeros(ROWS * steps, out.dtype), np.empty(ROWS * PANEL, out.dtype)
-    for begin in range(worker * ROWS_AT_ONCE, tokens, workers * ROWS_AT_ONCE):
-        end = min(tokens, begin + ROWS_AT_ONCE)
+    strips = (tokens + ROWS - 1) // ROWS
+    first = worker * strips // workers * ROWS
+    last = min(tokens, (worker + 1) * strips // workers * ROWS)
+    for begin in range(first, last, ROWS_AT_ONCE):
+        end = min(last, begin + ROWS_AT_ONCE)
         whole = begin + (end - begin) // ROWS * ROWS
         tail[: (end - whole) * steps] = flat[whole * steps : end * steps]
         for p in range(len(panels)):
