@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn import functional as differentiable
+from torch.autograd.function import once_differentiable
 
 from model.network.device import own_device
 
@@ -134,12 +135,29 @@ def gather_columns(ids: Tensor, columns: Tensor, labels: Tensor) -> tuple[Tensor
         return ids, columns, labels
     counts = _counts(ids)
     (all_ids,) = gather_rows(ids)
-    parts = differentiable.all_gather(_pad(columns, max(counts)))
+    parts = cast("Tensor", _Gather.apply(_pad(columns, max(counts))))
     vectors = torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)])
     distinct, places = torch.unique(all_ids, return_inverse=True)
     first = torch.full_like(distinct, len(all_ids))
     first.scatter_reduce_(0, places, torch.arange(len(places), device=ids.device), "amin")
     return distinct, vectors[first], torch.searchsorted(distinct, ids[labels])
+
+
+class _Gather(torch.autograd.Function):
+    """(C, D) of this process -> (ranks, C, D) of all; its gradient is the sum of all of theirs."""
+
+    @staticmethod
+    def forward(ctx, column):  # pyright: ignore
+        parts = column.new_empty(dist.get_world_size(), *column.shape)
+        dist.all_gather(list(parts), column.contiguous())
+        return parts
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):  # pyright: ignore
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[dist.get_rank()]
 
 
 def _counts(column: Tensor) -> list[int]:

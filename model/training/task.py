@@ -220,7 +220,7 @@ def _publish(
 
 
 def _metadata(trainer: Trainer) -> dict[str, Any]:
-    counted = count_parameters(trainer.network)
+    counted, best = count_parameters(trainer.network), trainer.progress.best
     return {
         "history": trainer.recorder.rows,
         "num_parameters": counted,
@@ -228,5 +228,5 @@ def _metadata(trainer: Trainer) -> dict[str, Any]:
         "steps": trainer.progress.step,
         "final_losses": trainer.recorder.final_losses(),
         "stopped_early": trainer.progress.stopped,
-        "validation_ndcg@10": trainer.progress.best,
+        "validation_ndcg@10": best if best >= 0.0 else None,  # nobody to validate with
     }

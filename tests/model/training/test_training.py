@@ -10,6 +10,7 @@ from model.errors import InputError
 from model.network.checkpoint import Checkpoint
 from model.training.resume import State, StateFolder
 from model.training.task import build_trainer, fingerprint
+from model.training.validation import Validation
 from tests.model.small_network import CPU
 from tests.model.training.trainings import (
     ALONE,
@@ -97,6 +98,12 @@ def test_other_code_does_not_take_up_the_state(data, tmp_path, monkeypatch):
     with (library / "network" / "hstu.py").open("a") as file:
         file.write("# another line\n")
     assert fingerprint(training_inputs(data), training_params(), RECOMMENDER) != known
+
+
+def test_without_validation_there_is_no_figure_of_it(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Validation, "possible", property(lambda self: False))
+    train_recommender(data, training_params(training={"epochs": 1}), tmp_path)
+    assert Checkpoint.load(tmp_path / "checkpoint").metadata["validation_ndcg@10"] is None
 
 
 def test_early_stopping_keeps_the_best_weights(data, tmp_path):
