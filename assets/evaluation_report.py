@@ -12,7 +12,7 @@ from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
-from model.inference.comparison import compare_cascade
+from model.inference.comparison import compare_cascade, nothing_measured
 from model.inference.evaluation import evaluate
 from model.inference.inputs import InferenceInputs
 from model.inference.report import PATHS, EvaluationReport
@@ -37,7 +37,9 @@ def _describe(made: EvaluationReport) -> dict[str, Any]:
 def _judge_worth(made: EvaluationReport, workspace: Workspace) -> Verdict:
     model, simple = (made.metrics[path]["ndcg@10"] for path in ("cascade", "cooccurrence"))
     reason = f"NDCG@10 is {model:.4f}, that of co-occurrence counts {simple:.4f}."
-    if model <= simple:
+    if nothing := nothing_measured(made.metrics):
+        reason = nothing
+    elif model <= simple:
         reason += " The model has learned nothing worth serving: train it for longer, or on more."
     return Verdict(model > simple, reason, {"cascade": model, "cooccurrence": simple})
 

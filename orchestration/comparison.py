@@ -9,7 +9,7 @@ from orchestration.report import METRICS, PATHS
 _MISSING = "(none)"
 # What `onepiece report` shows, and what tells whether two such figures may be compared.
 _HEADLINES = {f"{path}.{metric}" for path in PATHS for metric in METRICS}
-_HEADLINES |= {"users", "candidates", "seen_masked", "cold_filtered", "validation.score"}
+_HEADLINES |= {"users", "candidates", "masked_actions", "cold_filtered", "validation.score"}
 
 
 def compare(

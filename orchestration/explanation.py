@@ -4,6 +4,7 @@ from pathlib import Path
 
 from assets.device import inference_device
 from assets.workspace import CHAMPION, Workspace
+from model.artifact import require_folder
 from model.dataset.split import Part
 from model.errors import InputError
 from model.inference.champion import beam_weight_of
@@ -40,10 +41,11 @@ def require_page(file: Path) -> None:
     """Refuse a place where no page can be written, before anything is computed.
 
     Raises:
-        InputError: a folder stands there.
+        InputError: a folder stands there, or its own folder cannot be one or be written to.
     """
     if file.is_dir():
         raise InputError(f"{file}: a folder; name the file that the page becomes")
+    require_folder(file.parent, writable=True)
 
 
 def _asked(workspace: Workspace, part: Part) -> tuple[Path, float]:

@@ -10,6 +10,7 @@ from model.artifact import open_table, read_json
 from model.inference.comparison import compare_cascade
 from model.inference.submission import TABLE
 
+ACTIONS = ("exposures", "clicks", "conversions")
 PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
 METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
 
@@ -22,14 +23,12 @@ def write_report(workspace: Workspace) -> str:
     """
     submission = workspace.current_folder(SUBMISSION)
     evaluation = read_json(workspace.folder("evaluation_report") / "metrics.json")
-    masked = "masked" if evaluation["seen_masked"] else "not masked"
     parts = [
         "Coverage: items with a valid vector, of all items",
         _coverage(workspace),
         "Collisions: items that share their semantic ID, before and after re-assignment",
         _collisions(workspace),
-        f"Held-out target of {evaluation['users']:,} users, ranked among "
-        f"{evaluation['candidates']:,} candidates, seen items {masked}",
+        who_competes(evaluation),
         _metrics(evaluation),
         compare_cascade(evaluation)[1] + _who_submits(workspace),
         f"Submission  {submission / 'result.json'}",
@@ -39,6 +38,21 @@ def write_report(workspace: Workspace) -> str:
         "Open the pipeline in a browser: make ui, then http://127.0.0.1:3000",
     ]
     return "\n\n".join([*parts[:7], "\n".join(parts[7:])])
+
+
+def who_competes(evaluation: Mapping[str, Any]) -> str:
+    """Which targets were looked for, and among what."""
+    allowed, candidates = evaluation["allowed_items"], evaluation["candidates"]
+    among = f"{allowed:,} of {candidates:,}" if allowed < candidates else f"{candidates:,}"
+    actions = [ACTIONS[number] for number in evaluation["masked_actions"]]
+    masked = f"items of own {' and '.join(actions)} masked" if actions else "seen items not masked"
+    if len(actions) == len(ACTIONS):
+        masked = "seen items masked"
+    said = f"Held-out target of {evaluation['users']:,} users, ranked among {among} candidates"
+    said += f", {masked}"
+    if strangers := evaluation["targets_not_candidates"]:
+        said += f"; {strangers:,} targets are no candidates, and missed"
+    return said
 
 
 def _who_submits(workspace: Workspace) -> str:

@@ -37,13 +37,12 @@ def require_enough_candidates(
         params: the filters.
 
     Raises:
-        InputError: fewer than ten candidates are left by ``filter_cold`` and ``blocked_items``.
+        InputError: fewer than ten candidates are left by ``filter_cold``, ``blocked_items`` and
+            ``max_per_group``, or one of these names what is not in the data.
     """
     if not interactions.num_events:
         return
-    blocked: np.ndarray | tuple[int, ...] = ()
-    if params.blocked_items:
-        blocked = find_items(interactions, params.blocked_items).drop_null().to_numpy() + 1
+    blocked = blocked_items(interactions, params.blocked_items)
     allowed = may_be_recommended(
         interactions, counts, filter_cold=params.filter_cold, blocked=blocked
     )
@@ -54,6 +53,7 @@ def require_enough_candidates(
             f"recommended and every user gets {NUM_RECOMMENDATIONS}; add candidates to the raw "
             "files, or relax cascade.filter_cold or blocked_items"
         )
+    _require_enough_within_cap(interactions, np.flatnonzero(allowed), params)
     short = _users_who_saw_too_much(interactions, allowed, left, params.filter_history)
     if len(short):
         logger.warning(
@@ -64,6 +64,22 @@ def require_enough_candidates(
             len(short),
             left,
             NUM_RECOMMENDATIONS,
+        )
+
+
+def _require_enough_within_cap(
+    interactions: Interactions, item_ids: np.ndarray, params: "CascadeParams"
+) -> None:
+    cap = params.max_per_group
+    if not cap:
+        return
+    sizes = np.bincount(item_groups(interactions, item_ids, params.group_feature), minlength=1)
+    most = int(sizes[0] + np.minimum(sizes[1:], cap).sum())  # 0 is no group and uncapped
+    if most < NUM_RECOMMENDATIONS:
+        raise InputError(
+            f"cascade.max_per_group: {cap} of each of the {np.count_nonzero(sizes[1:])} values of "
+            f"{params.group_feature!r} leaves {most} items and every user gets "
+            f"{NUM_RECOMMENDATIONS}; raise it, or set it to 0"
         )
 
 
@@ -91,10 +107,50 @@ def may_be_recommended(
     return allowed
 
 
-def find_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> pa.Int32Array:
-    """(N,) places of raw ids among those of all items, null for one that is none of them."""
+def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> np.ndarray:
+    """The caller's block list as item ids, (N,) int64.
+
+    Args:
+        interactions: know the raw ids.
+        raw_ids: ``cascade.blocked_items``.
+
+    Raises:
+        InputError: an id that this data has not.
+    """
+    if len(raw_ids) == 0:
+        return np.zeros(0, np.int64)
     wanted = pa.array([str(raw_id) for raw_id in raw_ids], pa.large_string())
-    return pc.index_in(wanted, value_set=interactions.raw_item_ids.cast(pa.large_string()))
+    places = pc.index_in(wanted, value_set=interactions.raw_item_ids.cast(pa.large_string()))
+    if places.null_count:
+        unknown = str(raw_ids[places.to_pylist().index(None)])
+        raise InputError(
+            f"cascade.blocked_items names {unknown!r}, which is no item of this data; take it out "
+            "or write the id as the input does"
+        )
+    return places.to_numpy().astype(np.int64) + 1
+
+
+def item_groups(
+    interactions: Interactions, item_ids: np.ndarray, group_feature: str | None
+) -> np.ndarray:
+    """(C,) int64 values of a scalar item feature, 0 without one or where it is missing.
+
+    Args:
+        interactions: hold the feature.
+        item_ids: (C,).
+        group_feature: whose values ``cascade.max_per_group`` caps; None caps nothing.
+
+    Raises:
+        InputError: it is no scalar feature of this data.
+    """
+    if group_feature is None:
+        return np.zeros(len(item_ids), np.int64)
+    if group_feature not in interactions.items.scalars:
+        raise InputError(
+            f"cascade.group_feature: {group_feature!r} is no item feature of this data; choose one "
+            f"of {sorted(interactions.items.scalars)} or set cascade.max_per_group to 0"
+        )
+    return interactions.items.scalars[group_feature][item_ids].astype(np.int64)
 
 
 def _users_who_saw_too_much(

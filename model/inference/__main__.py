@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from model.artifact import require_folder
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.inference.champion import beam_weight_of, champion_folder
 from model.inference.inputs import InferenceInputs
@@ -62,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         device = own_device()
         params = Params.load(given.params)
+        require_folder(given.out, writable=True)
         command = fill_shards if given.command == "shards" else write_quotas
         command(params, given.data, given.out, device)
     except InputError as error:

@@ -17,6 +17,7 @@ from model.errors import InputError
 from model.inference.cascade import rescore
 from model.inference.recommender import Recommender
 
+FEWEST_CHANGED = 10  # users whose gain differs: of fewer, the spread says nothing
 SIGNIFICANT_ERRORS = 1.96  # standard errors: 95 % of what chance does lies within
 GRID = (0.0, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4)
 
@@ -115,6 +116,8 @@ def choose(gains: Sequence[np.ndarray], weights: np.ndarray) -> int:
     """
     best = int(np.argmax([metrics.weighted_mean(one, weights) for one in gains]))
     gained = gains[best] - gains[0]
+    if np.count_nonzero(gained * weights) < FEWEST_CHANGED:
+        return 0
     mean = metrics.weighted_mean(gained, weights)
     error = np.sqrt(np.sum((weights * (gained - mean)) ** 2)) / weights.sum()
     return best if mean > SIGNIFICANT_ERRORS * error else 0

@@ -9,7 +9,7 @@ from torch import Tensor
 from model.dataset.interactions import Interactions
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
-from model.errors import InputError
+from model.dataset.recommendable import item_groups
 from model.inference.embedding import embed_chunks
 from model.network.onepiece import OnePiece
 
@@ -80,7 +80,7 @@ def build_catalogue(
     Raises:
         InputError: ``group_feature`` is no scalar feature of this data.
     """
-    groups = _groups(interactions, item_ids, group_feature)
+    groups = item_groups(interactions, item_ids, group_feature)
     rows = np.full(interactions.num_items + 1, -1, np.int64)
     rows[item_ids] = np.arange(len(item_ids))
     vectors: Tensor | None = None
@@ -100,17 +100,3 @@ def build_catalogue(
         groups=torch.from_numpy(groups).to(device),
         sids=torch.from_numpy(codes[item_ids].astype(np.int64)).to(device),
     )
-
-
-def _groups(
-    interactions: Interactions, item_ids: np.ndarray, group_feature: str | None
-) -> np.ndarray:
-    """(C,) int64 values of the feature, 0 without one."""
-    if group_feature is None:
-        return np.zeros(len(item_ids), np.int64)
-    if group_feature not in interactions.items.scalars:
-        raise InputError(
-            f"cascade.group_feature: {group_feature!r} is no item feature of this data; choose one "
-            f"of {sorted(interactions.items.scalars)} or set cascade.max_per_group to 0"
-        )
-    return interactions.items.scalars[group_feature][item_ids].astype(np.int64)

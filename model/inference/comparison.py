@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+_UNREACHABLE = {  # what becomes of a target before any model is asked
+    "not_a_candidate": "are no candidates",
+    "blocked": "are blocked",
+    "cold_filtered": "are cold",
+    "seen_filtered": "have been seen",
+}
+
 
 def compare_cascade(metrics: Mapping[str, Any]) -> tuple[bool, str]:
     """Judge by the paired difference of NDCG@10 and its interval.
@@ -14,6 +21,8 @@ def compare_cascade(metrics: Mapping[str, Any]) -> tuple[bool, str]:
         Whether the cascade is not below by more than chance; and a sentence that says so, and
         which parameters would make it so where it is not.
     """
+    if nothing := nothing_measured(metrics):
+        return True, nothing
     difference = metrics["cascade_minus_embedding"]
     low, high = difference["ci95"]["ndcg@10"]
     figures = f"{difference['ndcg@10']:+.5f} (95 % interval {low:+.5f} to {high:+.5f})"
@@ -25,13 +34,28 @@ def compare_cascade(metrics: Mapping[str, Any]) -> tuple[bool, str]:
     return False, said + " ".join(["it loses.", *_remedies(metrics)])
 
 
+def nothing_measured(metrics: Mapping[str, Any]) -> str:
+    """A sentence where no target could be found by whatever model, else an empty text."""
+    losses = metrics["cascade_losses"]
+    lost = {fate: losses[fate]["users"] for fate in _UNREACHABLE if losses[fate]["users"]}
+    if sum(lost.values()) < metrics["users"]:
+        return ""
+    counts = ", ".join(f"{users:,} {_UNREACHABLE[fate]}" for fate, users in lost.items())
+    return (
+        f"Nothing was measured: none of the {metrics['users']:,} targets may be recommended "
+        f"({counts}); see the candidates, interactions.split and the filters of cascade."
+    )
+
+
 def _remedies(metrics: Mapping[str, Any]) -> list[str]:
     """What makes the cascade lose, and what to set instead.
 
     Without a blend and a cap, a target among the beams ranks at least as high as in embedding
-    search; so these come first, and only then the targets that are not among the beams.
+    search; so these come first, and only then the targets that are not among the beams. Search
+    may still bring those to the list's end.
     """
     share = {fate: lost["share"] for fate, lost in metrics["cascade_losses"].items()}
+    unproposed = share["not_among_beams"] + share["hit_by_back_fill"]
     blend, remedies = metrics["beam_weight"], []
     if share["capped"] > 0.0:
         remedies.append(
@@ -41,11 +65,17 @@ def _remedies(metrics: Mapping[str, Any]) -> list[str]:
     if blend > 0.0:
         remedies.append(
             f"{share['ranked_below_ten']:.1%} of the targets are among the beams but ranked below "
-            f"ten, with a beam weight of {blend:g}: set cascade.beam_weight to 0, or to validation."
+            f"ten, with a beam weight of {blend:g}: set cascade.beam_weight to 0"
+            f"{'' if metrics['beam_weight_tuned'] else ', or to validation'}."
         )
-    if share["not_among_beams"] > 0.0:
+    if unproposed > 0.0:
         remedies.append(
-            f"{share['not_among_beams']:.1%} of the targets are not among the beams: raise "
+            f"{unproposed:.1%} of the targets are not among the beams: raise "
             "cascade.num_sids and cascade.beam_width, or recommender_checkpoint.epochs."
+        )
+    if share["no_semantic_id"] > 0.0:
+        remedies.append(
+            f"{share['no_semantic_id']:.1%} of the targets have no semantic ID: make the codebook "
+            "of data that has these items."
         )
     return remedies

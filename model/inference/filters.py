@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.dataset.csr import positions_of
 from model.dataset.interactions import Interactions
-from model.dataset.recommendable import find_items, may_be_recommended
+from model.dataset.recommendable import may_be_recommended
 from model.dataset.split import Part, history_ends
 from model.errors import InputError
 
@@ -30,7 +30,8 @@ def allowed_items(
         interactions: gives the candidates.
         training_counts: (num_items + 1,) training events per item.
         filter_cold: leave out candidates without a training event.
-        blocked: (N,) item ids that the caller rules out, see :func:`blocked_items`.
+        blocked: (N,) item ids that the caller rules out, see
+            :func:`~model.dataset.recommendable.blocked_items`.
 
     Raises:
         InputError: nothing is left.
@@ -45,28 +46,6 @@ def allowed_items(
             "all are cold (cascade.filter_cold) or blocked (cascade.blocked_items)"
         )
     return items
-
-
-def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> np.ndarray:
-    """The caller's block list as item ids, (N,) int64.
-
-    Args:
-        interactions: know the raw ids.
-        raw_ids: ``cascade.blocked_items``.
-
-    Raises:
-        InputError: an id that this data has not.
-    """
-    if len(raw_ids) == 0:
-        return np.zeros(0, np.int64)
-    places = find_items(interactions, raw_ids)
-    if places.null_count:
-        unknown = str(raw_ids[places.to_pylist().index(None)])
-        raise InputError(
-            f"cascade.blocked_items names {unknown!r}, which is no item of this data; take it out "
-            "or write the id as the input does"
-        )
-    return places.to_numpy().astype(np.int64) + 1
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def rank_paths(
 ) -> PathLists:
     """The lists of all paths for test users, and where each target stands in them."""
     interactions, catalogue = recommender.interactions, recommender.catalogue
-    longest = max(*cutoffs, NUM_RECOMMENDATIONS)
+    # Whoever stands in a list of all items stands in every longer one.
+    longest = max(NUM_RECOMMENDATIONS, min(max(cutoffs), len(catalogue)))
     targets = np.asarray(interactions.item_ids[interactions.test_event[users]])
     popularity = Popularity.of(catalogue.counts)
     sources, _, _ = last_items(interactions, users, "test")

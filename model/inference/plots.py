@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from model.pictures import write_png
 
 COLORS = ("#9aa0a6", "#c58b2a", "#3b6fb6", "#8a56a8", "#2a8c5f")
+MOST_LABELS = 12  # of one panel; more overlap
 
 
 def plot_paths(metrics: Mapping[str, Any], paths: Sequence[str], file: Path) -> None:
@@ -70,10 +71,13 @@ def plot_breakdowns(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
             values = [row["ndcg@10"] for row in inside if row["path"] == path]
             points = [np.nan if value is None else value for value in values]
             axes.plot(range(len(groups)), points, "o-", color=color, label=path)
-        axes.set_xticks(range(len(groups)), groups, rotation=45, ha="right", fontsize=7)
+        step = -(-len(groups) // MOST_LABELS)
+        axes.set_xticks(
+            range(0, len(groups), step), groups[::step], rotation=45, ha="right", fontsize=7
+        )
         axes.set_title(division.replace("_", " "), fontsize=9)
     figure.axes[0].set_ylabel("NDCG@10")
-    figure.axes[-1].legend(frameon=False, fontsize=7)
+    figure.axes[-1].legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     write_png(figure, file)
 
 

@@ -29,7 +29,7 @@ from model.inference.search_index import IndexSearch, build_index
 from model.network.onepiece import EncoderOutput
 from model.params import Params
 
-BEAM_WIDTHS, NUM_SIDS = (5, 10, 20, 40), (48, 96, 192, 384, 768)
+BEAM_WIDTHS, NUM_SIDS = (5, 10, 20, 40), (48, 96, 192, 384, 768)  # beside the run's own
 PROBES = (1, 4, 16, 64)  # of the inverted lists, as far as there are as many
 
 
@@ -116,7 +116,7 @@ def study_quotas(
         Columns ``path``, ``beam_width``, ``num_items``, ``probes``, ``recall`` (target among the
         fetched), ``hr@10``, ``ndcg@10``, ``score``, ``users_per_second`` (beyond the encoder) and,
         of a cascade, ``embedding_recall``: the best that embedding-only search reaches with as many
-        items at the same speed or faster, NaN where it is never as fast.
+        items or fewer at the same speed or faster, NaN where it is never as fast.
     """
     interactions, catalogue = recommender.interactions, recommender.catalogue
     exact = ExactSearch(catalogue.vectors, -recommender.params.logq_weight * catalogue.log_q)
@@ -151,7 +151,7 @@ def _recall_at_equal_cost(table: pd.DataFrame) -> list[float]:
         table["path"], table["num_items"], table["users_per_second"], strict=True
     ):
         as_fast = searches["users_per_second"] >= speed
-        rivals = searches[as_fast & (searches["num_items"] == num_items)]
+        rivals = searches[as_fast & (searches["num_items"] <= num_items)]
         recalls = np.asarray(rivals["recall"])
         found.append(recalls.max() if path == "cascade" and len(recalls) else np.nan)
     return found
@@ -228,8 +228,8 @@ def study_run(params: Params, data: Path, device: torch.device) -> pd.DataFrame:
     return study_quotas(
         prepare_recommender(inputs, params.cascade, device),
         sample_test_users(inputs.interactions, section.max_users, params.seed),
-        beam_widths=BEAM_WIDTHS,
-        num_sids=NUM_SIDS,
+        beam_widths=sorted({*BEAM_WIDTHS, params.cascade.beam_width}),
+        num_sids=sorted({*NUM_SIDS, params.cascade.num_sids}),
         beam_weight=beam_weight_of(data / "evaluation_report", params.cascade.beam_weight),
         action_weights=section.action_weights,
     )

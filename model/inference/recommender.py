@@ -13,13 +13,14 @@ from torch import Tensor
 from model.dataset.interactions import CLICK, CONVERSION, Interactions
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
+from model.dataset.recommendable import blocked_items
 from model.dataset.sequences import Batch, SequenceDataset
 from model.dataset.split import Part
 from model.errors import InputError
 from model.inference import ragged
 from model.inference.beam_search import beam_search
 from model.inference.catalogue import Catalogue, build_catalogue
-from model.inference.filters import Seen, allowed_items, blocked_items, seen_items
+from model.inference.filters import Seen, allowed_items, seen_items
 from model.inference.inputs import InferenceInputs
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
@@ -126,7 +127,7 @@ class Recommender:
             self.network.start_decoding(encoded),
             self.trie,
             beam_width=self.params.beam_width,
-            num_sids=self.params.num_sids,
+            num_sids=min(self.params.num_sids, self.trie.num_sids),
         )
         seen = self.seen(part, users)
         rows, cosines, log_probs = self._items(queries, beams.nodes, beams.log_probs)

@@ -5,6 +5,7 @@ that the result is the same for one process and for many, and after a restart.
 """
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -18,6 +19,8 @@ from model.inference.cascade import Recommendations, recommend
 from model.inference.recommender import Recommender
 
 USERS_PER_SHARD = 16_384
+_FINGERPRINT_BYTES = 12
+_TASK, _SHARD = re.compile(f"[0-9a-f]{{{2 * _FINGERPRINT_BYTES}}}"), re.compile(r"\.?shard-\d{6}")
 
 
 @dataclass(frozen=True)
@@ -98,23 +101,30 @@ class Shards:
 
 
 def open_shards(folder: Path, task: str, num_users: int) -> Shards:
-    """The pieces of one task; those of other tasks in the folder are removed.
+    """The pieces of one task; those of other tasks in the folder are removed, and nothing else.
 
     Args:
-        folder: where pieces are kept between runs.
+        folder: where pieces are kept between runs; others may keep something there too.
         task: fingerprint of everything that decides the answers.
         num_users: users to be answered.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for other in folder.iterdir():
-        if other.name != task:
+        if other.name != task and _is_task(other):
             shutil.rmtree(other, ignore_errors=True)
     return Shards(folder / task, num_users)
 
 
+def _is_task(folder: Path) -> bool:
+    """Whether this is named like a task and holds shards alone, finished or begun."""
+    if not _TASK.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
+        return False
+    return all(_SHARD.match(path.name) for path in folder.iterdir())
+
+
 def fingerprint(parts: Iterable[str | bytes | np.ndarray]) -> str:
     """A short hash over texts and arrays."""
-    digest = hashlib.blake2b(digest_size=12)
+    digest = hashlib.blake2b(digest_size=_FINGERPRINT_BYTES)
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
         digest.update(np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data)

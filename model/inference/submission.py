@@ -13,8 +13,9 @@ import torch
 from model.artifact import atomic_folder, open_table, read_json, write_json
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
+from model.dataset.recommendable import blocked_items
 from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, Recommendations
-from model.inference.filters import allowed_items, blocked_items
+from model.inference.filters import allowed_items
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import prepare_recommender
 from model.inference.search_index import with_index

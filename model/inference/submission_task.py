@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from model.inference.filters import blocked_items
+from model.dataset.recommendable import blocked_items
 from model.inference.inputs import InferenceInputs
 from model.inference.shards import fingerprint
 from model.params import CascadeParams

@@ -1,5 +1,6 @@
 """The whole parameter file: how it is read, and what its sections owe each other."""
 
+import re
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,9 +23,19 @@ from model.params.section import NonNegative, Section
 from model.params.studies import ScalingStudyParams, TuningStudyParams
 from model.params.training import OptimizerParams, TrainingParams
 
+_INTEGER = "tag:yaml.org,2002:int"
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which a plain loader silently keeps the last."""
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without what a plain loader makes of things silently.
+
+    It refuses a key given twice, of which that keeps the last. Numbers are decimal: 007 and 12:30,
+    octal and sexagesimal to YAML 1.1, stay the texts that an item's id is.
+    """
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int | str:
+        return super().construct_yaml_int(node) if _DECIMAL.fullmatch(node.value) else node.value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         known: set[str] = set()
@@ -38,6 +49,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 )
             known.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_PlainLoader.add_constructor(_INTEGER, _PlainLoader.construct_yaml_int)
 
 
 # What YAML's own constructors let through: of a date that there is not, of thousands of digits or
@@ -131,7 +145,7 @@ class Params(Section):
             InputError: as :meth:`load`; ``path`` is what the message names.
         """
         try:
-            values: Any = yaml.load(text, _UniqueKeyLoader)
+            values: Any = yaml.load(text, _PlainLoader)
         except _UNREADABLE as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: not valid YAML: {reason}") from None

@@ -32,7 +32,8 @@ class CascadeParams(Section):
     default_action: Literal["click", "conversion"]  # asked for where the input names none
     batch_size: Positive
     search: Literal["exact", "ivf", "hnsw"]  # of the items that fill up a short list
-    blocked_items: tuple[int | str, ...]  # raw ids of items that nobody is recommended
+    # Raw ids of items that nobody is recommended.
+    blocked_items: tuple[Annotated[Integer | str, NO_TRUTH_VALUE], ...]
 
 
 class EvaluationReportParams(Section):

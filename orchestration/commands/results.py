@@ -52,12 +52,15 @@ def quotas(
 ) -> None:
     """Show what wider beams and more semantic IDs cost and bring, beside embedding search."""
     from assets.device import inference_device
+    from model.artifact import require_folder
     from model.inference.quota import save_study, study_run
     from orchestration.workspace import open_existing
 
     workspace = open_existing(params, data)
+    folder = out or workspace.data / "quota_study"
+    require_folder(folder, writable=True)
     table = study_run(workspace.params, workspace.data, inference_device())
-    save_study(table, out or workspace.data / "quota_study")
+    save_study(table, folder)
     typer.echo(table.round(4).to_string(index=False, na_rep="-"))
 
 

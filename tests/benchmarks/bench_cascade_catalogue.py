@@ -161,9 +161,9 @@ def crossing(sizes: list[int], ours: list[float], theirs: list[float]) -> str:
     """The size from which on ``theirs`` costs more, by straight lines in log-log."""
     lead = np.log(np.array(theirs) / np.array(ours))
     if (lead > 0).all():
-        return f"below {sizes[0]:,} items"
+        return "at every size measured"
     if lead[-1] <= 0:
-        return f"beyond {sizes[-1]:,} items"
+        return "at none of the largest sizes measured"
     last = int(np.flatnonzero(lead <= 0)[-1])
     share = -lead[last] / (lead[last + 1] - lead[last])
     where = np.log(sizes[last]) + share * np.log(sizes[last + 1] / sizes[last])

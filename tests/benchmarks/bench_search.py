@@ -55,7 +55,9 @@ def main() -> None:
     vectors = clustered_vectors(given.items, given.dim)
     generator = torch.Generator().manual_seed(1)
     noise = 0.7 * torch.randn(QUERIES, given.dim, generator=generator)
-    queries = F.normalize(vectors[:QUERIES] + noise / given.dim**0.5, dim=-1)
+    queries = F.normalize(
+        vectors[torch.arange(QUERIES) % given.items] + noise / given.dim**0.5, dim=-1
+    )
     exact = ExactSearch(vectors, torch.zeros(given.items))
     nothing = torch.zeros(0, dtype=torch.long)
     seen = Seen(nothing, nothing, given.items)

@@ -25,6 +25,23 @@ def _changed(tmp_path, change):
     return file
 
 
+def _blocked(written):
+    text = (ROOT / "params.yaml").read_text()
+    assert "blocked_items: []" in text
+    text = text.replace("blocked_items: []", f"blocked_items: [{written}]")
+    return Params.parse(text, Path("params.yaml")).cascade.blocked_items
+
+
+def test_ids_are_read_as_they_are_written():
+    assert _blocked("7, 007, 0000013714, 12:30, 1_000, '8', item") == (
+        *(7, "007", "0000013714", "12:30", "1_000"),
+        *("8", "item"),
+    )
+    for wrong in ("true", "1.0"):
+        with pytest.raises(InputError, match=r"cascade\.blocked_items\.0"):
+            _blocked(wrong)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

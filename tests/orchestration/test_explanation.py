@@ -35,3 +35,6 @@ def test_a_folder_is_no_place_for_a_page(tmp_path):
     with pytest.raises(InputError, match="a folder; name the file"):
         require_page(tmp_path)
     require_page(tmp_path / "page.html")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"/file: a file, where a folder is needed"):
+        require_page(tmp_path / "file" / "page.html")

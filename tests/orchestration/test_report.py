@@ -1,7 +1,9 @@
 """`onepiece report` tells what lies in the folder, not what the parameter file would make."""
 
+import pytest
 import yaml
 
+from orchestration.report import who_competes
 from tests.orchestration.command import onepiece
 
 
@@ -19,3 +21,18 @@ def test_the_parameter_file_may_have_changed_since(finished, tmp_path):
     assert done.stdout == finished.onepiece("report").stdout
     assert all(f"\n  {name} " in done.stdout for name in shown)
     assert "cascade" in done.stdout and "manifest.json" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({}, "5 users, ranked among 150 candidates, seen items masked"),
+        ({"allowed_items": 116}, "among 116 of 150 candidates, seen items masked"),
+        ({"masked_actions": []}, "150 candidates, seen items not masked"),
+        ({"masked_actions": [1, 2]}, "150 candidates, items of own clicks and conversions masked"),
+        ({"targets_not_candidates": 2}, "masked; 2 targets are no candidates, and missed"),
+    ],
+)
+def test_it_says_among_what_targets_were_looked_for(facts, told):
+    evaluation = {"users": 5, "candidates": 150, "allowed_items": 150, "masked_actions": [0, 1, 2]}
+    assert who_competes({**evaluation, "targets_not_candidates": 0, **facts}).endswith(told)

@@ -53,6 +53,23 @@ def test_cold_candidates_do_not_count_where_they_are_filtered(interactions, coun
         require(few, counts, filter_cold=True)
 
 
+def test_what_the_filters_name_must_be_in_the_data(interactions, counts):
+    with pytest.raises(InputError, match="blocked_items names 'nobody'"):
+        require(interactions, counts, blocked_items=("nobody",))
+    require(interactions, counts, group_feature="nothing")
+    with pytest.raises(InputError, match="group_feature: 'nothing' is no item feature"):
+        require(interactions, counts, max_per_group=1, group_feature="nothing")
+
+
+def test_a_cap_must_leave_ten(interactions, counts):
+    groups = np.arange(interactions.num_items + 1) % 4 + 1
+    items = dataclasses.replace(interactions.items, scalars={"102": groups})
+    capped = dataclasses.replace(interactions, items=items)
+    require(capped, counts, max_per_group=3, group_feature="102")
+    with pytest.raises(InputError, match=r"max_per_group: 2 of each of the 4 values .* 8 items"):
+        require(capped, counts, max_per_group=2, group_feature="102")
+
+
 def test_blocked_candidates_do_not_count(interactions, counts):
     few = with_candidates(interactions, 11)
     blocked = interactions.raw_item_ids.take(few.candidate_item_ids[:2] - 1).to_pylist()

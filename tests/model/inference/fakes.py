@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from model.dataset.features import FeatureTable
 from model.dataset.interactions import Interactions
+from model.dataset.recommendable import blocked_items
 from model.inference.catalogue import Catalogue
-from model.inference.filters import blocked_items
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
 from model.inference.trie import Trie, build_trie

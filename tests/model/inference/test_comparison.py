@@ -3,17 +3,22 @@
 import pytest
 
 from model.inference.comparison import compare_cascade
+from model.inference.loss_funnel import Fate
 
 LOSS = (-0.002, -0.003, -0.001)
 
 
-def judged(difference, low, high, *, beam_weight=0.0, **shares):
-    fates = {"not_among_beams": 0.253, "capped": 0.0, "ranked_below_ten": 0.5} | shares
+def judged(difference, low, high, *, beam_weight=0.0, tuned=False, **shares):
+    fates = {fate.name.lower(): 0.0 for fate in Fate}
+    fates |= {"not_among_beams": 0.253, "ranked_below_ten": 0.5} | shares
+    losses = {fate: {"share": share, "users": round(1000 * share)} for fate, share in fates.items()}
     return compare_cascade(
         {
             "cascade_minus_embedding": {"ndcg@10": difference, "ci95": {"ndcg@10": [low, high]}},
-            "cascade_losses": {fate: {"share": share} for fate, share in fates.items()},
+            "cascade_losses": losses,
             "beam_weight": beam_weight,
+            "beam_weight_tuned": tuned,
+            "users": 1000,
         }
     )
 
@@ -53,6 +58,26 @@ def test_a_loss_names_the_parameters_that_make_it(world, named):
     _, sentence = judged(*LOSS, **world)
     assert [remedy for remedy in remedies if f"cascade.{remedy}" in sentence] == named
     assert sorted(named, key=sentence.index) == named
+
+
+def test_a_tuned_weight_is_not_told_to_be_tuned():
+    assert judged(*LOSS, beam_weight=0.4)[1].count("or to validation") == 1
+    assert "or to validation" not in judged(*LOSS, beam_weight=0.4, tuned=True)[1]
+
+
+def test_a_target_that_search_brings_in_late_was_not_proposed():
+    _, sentence = judged(*LOSS, not_among_beams=0.0, hit_by_back_fill=0.1)
+    assert "10.0% of the targets are not among the beams" in sentence
+
+
+def test_where_no_target_can_be_found_no_model_is_blamed():
+    nobody = {"not_among_beams": 0.0, "ranked_below_ten": 0.0}
+    keeps_up, sentence = judged(
+        0.0, 0.0, 0.0, **nobody, not_a_candidate=0.9, cold_filtered=0.05, seen_filtered=0.05
+    )
+    assert keeps_up
+    assert "none of the 1,000 targets may be recommended" in sentence
+    assert "900 are no candidates, 50 are cold, 50 have been seen" in sentence
 
 
 def test_shares_stand_beside_the_parameter_they_speak_for():

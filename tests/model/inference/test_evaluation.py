@@ -140,7 +140,7 @@ def test_report_holds_every_metric_and_its_interval(recommender):
     report = report_of(recommender)
     assert report.metrics["users"] == 40
     assert report.metrics["candidates"] == 74
-    assert report.metrics["seen_masked"] is True
+    assert report.metrics["masked_actions"] == [0, 1, 2]
     for path in PATHS:
         values = report.metrics[path]
         for k in SECTION.cutoffs:
@@ -270,6 +270,21 @@ def test_a_blend_is_judged_by_users_that_weigh_something():
     weights[200:] = 1.0
     assert choose([without, blended], np.ones(1000)) == 0
     assert choose([without, blended], weights) == 1
+
+
+@pytest.mark.parametrize(("users", "chosen"), [(1, 0), (9, 0), (10, 1)])
+def test_few_users_choose_no_blend(users, chosen):
+    assert choose([np.zeros(users), np.ones(users)], np.ones(users)) == chosen
+
+
+def test_more_ids_and_longer_lists_than_there_are_change_nothing(recommender):
+    params = recommender.params.model_copy(update={"num_sids": 10**9})
+    many = replace(recommender, params=params)
+    everything = recommender.params.model_copy(update={"num_sids": recommender.trie.num_sids})
+    lists = rank_paths(many, USERS, 0.1, [10, 10**9])
+    whole = rank_paths(replace(recommender, params=everything), USERS, 0.1, [10, 74])
+    for path, ranks in lists.ranks.items():
+        np.testing.assert_array_equal(ranks, whole.ranks[path])
 
 
 def test_tuning_without_validation_users_says_what_to_change():

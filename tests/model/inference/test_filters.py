@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from model.dataset.recommendable import blocked_items
 from model.errors import InputError
 from model.inference.filters import (
     Seen,
     allowed_items,
-    blocked_items,
     most_within_cap,
     seen_items,
     within_cap,

@@ -156,8 +156,8 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(shards_module, "USERS_PER_SHARD", 3)
 
 
-def run(interactions, folder, world_size: int) -> Recommendations:
-    shards = open_shards(folder, "task", interactions.num_users)
+def run(interactions, folder, world_size: int, task: str = "task") -> Recommendations:
+    shards = open_shards(folder, task, interactions.num_users)
     for rank in range(world_size):
         recommender = fake_recommender(interactions, cascade_params(batch_size=2))
         shards.fill(recommender, beam_weight=0.1, rank=rank, world_size=world_size)
@@ -194,10 +194,21 @@ def test_a_restart_does_only_what_is_missing(interactions, tmp_path, small_shard
 
 
 def test_shards_of_another_task_are_not_taken(interactions, tmp_path, small_shards):
-    run(interactions, tmp_path, 1)
+    task = fingerprint(["one"])
+    run(interactions, tmp_path, 1, task)
     other = open_shards(tmp_path, "other task", interactions.num_users)
     assert other.missing() == [0, 1, 2, 3]
-    assert not (tmp_path / "task").exists()
+    assert not (tmp_path / task).exists()
+
+
+def test_what_else_lies_beside_the_shards_stays(interactions, tmp_path, small_shards):
+    strangers = [tmp_path / "codebook" / "a.npy", tmp_path / fingerprint(["two"]) / "notes.txt"]
+    for file in strangers:
+        file.parent.mkdir()
+        file.touch()
+    (tmp_path / "table.csv").touch()
+    run(interactions, tmp_path, 1, fingerprint(["one"]))
+    assert all(file.exists() for file in [*strangers, tmp_path / "table.csv"])
 
 
 @pytest.mark.parametrize("kept", [None, 0, -1])
