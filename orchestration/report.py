@@ -7,11 +7,13 @@ from typing import Any
 from assets.promotion import JudgedModel, newest_measurement
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
 from model.artifact import open_table, read_json
+from model.errors import InputError
 from model.inference.comparison import compare_cascade
 from model.inference.submission import TABLE
 
 ACTIONS = ("exposures", "clicks", "conversions")
 PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
+_RECENT = {"allowed_items", "masked_actions", "beam_weight_tuned"}  # younger than the report
 METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
 
 
@@ -19,10 +21,10 @@ def write_report(workspace: Workspace) -> str:
     """Coverage, collisions, metrics and the newest submission, as text.
 
     Raises:
-        InputError: an artefact is not there yet.
+        InputError: an artefact is not there yet, or an earlier version's.
     """
     submission = workspace.current_folder(SUBMISSION)
-    evaluation = read_json(workspace.folder("evaluation_report") / "metrics.json")
+    evaluation = _evaluation(workspace.folder("evaluation_report") / "metrics.json")
     parts = [
         "Coverage: items with a valid vector, of all items",
         _coverage(workspace),
@@ -38,6 +40,16 @@ def write_report(workspace: Workspace) -> str:
         "Open the pipeline in a browser: make ui, then http://127.0.0.1:3000",
     ]
     return "\n\n".join([*parts[:7], "\n".join(parts[7:])])
+
+
+def _evaluation(file: Path) -> Mapping[str, Any]:
+    metrics = read_json(file)
+    if missing := _RECENT - metrics.keys():
+        raise InputError(
+            f"{file}: written by another version ({', '.join(sorted(missing))} missing); "
+            "materialise evaluation_report again"
+        )
+    return metrics
 
 
 def who_competes(evaluation: Mapping[str, Any]) -> str:

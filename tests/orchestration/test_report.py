@@ -1,5 +1,7 @@
 """`onepiece report` tells what lies in the folder, not what the parameter file would make."""
 
+import json
+
 import pytest
 import yaml
 
@@ -21,6 +23,16 @@ def test_the_parameter_file_may_have_changed_since(finished, tmp_path):
     assert done.stdout == finished.onepiece("report").stdout
     assert all(f"\n  {name} " in done.stdout for name in shown)
     assert "cascade" in done.stdout and "manifest.json" in done.stdout
+
+
+def test_the_figures_of_an_earlier_version_are_refused(copied):
+    file = copied.data / "evaluation_report" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    del metrics["masked_actions"]
+    file.write_text(json.dumps(metrics))
+    done = copied.onepiece("report")
+    assert done.returncode == 2
+    assert "written by another version (masked_actions missing); materialise" in done.stderr
 
 
 @pytest.mark.parametrize(
