@@ -6,14 +6,18 @@ import dagster as dg
 
 from assets.artifact_asset import artifact_asset
 from assets.checks import Check, Verdict
+from assets.lineage import damage
 from assets.report_metadata import table
-from assets.workspace import Workspace
+from assets.workspace import CODEBOOK, Workspace
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.errors import InputError
 from model.params import Params
 from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
+from model.tokenizer.given_out import change_of_ids
+from model.tokenizer.growth import find_damage
 from model.tokenizer.report_views import losses
 
 _COLLAPSED_SHARE = 0.5  # of all items under one first code: nothing can be learned from such IDs
@@ -90,6 +94,33 @@ def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
     return Verdict(after["conflicts"] == 0, reason, {"conflict rate": after["conflict_rate"]})
 
 
+def _require_ids_hold(made: Codebook, workspace: Workspace, frozen_from: str) -> None:
+    """Refuse to replace an extension of the same generation by one that contradicts it.
+
+    What stands in the data folder decides nothing of what is made, only whether it may be.
+
+    Raises:
+        InputError: IDs that the earlier run gave out would move or be lost, or one revision would
+            stand for two sets of IDs.
+    """
+    folder = workspace.folder(CODEBOOK)
+    if not folder.exists() or workspace.refusal(CODEBOOK) or damage(folder, workspace.hashes):
+        return  # nothing whole was given out from there
+    standing = Codebook.load(folder)
+    if standing.generation != made.generation or find_damage(standing) is not None:
+        return
+    change = change_of_ids(standing, made)
+    if change.keeps_all and (made.revision > standing.revision or not change.added):
+        return
+    raise InputError(
+        f"codebook.frozen_from: {folder} is revision {standing.revision} of generation "
+        f"{standing.generation}, and extending {frozen_from} (revision {made.revision - 1}) again "
+        f"would move {change.moved:,} of its IDs, lose {change.lost:,} and add {change.added:,}; "
+        f"keep it by `cp -r {folder} codebook_revision_{standing.revision}` and name that copy in "
+        f"codebook.frozen_from, or remove {folder} to start from {frozen_from} again"
+    )
+
+
 @artifact_asset(
     group="items",
     kinds={"faiss"},
@@ -110,15 +141,19 @@ def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
 )
 def codebook(
     params: Params,
+    workspace: Workspace,
     fused_embeddings: FusedEmbeddings,
     modality_embeddings: dict[str, ModalityEmbedding],
     interactions: Interactions,
 ) -> Codebook:
     """Two-level semantic IDs before and after re-assignment, and their inverse map."""
-    return build_codebook(
+    made = build_codebook(
         fused_embeddings,
         list(modality_embeddings.values()),
         interactions,
         params.codebook,
         params.seed,
     )
+    if params.codebook.frozen_from is not None:
+        _require_ids_hold(made, workspace, params.codebook.frozen_from)
+    return made

@@ -2,6 +2,7 @@
 
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -61,6 +62,24 @@ def test_another_codebook_in_the_named_folder_makes_it_stale(copied, published):
     done = copied.onepiece("materialize", *again)
     assert "codebook: made in" in done.stderr, done.stderr
     assert read_json(copied.data / "codebook" / "codebook.json")["revision"] == 2
+
+
+@pytest.mark.long
+def test_an_extension_is_not_replaced_by_one_that_gives_its_ids_to_others(copied, published):
+    """The copy is changed: each of its IDs is another item's."""
+    again = ("--only", "codebook")
+    assert copied.onepiece("materialize", *again).returncode == 0
+    standing = (copied.data / "codebook" / "codes.npy").read_bytes()
+    table = pq.read_table(published / "published.parquet")
+    turned_round = table["raw_id"].combine_chunks()[::-1]
+    table = table.set_column(0, "raw_id", turned_round)
+    pq.write_table(table, published / "published.parquet")
+    done = copied.onepiece("materialize", *again)
+    assert done.returncode != 0
+    assert "codebook is revision 1 of generation" in done.stderr
+    assert (copied.data / "codebook" / "codes.npy").read_bytes() == standing
+    shutil.rmtree(copied.data / "codebook")
+    assert copied.onepiece("materialize", *again).returncode == 0
 
 
 def test_its_own_folder_is_refused_before_it_is_overwritten(copied):

@@ -65,6 +65,12 @@ def test_one_noun_in_four_places():
         assert path == f"data/{name}{suffix.replace('@', '/')}"
 
 
+@pytest.mark.parametrize("name", ["codebook", "champion", "submission"])
+def test_dvc_does_not_remove_what_the_next_run_looks_at(name):
+    """`dvc repro` clears all other outputs before it runs their stage."""
+    assert DOCUMENT[name]["outs"] == [{f"data/{name}": {"persist": True}}]
+
+
 def test_what_dvc_leaves_alone_is_off_the_main_line(workspace):
     """A frozen stage is skipped by `dvc repro`; were it to have outputs, they would be missed."""
     frozen = {name for name, entry in DOCUMENT.items() if entry.get("frozen")}
