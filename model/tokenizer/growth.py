@@ -20,8 +20,11 @@ from model.errors import InputError
 from model.tokenizer.alignment import rotation_back
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.limits import overflow
 from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
-from model.tokenizer.tokenize import Tokenization, require_room, resolve
+from model.tokenizer.room import require_free_ids
+from model.tokenizer.sids import prefix_keys
+from model.tokenizer.tokenize import Tokenization, resolve
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -81,8 +84,8 @@ def extend(
     published, absent = _recognise(frozen, raw_item_ids)
     retired = codes_of(frozen.published.filter(absent))
     elsewhere = _without_vector(published, vectors)
-    require_room(len(vectors) + len(elsewhere) + len(retired), params, vectors.source)
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
+    require_free_ids(int(is_new.sum()), codes_of(frozen.published) - 1, params)
     vectors, first, unaligned = _in_its_space(frozen, quantizer, vectors, published, is_new)
     distance = _mean_distance(first, ~is_new)
     _warn_if_drifted(frozen, distance)
@@ -92,11 +95,9 @@ def extend(
         np.concatenate([first.distances, np.zeros(others.shape, np.float32)]),
     )
     pinned = np.concatenate([~is_new, np.ones(len(others), bool)])
-    final, spilled = resolve(quantizer, vectors, everything, pinned, params, seed)
-    count = len(vectors)
-    final = Assignment(final.codes[:count], final.distances[:count])
+    final, spilled = _resolve(quantizer, vectors, everything, pinned, params, seed)
     return Growth(
-        tokens=Tokenization(vectors, quantizer, first, final, spilled[:count]),
+        tokens=Tokenization(vectors, quantizer, first, final, spilled),
         published=published,
         retired=retired,
         retired_ids=frozen.published.filter(absent)["raw_id"].combine_chunks(),
@@ -106,6 +107,39 @@ def extend(
         published_distance=distance,
         unaligned_distance=unaligned,
     )
+
+
+def _resolve(
+    quantizer: Quantizer,
+    vectors: ItemVectors,
+    everything: Assignment,
+    pinned: np.ndarray,
+    params: "CodebookParams",
+    seed: int,
+) -> tuple[Assignment, np.ndarray]:
+    """As :func:`resolve`, of the items with a vector; an ID that is too full counts as full.
+
+    Published items may share an ID beyond the capacity of today. Those too many stay where they
+    are and take no other ID's room, so they are left out of the count.
+    """
+    count = len(vectors)
+    places = prefix_keys(everything.codes, quantizer.sizes)
+    kept = np.ones(len(pinned), bool)
+    kept[np.flatnonzero(pinned)[_too_many(places[pinned], params.capacity)]] = False
+    some = Assignment(everything.codes[kept], everything.distances[kept])
+    some, left = resolve(quantizer, vectors.subset(kept[:count]), some, pinned[kept], params, seed)
+    final = Assignment(everything.codes[:count].copy(), everything.distances[:count].copy())
+    here, spilled = kept[:count], np.zeros(count, bool)
+    num_here = int(here.sum())
+    final.codes[here], final.distances[here] = some.codes[:num_here], some.distances[:num_here]
+    spilled[here] = left[:num_here]
+    return final, spilled
+
+
+def _too_many(places: np.ndarray, capacity: int) -> np.ndarray:
+    """Positions of all but the first ``capacity`` of each of the (P,) places."""
+    alike = np.zeros(len(places), np.float32)
+    return overflow(places, alike, np.zeros(len(places), bool), capacity)
 
 
 def codes_of(published: pa.Table) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.errors import InputError
 from model.tokenizer import reassignment
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quantizer import (
@@ -17,6 +16,7 @@ from model.tokenizer.quantizer import (
     fit_quantizer,
     quantize,
 )
+from model.tokenizer.room import require_room
 from model.tokenizer.sids import prefix_keys, sid_room
 from model.tokenizer.spill import spill
 
@@ -112,22 +112,6 @@ def resolve(
         capacity=capacity,
     )
     return _with_last_code(quantizer, vectors, relieved, last), spilled
-
-
-def require_room(num_items: int, params: "CodebookParams", source: str) -> None:
-    """Refuse before anything is fitted.
-
-    Raises:
-        InputError: fewer semantic IDs than items that may not share one.
-    """
-    sizes, capacity = params.sizes, params.capacity
-    room = sid_room(sizes)
-    if params.reassignment != "none" and num_items > room * capacity:
-        raise InputError(
-            f"codebook.capacity: {source} has {num_items:,} items and sizes {sizes} spell "
-            f"{room:,} semantic IDs of {capacity} each; raise codebook.capacity to at least "
-            f"{math.ceil(num_items / room)} or codebook.sizes"
-        )
 
 
 def _nearest_codes(

@@ -317,9 +317,36 @@ def test_what_does_not_fit_is_refused(first, changes, message):
 def test_a_generation_that_is_full_says_what_capacity_it_needs(tmp_path):
     build(list(range(60)), sizes=[8, 8]).save(tmp_path / "one")
     settings = {"sizes": [8, 8], "frozen_from": str(tmp_path / "one")}
-    with pytest.raises(InputError, match="at least 4"):
+    message = (
+        r"^codebook\.capacity: 160 new items need a semantic ID and 4 are free \(60 items are "
+        r"published, 64 IDs hold 1 each\); raise codebook\.capacity to at least 4, or set "
+        r"codebook\.frozen_from to null for a new generation$"
+    )
+    with pytest.raises(InputError, match=message):
         build(list(range(220)), **settings)
     assert len(build(list(range(220)), **settings, capacity=4).sid_items) == 220
+
+
+def test_items_that_have_gone_are_not_counted_as_new(tmp_path):
+    build(list(range(60)), sizes=[8, 8]).save(tmp_path / "one")
+    with pytest.raises(InputError, match="5 new items need a semantic ID and 4 are free"):
+        build(list(range(58, 65)), sizes=[8, 8], frozen_from=str(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(("sizes", "today"), [([8, 8], 60), ([4, 4, 4], 60), ([8, 8], 30)])
+def test_ids_that_published_items_share_leave_the_others_free(sizes, today, tmp_path):
+    """So many share theirs that items and room alone would say that there is none."""
+    before = build(list(range(60)), sizes=sizes, reassignment="none")
+    before.save(tmp_path / "one")
+    free = 64 - len(before.sid_keys)
+    assert free > 10
+    settings = {"sizes": sizes, "frozen_from": str(tmp_path / "one")}
+    after = build([*range(today), *range(60, 60 + free)], **settings)
+    known, now = sids(before), sids(after)
+    assert known.items() <= now.items()
+    assert len(set(now.values())) == 64  # each of the others is one new item's
+    with pytest.raises(InputError, match=f"{free + 1} new items need .* and {free} are free"):
+        build([*range(today), *range(60, 61 + free)], **settings)
 
 
 def test_items_that_may_share_an_id_are_never_too_many(tmp_path):
