@@ -6,7 +6,9 @@ from assets.artifact_asset import artifact_asset
 from assets.training_metadata import TRAINING_CHECKS, describe_training
 from assets.training_worker import run_training
 from assets.workspace import Workspace
+from model.dataset.interactions import Interactions
 from model.network.checkpoint import Checkpoint
+from model.tokenizer.room import require_room
 
 
 @artifact_asset(
@@ -19,6 +21,13 @@ from model.network.checkpoint import Checkpoint
     checks=TRAINING_CHECKS,
 )
 def encoder_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
-    """The two-tower part of the model, trained with InfoNCE alone."""
+    """The two-tower part of the model, trained with InfoNCE alone.
+
+    More items than the codebook could give semantic IDs are refused here, before hours of training.
+    """
+    codebook = workspace.params.codebook
+    if codebook.frozen_from is None:  # whose free IDs only its published items tell
+        items = Interactions.load(workspace.folder("interactions")).num_items
+        require_room(items, codebook, "the catalogue")
     run_training(workspace, "encoder_checkpoint", folder)
     return Checkpoint.load(folder)

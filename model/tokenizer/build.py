@@ -1,6 +1,7 @@
 """The whole of a codebook: the collaborative tokenizer, and every modality's for comparison."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,27 +45,44 @@ def build_codebook(
         InputError: vectors that are no numbers, fewer semantic IDs than items, or a published
             codebook that does not fit.
     """
+    vectors = ItemVectors.of_fused(fused_embeddings)
+    made = (  # first: these are all items, and need the most room
+        _new_generation(vectors, interactions, params, seed)
+        if params.frozen_from is None
+        else _extension(_open_frozen(params.frozen_from), vectors, interactions, params, seed)
+    )
+    modalities = modality_embeddings if params.per_modality else []
     report = [
         report_source(ItemVectors.of_modality(modality), interactions, params, seed)
-        for modality in (modality_embeddings if params.per_modality else [])
+        for modality in modalities
     ]
-    vectors = ItemVectors.of_fused(fused_embeddings)
-    if params.frozen_from is None:
-        tokens = tokenize(vectors, params, seed)
-        codes = _codes_by_item(tokens, interactions)
-        report.append(_row(tokens, codes, interactions, params, seed))
-        retired = _nothing_retired(codes)
-        return _codebook(tokens, codes, report, interactions, retired, params.method, 0)
-    frozen = _open_frozen(params.frozen_from)
+    return replace(made, report=[*report, *made.report])
+
+
+def _new_generation(
+    vectors: ItemVectors, interactions: Interactions, params: "CodebookParams", seed: int
+) -> Codebook:
+    tokens = tokenize(vectors, params, seed)
+    codes = _codes_by_item(tokens, interactions)
+    row = _row(tokens, codes, interactions, params, seed)
+    return _codebook(tokens, codes, row, interactions, _nothing_retired(codes), params.method, 0)
+
+
+def _extension(
+    frozen: Codebook,
+    vectors: ItemVectors,
+    interactions: Interactions,
+    params: "CodebookParams",
+    seed: int,
+) -> Codebook:
     growth = extend(frozen, vectors, interactions.raw_item_ids, params, seed)
     tokens = growth.tokens
     codes = np.maximum(growth.published, _codes_by_item(tokens, interactions))
     grown = {"sample": 0, "growth": _growth_row(frozen, growth)}  # nothing was fitted
     row = _row(tokens, codes, interactions, params, seed) | grown
     retired = growth.retired_ids, growth.retired
-    report.append(row)
     revision = frozen.revision + 1
-    return _codebook(tokens, codes, report, interactions, retired, frozen.method, revision)
+    return _codebook(tokens, codes, row, interactions, retired, frozen.method, revision)
 
 
 def report_source(
@@ -144,7 +162,7 @@ def _nothing_retired(codes: np.ndarray) -> tuple[pa.Array, np.ndarray]:
 def _codebook(
     tokens: Tokenization,
     codes: np.ndarray,
-    report: list[dict[str, Any]],
+    row: dict[str, Any],
     interactions: Interactions,
     retired: tuple[pa.Array, np.ndarray],
     method: str,
@@ -160,7 +178,7 @@ def _codebook(
     return Codebook.of(
         codes,
         tokens.quantizer.centroids,
-        report,
+        [row],
         method=method,
         metric=tokens.quantizer.metric,
         encoder=tokens.quantizer.encoder,

@@ -9,6 +9,7 @@ from assets import codebook as asset
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.vector_states import VALID
+from model.errors import InputError
 from model.tokenizer.build import build_codebook, report_source
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
@@ -18,8 +19,8 @@ from tests.model.inference.small_world import small_interactions
 from tests.model.tokenizer.worlds import clustered, codebook_params
 
 
-@pytest.fixture(scope="module")
-def made() -> Codebook:
+def _build(**settings) -> Codebook:
+    """Of seven items, of which five have the modality."""
     fused = FusedEmbeddings(np.arange(1, 8, dtype=np.int32), clustered(7, centres=3))
     items = np.arange(1, 6, dtype=np.int32)
     modality = ModalityEmbedding(
@@ -30,8 +31,19 @@ def made() -> Codebook:
         row_of=np.array([-1, 0, 1, 2, 3, 4, -1, -1], np.int32),
         counts={},
     )
-    params = codebook_params(sizes=[4, 4], per_modality=True)
+    params = codebook_params(per_modality=True, **settings)
     return build_codebook(fused, [modality], small_interactions(), params, 1)
+
+
+@pytest.fixture(scope="module")
+def made() -> Codebook:
+    return _build(sizes=[4, 4])
+
+
+def test_the_capacity_that_is_asked_for_is_enough_for_every_source():
+    with pytest.raises(InputError, match=r"collaborative has 7 items .* at least 4 or"):
+        _build(sizes=[2])
+    assert _build(sizes=[2], capacity=4).num_items == 7
 
 
 def test_table_2_has_a_row_per_source(made):

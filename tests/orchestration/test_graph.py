@@ -136,6 +136,7 @@ MACHINERY = re.compile(
     r"|model/(artifact|compiled|errors|pictures|progress|sources|__init__)\.py"
     r"|model/params/\w+\.py"  # values decide, and are named one by one
     r"|model/inference/champion\.py"  # names a folder
+    r"|model/tokenizer/room\.py"  # refuses, and no more
     r"|model/\w+/__init__\.py"
 )
 
