@@ -19,8 +19,7 @@ from model.tokenizer.codebook import Codebook
 from model.tokenizer.given_out import change_of_ids
 from model.tokenizer.growth import find_damage
 from model.tokenizer.report_views import losses
-
-_COLLAPSED_SHARE = 0.5  # of all items under one first code: nothing can be learned from such IDs
+from model.tokenizer.usage import collapsed_share
 
 
 def collision_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,12 +79,14 @@ def _describe(made: Codebook) -> dict[str, Any]:
 
 
 def _judge_spread(made: Codebook, workspace: Workspace) -> Verdict:
-    shares = [row["levels"][0]["largest_share"] for row in made.report]
-    share = shares[-1]
-    reason = f"the most used first code holds {share:.1%} of the items"
-    if share > _COLLAPSED_SHARE:
-        reason += "; nearly all item vectors are alike: train the encoder for longer"
-    return Verdict(share <= _COLLAPSED_SHARE, reason, {"largest share": share})
+    share, limit = made.report[-1]["levels"][0]["largest_share"], collapsed_share(made.sizes[0])
+    reason = f"the most used first code of {made.sizes[0]:,} holds {share:.1%} of the items"
+    if share > limit:
+        reason += (
+            f", more than {limit:.0%}; nearly all item vectors are alike: train the encoder for "
+            "longer"
+        )
+    return Verdict(share <= limit, reason, {"largest share": share})
 
 
 def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
@@ -128,7 +129,7 @@ def _require_ids_hold(made: Codebook, workspace: Workspace, frozen_from: str) ->
     checks=[
         Check(
             "codes_are_spread",
-            f"No first code holds more than {_COLLAPSED_SHARE:.0%} of all items.",
+            "No first code holds more than half of all items (95% if there are two, 63% if three).",
             _judge_spread,
         ),
         Check(

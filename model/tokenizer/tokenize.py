@@ -19,13 +19,13 @@ from model.tokenizer.quantizer import (
 from model.tokenizer.room import require_room
 from model.tokenizer.sids import prefix_keys, sid_room
 from model.tokenizer.spill import spill
+from model.tokenizer.usage import collapsed_share
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
 
 logger = logging.getLogger("onepiece")
 
-COLLAPSED_SHARE = 0.5  # of all items under one first code
 _MOVED_AT_ONCE = 65_536
 
 
@@ -161,7 +161,7 @@ def _warn(tokens: Tokenization) -> None:
                 size,
             )
     largest = np.bincount(tokens.first.codes[:, 0]).max() / len(tokens.vectors)
-    if largest > COLLAPSED_SHARE:
+    if largest > collapsed_share(sizes[0]):
         logger.warning(
             "%s: one first code holds %.0f %% of all items; nearly all vectors are alike",
             source,

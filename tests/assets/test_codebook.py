@@ -105,13 +105,24 @@ def test_files_for_dvc_and_pictures_stand_in_the_folder(made, tmp_path):
         assert (tmp_path / "codebook" / name).read_bytes().startswith(b"\x89PNG")
 
 
+def _with_largest_share(made: Codebook, share: float) -> Codebook:
+    row = dict(made.report[-1])
+    row["levels"] = [row["levels"][0] | {"largest_share": share}, row["levels"][1]]
+    return replace(made, report=[row])
+
+
 def test_a_collapsed_codebook_turns_the_check_red(made):
     assert asset._judge_spread(made, None).passed
-    row = dict(made.report[-1])
-    row["levels"] = [row["levels"][0] | {"largest_share": 0.9}, row["levels"][1]]
-    verdict = asset._judge_spread(replace(made, report=[row]), None)
+    verdict = asset._judge_spread(_with_largest_share(made, 0.9), None)
     assert not verdict.passed
-    assert "90.0%" in verdict.reason
+    assert "first code of 4 holds 90.0% of the items, more than 50%; nearly all" in verdict.reason
+
+
+def test_one_of_two_first_codes_always_holds_half_and_more():
+    made = _build(sizes=[2, 8])
+    assert made.report[-1]["levels"][0]["largest_share"] > 0.5
+    assert asset._judge_spread(made, None).passed
+    assert not asset._judge_spread(_with_largest_share(made, 0.96), None).passed
 
 
 def test_conflicts_that_remain_turn_the_other_one_red(made):

@@ -86,6 +86,13 @@ def test_one_vector_for_all_is_said_and_still_one_to_one(caplog):
     assert row["drift"] == 0.0  # the codes that nothing needed are copies of the others
 
 
+def test_two_first_codes_are_no_sign_that_vectors_are_alike(caplog):
+    with caplog.at_level(logging.WARNING):
+        tokens = tokenize(item_vectors(clustered(250)), codebook_params(sizes=[2, 128]), 0)
+    assert np.bincount(tokens.first.codes[:, 0]).max() > 125
+    assert "alike" not in caplog.text
+
+
 def test_the_counts_are_the_papers():
     tokens = tokenize(item_vectors(clustered(250)), codebook_params(reassignment="none"), 0)
     row = report_row(tokens)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.tokenizer.usage import level_usage
+from model.tokenizer.usage import collapsed_share, level_usage
 
 
 def test_an_even_spread():
@@ -19,3 +19,8 @@ def test_one_code_for_all():
     assert usage["gini"] == pytest.approx(0.75)
     assert usage["entropy"] == 0.0
     assert usage["largest_share"] == 1.0
+
+
+@pytest.mark.parametrize(("size", "share"), [(2, 0.95), (3, 0.633), (4, 0.5), (256, 0.5)])
+def test_a_code_among_few_may_hold_more(size, share):
+    assert collapsed_share(size) == pytest.approx(share, abs=1e-3)
