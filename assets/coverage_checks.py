@@ -56,7 +56,7 @@ _DEMANDS = (
         "rate",
         "min_rate",
         True,
-        ("missing", "null"),
+        ("missing", "null", "zero", "nan", "wrong_width"),
     ),
     _Demand(
         "enough_candidates_are_covered",

@@ -102,8 +102,8 @@ class CoverageThresholds(Section):
     min_rate: Share  # covered items / all items; below it the run stops
     min_candidate_rate: Share  # covered candidates / candidates; below it the run stops
     min_traffic_rate: Share  # training events of covered items / all; below it the run stops
-    max_invalid_rate: Share  # NaN, infinite or wrong-width rows / rows; above it the run stops
-    max_zero_rate: Share  # all-zero rows / rows; above it a warning
+    max_invalid_rate: Share  # NaN, infinite, wrong-width / items with a row; above it the run stops
+    max_zero_rate: Share  # all-zero / items with a row; above it a warning
     max_duplicate_rate: Share  # items that share their vector / covered items; above it a warning
 
 

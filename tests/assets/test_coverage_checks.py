@@ -109,6 +109,17 @@ def test_the_items_behind_it_are_shown(workspace):
     assert "| 81 | narrow | wrong width |" in shown
 
 
+def test_whatever_leaves_an_item_uncovered_is_shown(workspace):
+    reasons = ("missing", "null", "zero", "nan", "wrong_width")
+    samples = {reason: [f"a {reason} one"] for reason in reasons}
+    report = _report(samples, **{"81": _row(rate=0.1)})
+    verdict = CHECKS["enough_items_are_covered"].judge(report, workspace)
+    shown = verdict.metadata["items"].value
+    for reason in reasons:
+        assert f"| 81 | a {reason} one | {reason.replace('_', ' ')} |" in shown
+        assert f"a {reason} one" in verdict.reason
+
+
 def test_hot_items_and_groups_are_described(workspace):
     samples = {
         "hottest_uncovered": [{"id": "hot", "events": 1234}],
