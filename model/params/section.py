@@ -25,8 +25,21 @@ NonNegativeFloat = Annotated[Number, Field(ge=0.0)]
 Dropout = Annotated[Number, Field(ge=0.0, lt=1.0)]
 # Of DuckDB, which works with little; the most is far above any machine's.
 MemoryGib = Annotated[Number, Field(ge=0.125, le=65_536.0)]
+_TAKEN = {
+    "collaborative": "names the encoder's vectors in the codebook's report",
+    "combinations": "names a picture of the coverage report",
+    "default": "stands for all modalities in coverage_report.thresholds",
+}
+
+
+def _not_taken(name: str) -> str:
+    if name in _TAKEN:
+        raise ValueError(f"{name} {_TAKEN[name]}; give the modality another name")
+    return name
+
+
 # It names a folder and a partition.
-ModalityName = Annotated[str, Field(pattern=r"^\w[\w.\-]*$")]
+ModalityName = Annotated[str, Field(pattern=r"^\w[\w.\-]*$"), AfterValidator(_not_taken)]
 
 
 def _distinct(names: list[str]) -> list[str]:

@@ -73,6 +73,17 @@ def test_ids_are_read_as_they_are_written():
             r"network\.features\.modalities names \['99'\]",
         ),
         (lambda v: v["modality_embeddings"].update(modalities=[]), r"modalities: .*at least 1"),
+        *(
+            (
+                lambda v, name=name: v["modality_embeddings"]["modalities"].append(name),
+                rf"modality_embeddings\.modalities\.6: .*{name} {taken}.*another name",
+            )
+            for name, taken in (
+                ("collaborative", "names the encoder's vectors"),
+                ("combinations", "names a picture"),
+                ("default", "stands for all modalities"),
+            )
+        ),
         (
             lambda v: v["modality_embeddings"]["modalities"].append("81"),
             r"modality_embeddings\.modalities: .*81 stands there more than once",
