@@ -138,7 +138,7 @@ class Codebook:
                 write_json(out / "metrics.json", headlines(self.report))
                 (out / "conflicts.csv").write_text(conflicts_csv(self.report))
                 plot_conflicts(self.report, out / "conflicts.png")
-            plot_usage(self.codes[self.sid_items], self.sizes, out / "usage.png")
+                plot_usage(self.report, out / "usage.png")
 
     @classmethod
     def load(cls, folder: Path) -> Self:

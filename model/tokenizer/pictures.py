@@ -28,21 +28,30 @@ def plot_conflicts(report: Sequence[Mapping[str, Any]], file: Path) -> None:
     write_png(figure, file)
 
 
-def plot_usage(codes: np.ndarray, sizes: Sequence[int], file: Path) -> None:
-    """Items under each code of every level, most used first, beside an even spread.
+def plot_usage(report: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Items under each code, most used first: a row per source, a column per level.
 
-    Args:
-        codes: (N, L) from 1.
-        sizes: codes of each level.
-        file: to write.
+    Nearest codes as an area, codes after re-assignment as a line, beside an even spread.
     """
-    figure = Figure(figsize=(4.2 * len(sizes), 3.4))
-    panels = figure.subplots(1, len(sizes), squeeze=False)[0]
-    for number, (axes, size) in enumerate(zip(panels, sizes, strict=True), 1):
-        counts = np.sort(np.bincount(codes[:, number - 1] - 1, minlength=size))[::-1]
-        axes.fill_between(np.arange(size), counts, step="mid", color=AFTER, alpha=0.8)
-        axes.axhline(len(codes) / size, color=BEFORE, linestyle=":")
-        axes.set_title(f"level {number}: {np.count_nonzero(counts)} of {size} codes used")
+    sizes = [level["size"] for level in report[-1]["levels"]]
+    figure = Figure(figsize=(4.6 * len(sizes), 2.6 * len(report) + 0.6))
+    panels = figure.subplots(len(report), len(sizes), squeeze=False)
+    for row, of_source in zip(report, panels, strict=True):
+        for number, (axes, usage) in enumerate(zip(of_source, row["usage"], strict=True), 1):
+            size, before, after = sizes[number - 1], usage["before"], usage["after"]
+            edges = np.linspace(0, size, len(before["bars"]) + 1)
+            axes.stairs(before["bars"], edges, fill=True, color=BEFORE, label="nearest codes")
+            axes.stairs(after["bars"], edges, color=AFTER, label="after re-assignment")
+            axes.axhline(row["items"] / size, color="black", linestyle=":", linewidth=0.8)
+            axes.set_title(
+                f"{row['source']}, level {number}: of {size} codes {before['used']} used, "
+                f"{after['used']} after",
+                fontsize=8,
+            )
+            axes.set_xlim(0, size)
+            axes.set_ylim(bottom=0)
+        of_source[0].set_ylabel("items")
+    for axes in panels[-1]:
         axes.set_xlabel("code, most used first")
-    panels[0].set_ylabel("items")
+    panels[0, -1].legend(frameon=False, fontsize=7)
     write_png(figure, file)

@@ -8,7 +8,7 @@ from model.tokenizer.input_space import in_input_space
 from model.tokenizer.quantizer import Assignment, Quantizer, measure
 from model.tokenizer.sids import Occupancy
 from model.tokenizer.tokenize import Tokenization
-from model.tokenizer.usage import level_usage
+from model.tokenizer.usage import level_usage, usage_bars
 
 
 def report_row(tokens: Tokenization) -> dict[str, Any]:
@@ -17,10 +17,11 @@ def report_row(tokens: Tokenization) -> dict[str, Any]:
     Returns:
         ``source``, ``items``, ``excluded`` zero vectors, ``loss1``, ``loss2`` and so on (mean
         squared distance after each level), ``levels`` (usage of each, of the nearest codes),
-        ``before`` and ``after`` re-assignment, ``moved``, ``spilled``, ``drift``: what the mean
-        distance to the assigned centroid grew by. All these distances are among the vectors
-        themselves, of every method, see ``input_space``; ``codebook_distance`` is the mean
-        distance after re-assignment where the codebooks are.
+        ``usage`` (histograms of each, before and after re-assignment), ``before`` and ``after``
+        re-assignment, ``moved``, ``spilled``, ``drift``: what the mean distance to the assigned
+        centroid grew by. All these distances are among the vectors themselves, of every method,
+        see ``input_space``; ``codebook_distance`` is the mean distance after re-assignment where
+        the codebooks are.
     """
     quantizer = tokens.quantizer
     first, final = _among_the_vectors(tokens)
@@ -29,6 +30,13 @@ def report_row(tokens: Tokenization) -> dict[str, Any]:
         {"inertia": float(inertia)} | level_usage(codes, size)
         for inertia, codes, size in zip(inertias, first.codes.T, quantizer.sizes, strict=True)
     ]
+    usage = [
+        {
+            "before": usage_bars(first.codes[:, level], size),
+            "after": usage_bars(final.codes[:, level], size),
+        }
+        for level, size in enumerate(quantizer.sizes)
+    ]
     before, after = (_occupation(quantizer, assigned) for assigned in (first, final))
     return {
         "source": tokens.vectors.source,
@@ -36,6 +44,7 @@ def report_row(tokens: Tokenization) -> dict[str, Any]:
         "excluded": tokens.vectors.excluded,
         **{f"loss{number}": level["inertia"] for number, level in enumerate(levels, 1)},
         "levels": levels,
+        "usage": usage,
         "before": before,
         "after": after,
         "moved": int((first.codes != final.codes).any(axis=1).sum()),

@@ -7,6 +7,7 @@ import numpy as np
 from model.metrics import gini
 
 _HALF, _TIMES_EVEN = 0.5, 1.9
+_BARS = 256  # of a histogram: 16,384 numbers would say no more
 
 
 def collapsed_share(size: int) -> float:
@@ -15,6 +16,26 @@ def collapsed_share(size: int) -> float:
     Half of them; of two or three codes, an even spread is so near that it may be 95 or 63 %.
     """
     return max(_HALF, _TIMES_EVEN / size)
+
+
+def usage_bars(codes: np.ndarray, size: int) -> dict[str, Any]:
+    """A level's codes as a histogram, most used first.
+
+    Args:
+        codes: (N,) from 0.
+        size: codes that exist.
+
+    Returns:
+        ``used`` codes, and ``bars``: items per code, of equally many codes each where there are
+        more than can be drawn.
+    """
+    counts = np.sort(np.bincount(codes, minlength=size))[::-1]
+    num_bars = min(size, _BARS)
+    edges = np.arange(num_bars + 1) * size // num_bars
+    return {
+        "used": int(np.count_nonzero(counts)),
+        "bars": (np.add.reduceat(counts, edges[:-1]) / np.diff(edges)).round(2).tolist(),
+    }
 
 
 def level_usage(codes: np.ndarray, size: int) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from assets import codebook as asset
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.vector_states import VALID
 from model.errors import InputError
+from model.tokenizer import pictures
 from model.tokenizer.build import build_codebook, report_source
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
@@ -89,6 +91,31 @@ def test_usage_has_a_row_per_level_and_quality_one_per_source(made):
     quality = asset.quality_rows(made.report)
     assert [row["source"] for row in quality] == ["81", "collaborative"]
     assert 0.0 <= quality[1]["neighbours in sid1"] <= 1.0
+
+
+def test_the_picture_of_usage_shows_the_codes_that_the_report_counts(tmp_path, monkeypatch):
+    """Copies of one vector all have one nearest code; re-assignment spreads them over many."""
+    vectors = ItemVectors.of_fused(
+        FusedEmbeddings(np.arange(1, 8, dtype=np.int32), np.repeat(clustered(1), 7, axis=0))
+    )
+    rows = [
+        report_source(vectors, small_interactions(), codebook_params(sizes=[2, 7]), 1)
+        | {"source": name}
+        for name in ("81", "collaborative")
+    ]
+    drawn: list[Figure] = []
+    monkeypatch.setattr(pictures, "write_png", lambda figure, file: drawn.append(figure))
+    pictures.plot_usage(rows, tmp_path / "usage.png")
+    panels = drawn[0].axes
+    assert [axes.get_title() for axes in panels] == [
+        f"{source}, level {level}: of {size} codes 1 used, {after} after"
+        for source in ("81", "collaborative")
+        for level, size, after in ((1, 2, 1), (2, 7, 7))
+    ]
+    nearest, after = (stairs.get_data() for stairs in panels[1].patches)
+    assert nearest.values.tolist() == [7, 0, 0, 0, 0, 0, 0]
+    assert after.values.tolist() == [1] * 7
+    assert nearest.edges.tolist() == list(range(8))  # the first bar is as wide as the others
 
 
 def test_files_for_dvc_and_pictures_stand_in_the_folder(made, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.tokenizer.usage import collapsed_share, level_usage
+from model.tokenizer.usage import collapsed_share, level_usage, usage_bars
 
 
 def test_an_even_spread():
@@ -24,3 +24,17 @@ def test_one_code_for_all():
 @pytest.mark.parametrize(("size", "share"), [(2, 0.95), (3, 0.633), (4, 0.5), (256, 0.5)])
 def test_a_code_among_few_may_hold_more(size, share):
     assert collapsed_share(size) == pytest.approx(share, abs=1e-3)
+
+
+def test_bars_are_the_items_under_each_code():
+    assert usage_bars(np.array([3, 1, 3, 3, 1, 0]), 5) == {"used": 3, "bars": [3, 2, 1, 0, 0]}
+
+
+@pytest.mark.parametrize("size", [256, 257, 1000, 16_384])
+def test_many_codes_share_bars_that_hold_all_items(size):
+    codes = np.random.default_rng(0).integers(size // 2, size=5000)
+    usage = usage_bars(codes, size)
+    assert len(usage["bars"]) == 256
+    assert usage["used"] == len(np.unique(codes))
+    assert usage["bars"] == sorted(usage["bars"], reverse=True)
+    assert sum(usage["bars"]) * size / 256 == pytest.approx(5000, rel=0.2)
