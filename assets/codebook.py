@@ -58,8 +58,10 @@ def quality_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
         facts: dict[str, Any] = {"source": row["source"]}
         for name in ("sid1", "vicinity"):
             facts[f"neighbours in {name}"] = near[name]["recall@10"]
-            facts[f"chance, {name}"] = near[name]["chance"]
+            facts[f"neighbours in {name} by chance"] = near[name]["chance"]
             facts[f"transitions in {name}"] = together[name]["share"] if together else "none"
+            by_chance = together[name]["chance"] if together else "none"
+            facts[f"transitions in {name} by chance"] = by_chance
         rows.append(facts)
     return rows
 

@@ -20,19 +20,22 @@ def headlines(report: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]
                 for number, level in enumerate(row["levels"], 1)
                 for name, value in _usage(level).items()
             },
-            "neighbours_in_sid1": row["quality"]["neighborhood"]["sid1"]["recall@10"],
-            "neighbours_in_vicinity": row["quality"]["neighborhood"]["vicinity"]["recall@10"],
-            **_next_items(row["quality"]["cooccurrence"]),
+            **_beside_chance("neighbours", row["quality"]["neighborhood"], "recall@10"),
+            **_beside_chance("next_items", row["quality"]["cooccurrence"], "share"),
         }
         for row in report
     }
 
 
-def _next_items(cooccurrence: Mapping[str, Any] | None) -> dict[str, float]:
-    """Of held-out transitions; nothing where none is held out."""
-    found = cooccurrence or {}
-    near = ("sid1", "vicinity")
-    return {f"next_items_in_{name}": found[name]["share"] for name in near if name in found}
+def _beside_chance(what: str, found: Mapping[str, Any] | None, name: str) -> dict[str, float]:
+    """A share and what chance gives; nothing of transitions where none is held out."""
+    if found is None:
+        return {}
+    shares = {}
+    for near in ("sid1", "vicinity"):
+        shares[f"{what}_in_{near}"] = found[near][name]
+        shares[f"{what}_in_{near}_by_chance"] = found[near]["chance"]
+    return shares
 
 
 def _usage(level: Mapping[str, Any]) -> dict[str, float]:

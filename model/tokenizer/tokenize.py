@@ -60,7 +60,7 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     nobody = np.zeros(len(vectors), bool)
     final, spilled = resolve(quantizer, vectors, first, nobody, params, seed)
     tokens = Tokenization(vectors, quantizer, first, final, spilled)
-    _warn(tokens)
+    _warn(tokens, params.training_sample)
     return tokens
 
 
@@ -147,19 +147,16 @@ def _residuals(
     return quantizer.residuals(quantizer.encode(vectors.take(items)), codes)
 
 
-def _warn(tokens: Tokenization) -> None:
+def _warn(tokens: Tokenization, training_sample: int) -> None:
     source, sizes = tokens.vectors.source, tokens.quantizer.sizes
     for number, (codes, size) in enumerate(zip(tokens.first.codes.T, sizes, strict=True), 1):
         used = len(np.unique(codes))
-        if used < size:
-            logger.warning(
-                "%s: level %d uses %d of %d codes; too few items differ for more, or they lie too "
-                "close together",
-                source,
-                number,
-                used,
-                size,
-            )
+        if used == size:
+            continue
+        reason = "too few items differ for more, or they lie too close together"
+        if training_sample < min(size, len(tokens.vectors)):
+            reason = f"codebook.training_sample is {training_sample:,}: raise it above the codes"
+        logger.warning("%s: level %d uses %d of %d codes; %s", source, number, used, size, reason)
     largest = np.bincount(tokens.first.codes[:, 0]).max() / len(tokens.vectors)
     if largest > collapsed_share(sizes[0]):
         logger.warning(

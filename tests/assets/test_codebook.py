@@ -93,6 +93,31 @@ def test_usage_has_a_row_per_level_and_quality_one_per_source(made):
     assert 0.0 <= quality[1]["neighbours in sid1"] <= 1.0
 
 
+def test_shares_stand_beside_what_chance_gives(made):
+    """In the page's table and in metrics.json."""
+    shown, told = asset.quality_rows(made.report)[-1], headlines(made.report)["collaborative"]
+    quality = made.report[-1]["quality"]
+    for near in ("sid1", "vicinity"):
+        chance = quality["neighborhood"][near]["chance"], quality["cooccurrence"][near]["chance"]
+        assert chance == (
+            shown[f"neighbours in {near} by chance"],
+            shown[f"transitions in {near} by chance"],
+        )
+        assert chance == (
+            told[f"neighbours_in_{near}_by_chance"],
+            told[f"next_items_in_{near}_by_chance"],
+        )
+        assert told[f"neighbours_in_{near}"] == quality["neighborhood"][near]["recall@10"]
+        assert told[f"next_items_in_{near}"] == quality["cooccurrence"][near]["share"]
+
+
+def test_without_held_out_transitions_there_is_no_share_and_no_chance(made):
+    row = dict(made.report[-1])
+    row["quality"] = row["quality"] | {"cooccurrence": None}
+    assert not [name for name in headlines([row])["collaborative"] if "next_items" in name]
+    assert asset.quality_rows([row])[0]["transitions in sid1 by chance"] == "none"
+
+
 def test_the_picture_of_usage_shows_the_codes_that_the_report_counts(tmp_path, monkeypatch):
     """Copies of one vector all have one nearest code; re-assignment spreads them over many."""
     vectors = ItemVectors.of_fused(

@@ -86,6 +86,13 @@ def test_one_vector_for_all_is_said_and_still_one_to_one(caplog):
     assert row["drift"] == 0.0  # the codes that nothing needed are copies of the others
 
 
+def test_a_sample_smaller_than_the_codebook_is_named_as_the_reason(caplog):
+    with caplog.at_level(logging.WARNING):
+        tokenize(item_vectors(clustered(250)), codebook_params(training_sample=5), 0)
+    assert "level 1 uses 5 of 16 codes; codebook.training_sample is 5: raise it" in caplog.text
+    assert "too few items differ" not in caplog.text
+
+
 def test_two_first_codes_are_no_sign_that_vectors_are_alike(caplog):
     with caplog.at_level(logging.WARNING):
         tokens = tokenize(item_vectors(clustered(250)), codebook_params(sizes=[2, 128]), 0)
