@@ -114,10 +114,10 @@ def _count_near(
     sizes = quantizer.sizes
     sharing = np.bincount(codes[:, 0], minlength=sizes[0])[codes[queries, 0]]
     keys, counts = np.unique(prefix_keys(codes, sizes), return_counts=True)
-    near = 0
+    near, centroids = 0, quantizer.centroids[-1] - quantizer.shared
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         own = codes[queries[start : start + _QUERIES_AT_ONCE]]
-        near_codes = _near_codes(quantizer.centroids[-1], own[:, -1], vicinity)
+        near_codes = _near_codes(centroids, own[:, -1], vicinity)
         rows, last = np.nonzero(near_codes)
         wanted = prefix_keys(np.column_stack([own[rows, :-1], last]), sizes)
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
@@ -129,7 +129,7 @@ def _near_pairs(
     quantizer: Quantizer, left: np.ndarray, right: np.ndarray, vicinity: int
 ) -> dict[str, np.ndarray]:
     """(n,) bool for two (n, L) codes: who shares SID1, who lies in the vicinity."""
-    centroids = quantizer.centroids[-1]
+    centroids = quantizer.centroids[-1] - quantizer.shared
     same_prefix = np.flatnonzero((left[:, :-1] == right[:, :-1]).all(axis=1))
     near = np.zeros(len(left), bool)
     for start in range(0, len(same_prefix), _QUERIES_AT_ONCE):

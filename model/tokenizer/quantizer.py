@@ -48,6 +48,15 @@ class Quantizer:
         entrance = self.encoder["0.weight"] if self.encoder else self.centroids[0]
         return entrance.shape[1]
 
+    @property
+    def shared(self) -> np.ndarray:
+        """(dim,) float32 that codes of the last level have in common, to subtract where they meet.
+
+        Where there are levels before it, those have taken it already.
+        """
+        last = self.centroids[-1]
+        return shared_part(last) if len(self.centroids) == 1 else np.zeros_like(last[0])
+
     def encode(self, vectors: np.ndarray) -> np.ndarray:
         """(n, width) float32 vectors -> (n, dim) float32 in the codebooks' space."""
         prepared = normalized(vectors) if self.metric == "cosine" else vectors

@@ -93,7 +93,7 @@ def resolve(
             prefix_keys(first.codes[:, :-1], sizes[:-1]),
             first.codes[:, -1],
             pinned,
-            quantizer.centroids[-1],
+            quantizer.centroids[-1] - quantizer.shared,
             neighbors=params.neighbors,
             capacity=capacity,
             seed=seed,
@@ -101,14 +101,20 @@ def resolve(
         return _with_last_code(quantizer, vectors, first, last), np.zeros(len(pinned), bool)
     rooms = [capacity * sid_room(sizes[level + 1 :]) for level in range(len(sizes) - 1)]
     relieved, spilled = spill(quantizer, vectors, first, pinned, rooms)
-    prefixes = relieved.codes[:, :-1]
+    prefixes, shared = relieved.codes[:, :-1], quantizer.shared
+
+    def residuals_of(items: np.ndarray) -> np.ndarray:
+        residuals = _residuals(quantizer, vectors, items, prefixes[items])
+        residuals -= shared
+        return residuals
+
     last = reassignment.reassign_exact(
         prefix_keys(prefixes, sizes[:-1]),
         relieved.codes[:, -1],
         relieved.distances[:, -1],
         pinned,
-        quantizer.centroids[-1],
-        lambda items: _residuals(quantizer, vectors, items, prefixes[items]),
+        quantizer.centroids[-1] - shared,
+        residuals_of,
         capacity=capacity,
     )
     return _with_last_code(quantizer, vectors, relieved, last), spilled

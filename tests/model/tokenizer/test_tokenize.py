@@ -9,6 +9,7 @@ import pytest
 from model.errors import InputError
 from model.tokenizer import quantizer as quantizer_module
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
+from model.tokenizer.quality import neighborhood
 from model.tokenizer.quantizer import fit_quantizer, measure, quantize, sample_size
 from model.tokenizer.report import report_row
 from model.tokenizer.sids import Occupancy
@@ -215,6 +216,20 @@ def test_what_all_vectors_share_costs_nothing(method):
     assert far["levels"][0]["largest_share"] == pytest.approx(
         near["levels"][0]["largest_share"], rel=0.1
     )
+
+
+@pytest.mark.parametrize("reassignment", ["exact", "paper"])
+def test_what_all_codes_of_a_single_level_share_hides_no_neighbour(reassignment):
+    """Neither from items that look for a free code nor from the report."""
+    settings = {"metric": "l2", "sizes": [256], "capacity": 10, "reassignment": reassignment}
+    vectors, found = 0.1 * clustered(2000, 16, centres=40), {}
+    for offset in np.float32([10.0, 100.0]):
+        tokens = tokenize(item_vectors(vectors + offset), codebook_params(**settings), 0)
+        quality = neighborhood(
+            tokens.quantizer, tokens.vectors, tokens.final.codes, vicinity=8, seed=0
+        )
+        found[int(offset)] = report_row(tokens)["drift"], quality["vicinity"]["recall@10"]
+    assert found[100] == pytest.approx(found[10], rel=0.05)
 
 
 def test_zero_vectors_are_left_out_and_counted(caplog):
