@@ -100,7 +100,8 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
     if params.metric == "cosine":
         sample = normalized(sample)
     if params.method == "rq_vae":
-        fitted = rq_vae.fit(
+        fit = rq_vae.fit if params.metric == "cosine" else rq_vae.fit_in_any_unit
+        fitted = fit(
             sample, params.sizes, epochs=params.iterations, generator=generator, what=vectors.source
         )
         return Quantizer(params.metric, fitted.codebooks, fitted.encoder)

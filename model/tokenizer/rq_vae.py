@@ -6,6 +6,7 @@ straight through the quantisation, and codes that nobody uses are put where late
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,6 +80,34 @@ def fit(
     return Fitted(
         codebooks=tuple(codebook.detach().numpy().copy() for codebook in codebooks),
         encoder={name: value.numpy().copy() for name, value in encoder.state_dict().items()},
+    )
+
+
+def fit_in_any_unit(sample: np.ndarray, sizes: Sequence[int], **settings: Any) -> Fitted:
+    """As :func:`fit`, of vectors that may be long, short or far from the origin.
+
+    Losses and learning rate are made for vectors of length 1, as those of the cosine are. So the
+    network sees the sample without its mean and in units of the root mean square of the lengths
+    that are left, and what it has learned is put back into the units that were given: latents and
+    codebooks are as long as the vectors are.
+    """
+    center = sample.mean(axis=0, dtype=np.float64)
+    centered = sample - center.astype(np.float32)
+    energy = np.einsum("ij,ij->", centered, centered, dtype=np.float64) / len(sample)
+    scale = float(np.sqrt(energy)) or 1.0  # of copies of one vector nothing is left
+    centered /= np.float32(scale)
+    fitted = fit(centered, sizes, **settings)
+    weights = {name: value.astype(np.float64) for name, value in fitted.encoder.items()}
+    entrance = weights["0.weight"] / scale
+    in_units = {
+        "0.weight": entrance,
+        "0.bias": weights["0.bias"] - entrance @ center,
+        "2.weight": weights["2.weight"] * scale,
+        "2.bias": weights["2.bias"] * scale,
+    }
+    return Fitted(
+        codebooks=tuple(codebook * np.float32(scale) for codebook in fitted.codebooks),
+        encoder={name: value.astype(np.float32) for name, value in in_units.items()},
     )
 
 

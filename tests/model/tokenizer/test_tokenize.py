@@ -218,6 +218,30 @@ def test_what_all_vectors_share_costs_nothing(method):
     )
 
 
+@pytest.mark.parametrize("unit", np.float32([2.0**-20, 2.0**20]))  # float32 rounds none of them
+def test_an_rq_vae_learns_the_same_in_every_unit(unit):
+    settings = codebook_params(method="rq_vae", metric="l2")
+    vectors = clustered(250, 16, centres=30)
+    plain, other = (tokenize(item_vectors(one), settings, 0) for one in (vectors, unit * vectors))
+    assert other.final.codes.tobytes() == plain.final.codes.tobytes()
+    for level, of_plain in zip(other.quantizer.centroids, plain.quantizer.centroids, strict=True):
+        assert np.array_equal(level, unit * of_plain)
+    rows = report_row(plain), report_row(other)
+    assert rows[1]["codebook_distance"] == pytest.approx(unit * rows[0]["codebook_distance"])
+    assert rows[1]["loss2"] == pytest.approx(float(unit) ** 2 * rows[0]["loss2"])
+
+
+def test_an_rq_vae_does_not_mind_what_all_vectors_share():
+    settings = codebook_params(method="rq_vae", metric="l2", reassignment="none", iterations=20)
+    vectors = clustered(2000, 16, centres=40)
+    near, far = (
+        report_row(tokenize(item_vectors(vectors + offset), settings, 0))
+        for offset in np.float32([0.0, 100.0])
+    )
+    assert far["loss2"] == pytest.approx(near["loss2"], rel=0.1)
+    assert far["levels"][0]["used"] == near["levels"][0]["used"] == 16
+
+
 @pytest.mark.parametrize("reassignment", ["exact", "paper"])
 def test_what_all_codes_of_a_single_level_share_hides_no_neighbour(reassignment):
     """Neither from items that look for a free code nor from the report."""
