@@ -33,7 +33,7 @@ def spill(
         vectors: of the first len(vectors) items; the items after them are pinned.
         assigned: codes and distances of all items.
         pinned: (N,) bool, items that keep their codes whatever happens.
-        rooms: items that one code of each level may hold, for every level but the last.
+        rooms: items that one code of each level may hold, for the first so many levels.
 
     Returns:
         Codes and distances; (N,) bool, who was moved.

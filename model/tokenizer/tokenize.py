@@ -123,11 +123,15 @@ def resolve(
 def _nearest_codes(
     quantizer: Quantizer, vectors: ItemVectors, params: "CodebookParams"
 ) -> Assignment:
-    """Codes before any re-assignment; the balanced method limits the size of the first levels."""
+    """Codes before any re-assignment; the balanced method limits the sizes of clusters.
+
+    Not on the last of several levels, whose codes only tell the items of one cluster apart.
+    """
     assigned = quantize(quantizer, vectors)
     if params.method != "balanced_residual_kmeans":
         return assigned
-    nodes = [sid_room(quantizer.sizes[: level + 1]) for level in range(len(quantizer.sizes) - 1)]
+    limited = max(1, len(quantizer.sizes) - 1)
+    nodes = [sid_room(quantizer.sizes[: level + 1]) for level in range(limited)]
     rooms = [math.ceil(BALANCE * len(vectors) / count) for count in nodes]
     return spill(quantizer, vectors, assigned, np.zeros(len(vectors), bool), rooms)[0]
 

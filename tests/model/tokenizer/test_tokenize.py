@@ -62,6 +62,17 @@ def test_one_level_has_one_prefix(method):
     assert np.bincount(tokens.final.codes[:, 0]).max() == 5
 
 
+@pytest.mark.parametrize(("sizes", "limited"), [([16], 1), ([16, 16], 1), ([8, 8, 8], 2)])
+def test_balanced_clusters_are_hardly_larger_than_the_mean(sizes, limited):
+    """Of each level but the last, whose codes tell items of one cluster apart; of the only one."""
+    method = {"method": "balanced_residual_kmeans", "reassignment": "none"}
+    vectors = item_vectors(clustered(2000, 16, centres=20))
+    codes = tokenize(vectors, codebook_params(sizes=sizes, **method), 0).final.codes
+    for level in range(1, limited + 1):
+        clusters = np.unique(codes[:, :level], axis=0, return_counts=True)[1]
+        assert clusters.max() <= np.ceil(1.1 * 2000 / np.prod(sizes[:level]))
+
+
 def test_without_re_assignment_any_number_may_share():
     params = codebook_params(sizes=[8, 8], reassignment="none")
     assert len(tokenize(item_vectors(clustered(300)), params, 0).final.codes) == 300
