@@ -141,9 +141,10 @@ class Trainer:
             tokens, terms = self._step(self.progress.step)
             self.progress.seconds += time.monotonic() - begun
             step = self.progress.step = self.progress.step + 1
-            if self.recorder.is_due(step):
+            validates = self._validates(step)
+            if validates or self.recorder.is_due(step):
                 self.recorder.record(step, self._factor(step - 1))
-            if self._validates(step):
+            if validates:
                 self._validate()
             report.advance(step, tokens, terms)
             stopping = self._any(interrupted())

@@ -111,8 +111,13 @@ def test_plots_are_drawn_from_the_templates(clone, dvc):
     done = run(*dvc, "plots", "show", cwd=clone)
     assert (done.returncode, done.stderr) == (0, "")  # also where nobody studies scaling
     page = (clone / "dvc_plots" / "index.html").read_text()
-    for title in ("Items covered, by modality", "Loss of the recommender"):
-        assert title in page
+    for shown in (
+        "Items covered, by modality",
+        "Loss of the recommender",
+        "NDCG@10 of the recommender on validation users",
+        "encoder_checkpoint_curves.png",
+    ):
+        assert shown in page
     assert "dvc_plots" not in succeed("git", "status", "--porcelain", cwd=clone)
     study = clone / "data" / "scaling_study" / "joint"
     study.mkdir(parents=True)

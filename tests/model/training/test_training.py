@@ -8,6 +8,7 @@ import torch
 from model import sources
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint
+from model.training import recorder
 from model.training.resume import State, StateFolder
 from model.training.task import build_trainer, fingerprint
 from model.training.validation import Validation
@@ -104,6 +105,16 @@ def test_without_validation_there_is_no_figure_of_it(data, tmp_path, monkeypatch
     monkeypatch.setattr(Validation, "possible", property(lambda self: False))
     train_recommender(data, training_params(training={"epochs": 1}), tmp_path)
     assert Checkpoint.load(tmp_path / "checkpoint").metadata["validation_ndcg@10"] is None
+
+
+def test_a_row_of_a_validation_has_losses_too(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "ROWS_PER_EPOCH", 1)
+    params = training_params(training={"epochs": 2, "validate_every_epochs": 0.4})
+    train_recommender(data, params, tmp_path)
+    history = Checkpoint.load(tmp_path / "checkpoint").metadata["history"]
+    assert [row["step"] for row in history] == [2, 4, 5, 6, 8, 10]
+    assert [row["step"] for row in history if row["ndcg@10"] is None] == [5]
+    assert all(row["loss"] is not None and row["infonce"] is not None for row in history)
 
 
 def test_early_stopping_keeps_the_best_weights(data, tmp_path):
