@@ -24,6 +24,7 @@ from model.training.inputs import TrainingInputs
 from model.training.objective import Objective
 from model.training.resume import StateFolder
 from model.training.sharded_state import ShardedState, shard_of
+from model.training.targets import require_weighted_target
 from model.training.trainer import Trainer
 from model.training.validation import Validation
 
@@ -73,7 +74,8 @@ def train(
         Whether the training is finished; if not, its state is kept.
 
     Raises:
-        InputError: weights to start from that do not fit; a loss that is not a number.
+        InputError: weights to start from that do not fit; no target that counts; a loss that is
+            not a number.
     """
     trainer, states = resumed_trainer(inputs, params, asset, world, state_folder)
 
@@ -116,7 +118,7 @@ def resumed_trainer(
         The training, and where its state is kept.
 
     Raises:
-        InputError: weights to start from that do not fit.
+        InputError: weights to start from that do not fit; no target that counts.
     """
     trainer = build_trainer(inputs, params, asset, world, what)
     states = StateFolder(state_folder, fingerprint(inputs, params, asset))
@@ -133,7 +135,7 @@ def build_trainer(
     """Everything laid out for the first step; see :func:`resumed_trainer` for the arguments.
 
     Raises:
-        InputError: weights to start from that do not fit.
+        InputError: weights to start from that do not fit; no target that counts.
     """
     training = getattr(params, asset)
     network_params = params.network.model_dump(mode="json")
@@ -146,6 +148,7 @@ def build_trainer(
         inputs.interactions, inputs.statistics, inputs.embeddings, world.device
     )
     dataset = SequenceDataset(inputs.interactions, inputs.statistics, features, network_params)
+    require_weighted_target(dataset, training.loss.action_weights, f"{asset}.loss.action_weights")
     objective = Objective(
         network,
         training.loss,
