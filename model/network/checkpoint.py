@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.artifact import atomic_folder, read_json, write_json
+from model.dataset.raw_files import readable
 from model.dataset.schema import FeatureSchema
 from model.errors import InputError
 from model.network.onepiece import OnePiece
@@ -64,8 +65,7 @@ class Checkpoint:
 
     def write(self, folder: Path) -> None:
         """Write both files into an existing folder (part of a larger artefact)."""
-        weights = {name: tensor.contiguous() for name, tensor in self.weights.items()}
-        save_file(weights, str(folder / WEIGHTS))
+        save_tensors(self.weights, folder / WEIGHTS)
         facts = {
             "network_params": self.network_params,
             "schema": self.schema.to_json(),
@@ -78,10 +78,11 @@ class Checkpoint:
         """Open a checkpoint.
 
         Raises:
-            InputError: missing, truncated or damaged, with the file's name.
+            InputError: missing, not to be read, truncated or damaged, with the file's name.
         """
         folder = Path(folder)
-        facts = read_json(folder / FACTS)
+        with readable(folder / FACTS):
+            facts = read_json(folder / FACTS)
         try:
             schema = FeatureSchema.from_json(facts["schema"])
             network_params, metadata = facts["network_params"], facts["metadata"]
@@ -89,11 +90,24 @@ class Checkpoint:
             raise InputError(
                 f"{folder / FACTS}: written by another version ({error}); train it again"
             ) from None
-        weights = load_tensors(folder / WEIGHTS)
+        with readable(folder / WEIGHTS):
+            weights = load_tensors(folder / WEIGHTS)
         return cls(weights, network_params, schema, metadata, folder)
 
     def _file(self, name: str) -> str:
         return "the checkpoint" if self.folder is None else str(self.folder / name)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file that others may read as they may any new file here.
+
+    The library replaces the file by one that is the writer's alone.
+    """
+    path.touch()
+    permissions = path.stat().st_mode
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, str(path))
+    path.chmod(permissions)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -101,11 +115,15 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
     Raises:
         InputError: missing, truncated or damaged.
+        PermissionError: it must not be read, which the library would call not found.
     """
     try:
+        path.open("rb").close()
         return load_file(str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; materialise the checkpoint again") from None
+    except PermissionError:
+        raise
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: truncated or damaged ({error}); materialise the checkpoint again"

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from model.artifact import atomic_folder, read_json, write_json
+from model.dataset.raw_files import unreadable
 from model.errors import InputError
-from model.network.checkpoint import load_tensors
+from model.network.checkpoint import load_tensors, save_tensors
 
 logger = logging.getLogger("onepiece")
 
@@ -49,8 +49,7 @@ class StateFolder:
         needed = sum(t.nbytes for group in state.tensors.values() for t in group.values())
         with atomic_folder(self._path(step), needed_bytes=needed) as out:
             for name, group in state.tensors.items():
-                contiguous = {key: tensor.contiguous() for key, tensor in group.items()}
-                save_file(contiguous, str(out / f"{name}.safetensors"))
+                save_tensors(group, out / f"{name}.safetensors")
             facts = {
                 **state.facts,
                 "fingerprint": self.fingerprint,
@@ -61,18 +60,29 @@ class StateFolder:
             shutil.rmtree(self._path(old), ignore_errors=True)
 
     def load(self) -> State | None:
-        """The newest whole state of this task, or None; what a killed writer left is removed."""
+        """The newest whole state of this task, or None.
+
+        What a killed writer left is removed, and so is a damaged state: it would count among the
+        two that are kept, and be named as the last good one.
+
+        Raises:
+            InputError: a state must not be read.
+        """
         for partial in self.folder.glob(".step-*"):
             shutil.rmtree(partial, ignore_errors=True)
         for step in reversed(self._steps()):
+            path = self._path(step)
             try:
-                state = self._read(self._path(step))
+                state = self._read(path)
+            except PermissionError as error:
+                raise unreadable(path, error) from None
             except InputError as error:
-                logger.warning("%s; the state before it is taken", error)
+                logger.warning("%s; the state is removed, the one before it is taken", error)
+                shutil.rmtree(path, ignore_errors=True)
                 continue
             if state.facts["fingerprint"] == self.fingerprint:
                 return state
-            logger.info("%s: of other inputs, parameters or code, starting anew", self._path(step))
+            logger.info("%s: of other inputs, parameters or code, starting anew", path)
             self.remove()
             return None
         return None
@@ -88,7 +98,11 @@ class StateFolder:
 
     def _read(self, path: Path) -> State:
         facts = read_json(path / FACTS)
-        tensors = {name: load_tensors(path / f"{name}.safetensors") for name in facts["groups"]}
+        try:
+            groups, _ = facts["groups"], facts["fingerprint"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path / FACTS}: not the facts of a state ({error!r})") from None
+        tensors = {name: load_tensors(path / f"{name}.safetensors") for name in groups}
         return State(tensors, facts)
 
     def _steps(self) -> list[int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from model.dataset.interactions import Interactions
@@ -93,3 +94,14 @@ def small_data(folder: Path) -> SmallData:
 def pipeline_params(**changes: dict[str, Any]) -> Params:
     """All parameters of a tiny pipeline."""
     return Params.model_validate(tiny_params(**changes))
+
+
+def forbid_to_open(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the system refuse every file of this name; root would be allowed everything."""
+
+    def opened(path: Path, *args: Any, **options: Any) -> Any:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open(path, *args, **options)  # noqa: PTH123
+
+    monkeypatch.setattr(Path, "open", opened)

@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import os
 import pickle
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from model.errors import InputError
 from model.network.checkpoint import WEIGHTS, Checkpoint, weights_of
-from tests.model.small_network import network_params
+from tests.model.small_network import forbid_to_open, network_params
 
 PARAMS = network_params()
 
@@ -82,3 +83,24 @@ def test_a_configuration_that_lacks_a_value_is_refused_by_name(checkpoint, tmp_p
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         Checkpoint.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "checkpoint.json"])
+def test_a_file_that_must_not_be_read_is_not_called_missing(
+    checkpoint, tmp_path, monkeypatch, name
+):
+    checkpoint.save(tmp_path / "one")
+    forbid_to_open(monkeypatch, name)
+    with pytest.raises(InputError, match=rf"one/{name}: cannot be read \(Permission denied\)"):
+        Checkpoint.load(tmp_path / "one")
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_weights_may_be_read_by_whom_the_facts_may_be(checkpoint, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        checkpoint.save(tmp_path / "one")
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "one").iterdir()]
+    assert modes == [0o666 & ~mask] * 2

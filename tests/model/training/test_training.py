@@ -12,7 +12,7 @@ from model.training import recorder
 from model.training.resume import State, StateFolder
 from model.training.task import build_trainer, fingerprint
 from model.training.validation import Validation
-from tests.model.small_network import CPU
+from tests.model.small_network import CPU, forbid_to_open
 from tests.model.training.trainings import (
     ALONE,
     RECOMMENDER,
@@ -197,7 +197,29 @@ def test_the_newest_state_is_damaged_and_the_one_before_is_taken(tmp_path):
     assert state.facts["step"] == 2
     assert state.tensors["weights"]["a"].tolist() == [2.0, 2.0]
     assert not (tmp_path / ".step-4.partial-1").exists()
+    assert folder.newest() == tmp_path / "step-2"  # which a loss that is no number would name
     assert StateFolder(tmp_path, "theirs").load() is None
+
+
+@pytest.mark.parametrize("facts", ["{}", "[]", "3", '{"step": 2, "groups": []}'])
+def test_facts_that_are_not_those_of_a_state_are_damage_too(tmp_path, facts):
+    folder = StateFolder(tmp_path, "mine")
+    for step in (1, 2):
+        folder.save(State({"weights": {"a": torch.zeros(2)}}, {"step": step}))
+    (tmp_path / "step-2" / "state.json").write_text(facts)
+    state = folder.load()
+    assert state is not None
+    assert state.facts["step"] == 1
+    assert not (tmp_path / "step-2").exists()
+
+
+def test_a_state_that_must_not_be_read_is_no_damaged_one(tmp_path, monkeypatch):
+    folder = StateFolder(tmp_path, "mine")
+    folder.save(State({"weights": {"a": torch.zeros(2)}}, {"step": 2}))
+    forbid_to_open(monkeypatch, "weights.safetensors")
+    with pytest.raises(InputError, match=r"step-2: cannot be read .*; give yourself"):
+        folder.load()
+    assert (tmp_path / "step-2").exists()
 
 
 def test_a_state_of_more_processes_or_another_kind_of_device_is_taken_up(data, tmp_path):
