@@ -152,6 +152,13 @@ def test_a_loss_that_is_not_a_number_stops_before_the_weights_are_touched(data, 
         assert torch.equal(parameter, before[name]) or name == "norm.weight"
 
 
+def test_before_the_first_update_no_learning_rate_is_blamed(data, tmp_path):
+    with pytest.raises(InputError, match=r"not a number at step 0 .*loss\.temperature") as refusal:
+        train_recommender(data, training_params(loss={"temperature": 1e-40}), tmp_path)
+    assert "balance_loss_weight" in str(refusal.value)
+    assert "_lr" not in str(refusal.value)
+
+
 def test_every_form_of_the_loss_trains(data, tmp_path):
     forms = [
         {"negatives": "full_catalogue", "label_smoothing": 0.1, "logq": "none"},
