@@ -21,6 +21,8 @@ NonNegative = Annotated[Integer, Field(ge=0, le=LARGEST)]
 Number = Annotated[float, NO_TRUTH_VALUE]  # a text such as 1e-5 is one to us, not to YAML
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[Number, Field(gt=0.0)]
+# Far above any training; a larger one, times the steps of an epoch, would be no number of steps.
+Epochs = Annotated[Number, Field(gt=0.0, le=1e6)]
 NonNegativeFloat = Annotated[Number, Field(ge=0.0)]
 Dropout = Annotated[Number, Field(ge=0.0, lt=1.0)]
 # Of DuckDB, which works with little; the most is far above any machine's.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from model.params.section import Integer, NonNegative, Number, Positive, PositiveFloat, Section
+from model.params.section import Epochs, Integer, NonNegative, Number, Positive, Section
 
 # Protocol, layers, width, experts, percentage of training users, seed; no leading zeros.
 POINT_NAME = (
@@ -91,8 +91,8 @@ class TuningStudyParams(Section):
     training: Literal["encoder_checkpoint", "recommender_checkpoint"]  # what a trial trains
     num_trials: Positive  # finished ones, of all processes together
     num_processes: Positive
-    epochs: PositiveFloat  # of a trial
-    validate_every_epochs: PositiveFloat  # each time the pruner decides
+    epochs: Epochs  # of a trial
+    validate_every_epochs: Epochs  # each time the pruner decides
     startup_trials: NonNegative  # drawn at random before TPE begins
     seed: NonNegative  # of the draws; a trial trains with the file's
     pruner: PrunerParams

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from model.params.section import (
     Dropout,
+    Epochs,
     NonNegative,
     NonNegativeFloat,
     Number,
@@ -57,12 +58,12 @@ class LossParams(Section):
 class TrainingParams(Section):
     """One training run: ``encoder_checkpoint`` or ``recommender_checkpoint``."""
 
-    epochs: PositiveFloat  # a fraction is a part of an epoch
+    epochs: Epochs  # a fraction is a part of an epoch
     batch_size: Positive  # sequences per step over all ranks
     accumulation_steps: Positive
     loss: LossParams
     patience: NonNegative  # validations without a better NDCG@10 before stopping; 0 never stops
-    validate_every_epochs: PositiveFloat
+    validate_every_epochs: Epochs
     max_validation_users: Positive
     checkpoint_minutes: PositiveFloat
     precision: Literal["fp32", "bf16"]

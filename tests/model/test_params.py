@@ -144,6 +144,14 @@ def test_ids_are_read_as_they_are_written():
                 ("automation", "settled_seconds"),
             )
         ),
+        *(
+            (
+                lambda v, section=section, key=key: v[section].update({key: 1e308}),
+                rf"{section}\.{key}: Input should be less than or equal to 1000000",
+            )
+            for section in ("encoder_checkpoint", "recommender_checkpoint", "tuning_study")
+            for key in ("epochs", "validate_every_epochs")
+        ),
         (lambda v: v["optimizer"].update(adamw_lr=-0.0), r"adamw_lr: .*greater than 0"),
         (lambda v: v["optimizer"].update(betas=[0.9, 1.0]), r"betas\.1: .*less than 1"),
         (lambda v: v["cascade"].update(beam_weight=float("inf")), r"cascade\.beam_weight\."),
