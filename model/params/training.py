@@ -70,3 +70,13 @@ class TrainingParams(Section):
     shard_tables: bool  # rows of large tables divided among processes; whole copies otherwise
     initialize_from_encoder: bool  # start from encoder_checkpoint's weights
     inherited_rate: Share  # of the learning rates: for weights that came from the encoder
+
+    @model_validator(mode="after")
+    def _stops_by_what_it_trains(self) -> Self:
+        if self.patience and not self.loss.infonce_weight:
+            raise ValueError(
+                f"patience is {self.patience} and loss.infonce_weight 0: early stopping watches "
+                "the NDCG@10 of embedding search, which such a training does not learn; set "
+                "patience to 0 or give infonce_weight a weight"
+            )
+        return self

@@ -173,6 +173,13 @@ def test_ids_are_read_as_they_are_written():
             r"initialize_from_encoder false: the encoder comes first",
         ),
         (
+            lambda v: (
+                v["recommender_checkpoint"].update(patience=3),
+                v["recommender_checkpoint"]["loss"].update(infonce_weight=0.0),
+            ),
+            r"recommender_checkpoint: .*patience is 3 and loss\.infonce_weight 0: early stopping",
+        ),
+        (
             lambda v: v["encoder_checkpoint"]["loss"].update(infonce_weight=0.0),
             r"encoder_checkpoint\.loss: .*nothing would be trained",
         ),
