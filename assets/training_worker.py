@@ -19,6 +19,8 @@ from assets.peak_memory import note_worker
 from assets.transient import OUT_OF_DEVICE_MEMORY, WorkerOutOfMemoryError
 from assets.workspace import Workspace
 from model.errors import REFUSED, InputError
+from model.progress import IN_BAR
+from model.training.progress_report import is_in_bar
 
 logger = logging.getLogger("onepiece")
 
@@ -46,7 +48,12 @@ def run_scaling_point(workspace: Workspace, point: str, folder: Path) -> None:
     _run_worker(workspace, ["model.scaling", point], folder)
 
 
-def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = logger.info) -> None:
+def tell(line: str) -> None:
+    """Pass a worker's line on to the run's log; a terminal has its bar for what a bar shows."""
+    logger.info("%s", line, extra={IN_BAR: sys.stderr.isatty() and is_in_bar(line)})
+
+
+def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tell) -> None:
     """Run Python with these arguments, passing its lines on, and end it when we end.
 
     Raises:

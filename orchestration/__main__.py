@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 
+from model.progress import IN_BAR
 from orchestration import stage_server
 from orchestration.commands import machine, making, results, submissions
 from orchestration.failures import INTERRUPTED, told
@@ -70,6 +71,7 @@ def run_command() -> None:
     """Run the command line here; what the user can mend is one sentence and an exit code."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(lambda record: not getattr(record, IN_BAR, False))
     logger = logging.getLogger("onepiece")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -1,6 +1,7 @@
 """How a training tells where it is: a bar in a terminal, a line every ten seconds in a log."""
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,12 @@ from model.progress import LOG_EVERY_SECONDS
 logger = logging.getLogger("onepiece")
 
 BAR_EVERY_SECONDS = 0.5
+_PLACE = re.compile(r": step [\d,]+ of [\d,]+ \(")
+
+
+def is_in_bar(line: str) -> bool:
+    """Whether a line tells what the bar of a terminal shows as well."""
+    return _PLACE.search(line) is not None
 
 
 class ProgressReport:
@@ -39,8 +46,11 @@ class ProgressReport:
         """
         self.what, self.first_step, self.num_steps = what, first_step, num_steps
         self.experts = experts
-        self.started = self.shown = time.monotonic()
+        self.begun = self.measured_since = self.newest = time.monotonic()
+        self.in_bar = self.in_log = self.begun  # when each was told the newest
+        self.measured_from = self.step = self.logged = first_step
         self.tokens = 0
+        self.terms: Mapping[str, float] = {}
         self.silent = silent
         if not silent:
             logger.info("%s: %d of %d steps to go", what, num_steps - first_step, num_steps)
@@ -50,6 +60,8 @@ class ProgressReport:
             if shows_bar
             else None
         )
+        # Where the log is the same terminal, its lines would tear the bar and tell nothing new.
+        self.logs = not silent and not (shows_bar and sys.stdout.isatty())
 
     def advance(self, step: int, tokens: int, terms: Mapping[str, float]) -> None:
         """A step is finished.
@@ -59,42 +71,62 @@ class ProgressReport:
             tokens: that it had, in this process.
             terms: the latest losses and statistics.
         """
-        now = time.monotonic()
+        if step == self.first_step + 2:  # the first waited for compilers: no measure for the others
+            self.measured_since, self.measured_from, self.tokens = self.newest, step - 1, 0
+        now = self.newest = time.monotonic()
+        self.step, self.terms = step, terms
+        self.tokens += tokens
         if self.bar is not None:
             self.bar.update(1)
-        if step == self.first_step + 1:  # it waits for compilers: no measure for the others
-            self.started = now
+            if now - self.in_bar >= BAR_EVERY_SECONDS:
+                self.in_bar = now
+                self.bar.set_postfix(self._shown(), refresh=False)
+        if self.logs and now - self.in_log >= LOG_EVERY_SECONDS and step > self.first_step + 1:
+            self.in_log = now
+            left = (self.num_steps - step) / self._per_second(step - self.measured_from)
+            self._log(f"{left:,.0f} s left")
+
+    def validated(self, step: int, figures: Mapping[str, float]) -> None:
+        """Held-out users have been ranked.
+
+        Args:
+            step: steps done then.
+            figures: measures by name.
+        """
+        if self.silent:
             return
-        self.tokens += tokens
-        every = LOG_EVERY_SECONDS if self.bar is None else BAR_EVERY_SECONDS
-        if self.silent or now - self.shown < every:
-            return
-        self.shown = now
-        shown = self._shown(terms)
-        if self.bar is not None:
-            self.bar.set_postfix(shown, refresh=False)
-        else:
-            logger.info("%s", self._line(step, now - self.started, shown))
+        if self.bar is not None:  # make room for the line, and do not draw over it at once
+            self.bar.clear()
+            self.bar.unpause()
+        named = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        logger.info("%s: validation after step %s: %s", self.what, f"{step:,}", named)
 
     def close(self) -> None:
-        """End the bar."""
+        """End the bar, and say how far it went however short it was."""
         if self.bar is not None:
+            self.bar.set_postfix(self._shown())
             self.bar.close()
+        if self.logs and self.step > self.logged:
+            self._log(f"after {self.newest - self.begun:,.0f} s")
 
-    def _shown(self, terms: Mapping[str, float]) -> dict[str, str]:
+    def _shown(self) -> dict[str, str]:
         """Losses, the worst Gini, and the most GPU memory so far, as text by name."""
-        shown = {name: f"{value:.4g}" for name, value in terms.items()}
+        shown = {name: f"{value:.4g}" for name, value in self.terms.items()}
         if self.experts:
             shown["gini"] = f"{max(float(layer.gini()) for layer in self.experts):.3g}"
         if torch.cuda.is_available():
             shown["GPU"] = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
         return shown
 
-    def _line(self, step: int, elapsed: float, shown: Mapping[str, str]) -> str:
-        done = step - self.first_step - 1
-        left = (self.num_steps - step) * elapsed / done
-        named = ", ".join(f"{name} {value}" for name, value in shown.items())
-        return (
-            f"{self.what}: step {step:,} of {self.num_steps:,} ({done / elapsed:,.1f} steps/s, "
-            f"{self.tokens / elapsed:,.0f} tokens/s, {left:,.0f} s left): {named}"
+    def _log(self, time_said: str) -> None:
+        self.logged = self.step
+        named = ", ".join(f"{name} {value}" for name, value in self._shown().items())
+        steps = self._per_second(self.step - self.measured_from)
+        logger.info(
+            "%s",
+            f"{self.what}: step {self.step:,} of {self.num_steps:,} ({steps:,.1f} steps/s, "
+            f"{self._per_second(self.tokens):,.0f} tokens/s, {time_said}): {named}",
         )
+
+    def _per_second(self, count: int) -> float:
+        return count / max(self.newest - self.measured_since, 1e-9)

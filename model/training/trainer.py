@@ -144,9 +144,9 @@ class Trainer:
             validates = self._validates(step)
             if validates or self.recorder.is_due(step):
                 self.recorder.record(step, self._factor(step - 1))
-            if validates:
-                self._validate()
             report.advance(step, tokens, terms)
+            if validates:
+                report.validated(step, self._validate())
             stopping = self._any(interrupted())
             minutes = (time.monotonic() - saved) / 60
             if stopping or self._any(minutes >= self.params.checkpoint_minutes):
@@ -285,7 +285,7 @@ class Trainer:
         every = max(1, round(self.params.validate_every_epochs * self.order.steps_per_epoch))
         return self.validation.possible and (step % every == 0 or step == self.order.num_steps)
 
-    def _validate(self) -> None:
+    def _validate(self) -> dict[str, float]:
         """Measure, and keep the best weights where early stopping watches; all processes alike."""
         self.objective.eval()
         applied = self.average.applied(self.network) if self.average is not None else nullcontext()
@@ -301,6 +301,7 @@ class Trainer:
             self.progress.waited += 1
         patience = self.params.patience
         self.progress.stopped = bool(patience) and self.progress.waited >= patience
+        return found
 
     def _any(self, condition: bool) -> bool:
         """Whether it holds in any process, so that all do the same."""

@@ -1,14 +1,16 @@
 """What a worker in another process tells, and what becomes of it."""
 
+import logging
 import time
 from pathlib import Path
 
 import pytest
 
 from assets.peak_memory import peak_memory_bytes, reset_peak_memory
-from assets.training_worker import stream
+from assets.training_worker import stream, tell
 from assets.transient import WorkerOutOfMemoryError
 from model.errors import REFUSED, InputError
+from model.progress import IN_BAR
 
 HERE = Path.cwd()
 
@@ -21,6 +23,15 @@ def test_its_lines_are_passed_on():
     shown: list[str] = []
     _run("print('one'); print('two')", shown)
     assert shown == ["one", "two"]
+
+
+@pytest.mark.parametrize("in_terminal", [True, False])
+def test_what_its_bar_shows_is_for_the_log_alone(caplog, monkeypatch, in_terminal):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: in_terminal)
+    with caplog.at_level(logging.INFO):
+        tell("encoder: step 1,200 of 5,000 (2.0 steps/s, 100 tokens/s, 7 s left): infonce 1.2")
+        tell("encoder: validation after step 1,200: ndcg@10 0.1")
+    assert [getattr(record, IN_BAR) for record in caplog.records] == [in_terminal, False]
 
 
 @pytest.mark.parametrize("exit_code", [1, 2])

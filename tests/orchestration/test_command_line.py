@@ -1,6 +1,7 @@
 """The command line as a user meets it: another process, its exit code and what it says."""
 
 import errno
+import logging
 import signal
 import socket
 import sqlite3
@@ -13,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from model.errors import InputError
+from model.progress import IN_BAR
 from orchestration import __main__
 from orchestration.failures import told
 from orchestration.workspace import ROOT
@@ -276,6 +278,24 @@ def test_a_full_disk_under_dagsters_records_is_one_sentence(monkeypatch, tmp_pat
     assert "bytes are free" in text
     assert code == 2
     assert told(RuntimeError("a fault of ours")) is None
+
+
+def test_what_a_bar_shows_is_not_printed_over_it(monkeypatch, capsys):
+    logger = logging.getLogger("onepiece")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+
+    def work():
+        logger.info("step 3 of 10", extra={IN_BAR: True})
+        logger.info("validation", extra={IN_BAR: False})
+        logger.info("made")
+
+    monkeypatch.setattr(__main__, "app", work)
+    __main__.run_command()
+    assert [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()] == [
+        "validation",
+        "made",
+    ]
 
 
 def test_help_says_what_arguments_are():
