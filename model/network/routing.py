@@ -55,6 +55,10 @@ def choose(
     how sure the gate is: a step of 0.02 is nothing beside one expert of two and drowns the scores
     of 64, 1/64 on average (reference: 4.4). Logits have one scale for all of these.
 
+    A lone score over its own sum would be 1 whatever the gate says, and teach it nothing. So the
+    one expert of ``top_k`` 1 is weighted by its score itself, as in Switch Transformers (Fedus et
+    al. 2021, section 2.1).
+
     Args:
         logits: (T, E).
         scores: (T, E), of :func:`gate_scores`.
@@ -62,10 +66,13 @@ def choose(
         top_k: experts per token.
 
     Returns:
-        (T, top_k) int64 experts, and their weights: their scores over the sum of these.
+        (T, top_k) int64 experts, and their weights: their scores over the sum of these, or the
+        score itself of one alone.
     """
     chosen = (logits.detach() + expert_bias).topk(top_k, dim=-1).indices
     weights = scores.gather(1, chosen)
+    if top_k == 1:
+        return chosen, weights
     return chosen, weights / (weights.sum(dim=-1, keepdim=True) + TINY)
 
 

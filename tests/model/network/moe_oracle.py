@@ -16,7 +16,8 @@ def moe_reference(
     scores = logits.softmax(-1) if moe.gate_kind == "softmax" else logits.sigmoid()
     chosen = (logits + moe.expert_bias).topk(moe.top_k).indices
     weights = scores.gather(1, chosen)
-    weights = weights / weights.sum(1, keepdim=True)
+    if moe.top_k > 1:
+        weights = weights / weights.sum(1, keepdim=True)
     out = torch.zeros_like(x)
     for expert in range(num_experts):
         mask = chosen == expert

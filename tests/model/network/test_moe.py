@@ -63,6 +63,16 @@ def test_equals_a_loop_over_experts_with_all_gradients(gate, shape):
     torch.testing.assert_close(results[0], results[1], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_the_gate_learns_from_the_loss_of_the_task_alone(gate, top_k):
+    moe = make(gate, top_k=top_k, loss=0.0)
+    out, _ = moe(*tokens())
+    slope = torch.randn(out.shape, dtype=out.dtype, generator=torch.Generator().manual_seed(2))
+    (gradient,) = torch.autograd.grad((out * slope).sum(), moe.gate)
+    assert (gradient.abs().amax(dim=1) > 1e-3).all()
+
+
 def test_the_grouped_products_of_gpus_equal_the_segments_of_cpus():
     torch.manual_seed(3)
     x, w1, w2 = torch.randn(90, 16), torch.randn(12, 48, 16) * 0.2, torch.randn(12, 16, 24) * 0.2
