@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from model.dataset.atomic_file import read_atomic_file
 from tests.benchmarks.shuffled_ties import shuffle_ties
 
@@ -33,6 +35,21 @@ def test_events_of_one_time_change_places_and_no_others(tmp_path):
     assert sorted(own[2:-1]) == sorted(f"i{n}" for n in range(2, 22))
     assert own[2:-1] != [f"i{n}" for n in range(2, 22)]
     assert ("v", "i0", 7.0) in events
+
+
+@pytest.mark.parametrize(
+    "form", ["{:010d}", "{}.10", "{:026d}", '"{}"', 'i"{}', "1e{}", "00{}", "\u00e9{}", "NA{}"]
+)
+def test_cells_are_written_as_they_were_read(tmp_path, form):
+    """Numbers, quotes and words that a reader of tables would make something else of."""
+    lines = [f"{form.format(user)}\t{form.format(n)}\t3.50" for user in (1, 2) for n in range(12)]
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "shop.inter").write_text(HEADER + "\n".join(lines) + "\n")
+    shuffle_ties(tmp_path / "source", tmp_path / "copy", seed=1)
+    header, *copied = (tmp_path / "copy" / "shop.inter").read_text().split("\n")
+    assert header + "\n" == HEADER
+    assert sorted(copied) == sorted([*lines, ""])
+    assert copied != [*lines, ""]
 
 
 def test_positions_instead_of_times_are_shuffled_among_assumed_ties(tmp_path):
