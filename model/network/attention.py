@@ -6,8 +6,9 @@ For token i of a row and every token j <= i of the same row::
 
 with b_ij the bucket of the seconds between the two (:func:`~model.network.attention_plan
 .time_buckets`). Three ways to compute it, equal but for rounding: Triton kernels on a GPU, numba
-kernels on a CPU, and dense PyTorch elsewhere. The first two keep nothing that grows with the
-square of the length: backward computes the weights again.
+kernels on a CPU, and dense PyTorch elsewhere. The first two compute the weights again in backward,
+so that no layer of theirs keeps anything that grows with the square of the length. What the numba
+kernels' plan keeps for a time bias does, once for all layers: a byte per pair of tokens of a row.
 
 Paper: section 3.2 (HSTU); the time bias is that of the published HSTU, which the paper left out.
 """

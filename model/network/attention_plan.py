@@ -54,7 +54,11 @@ class AttentionPlan:
 
     @cached_property
     def triangle_buckets(self) -> Tensor:
-        """uint8 time bucket of every (query, key at or before it), row by row, query by query."""
+        """uint8 time bucket of every (query, key at or before it), row by row, query by query.
+
+        A byte per pair, n (n + 1) / 2 of a row of n tokens, kept until backward is done and shared
+        by all layers: 5 KiB at 101 tokens, 2 MiB at 2,048. Only the numba kernels ask for it.
+        """
         from model.network.attention_cpu import fill_triangle_buckets
 
         return fill_triangle_buckets(self)

@@ -10,7 +10,8 @@ are interleaved and the fastest counts, so that a busy neighbour slows down both
 ``--compile`` the dense one runs through torch.compile as well, which needs a C++ compiler. The
 second prints the peak of resident memory above that of the idle process, in a process of its own
 each. The third prints and draws, against the length of a row, what a row leaves for backward in a
-layer, and the peak of the fast way with two layers and eight rows.
+layer and in the plan that all layers share, and the peak of the fast way with two layers and eight
+rows.
 """
 
 import argparse
@@ -144,8 +145,12 @@ def highest_resident() -> int:
     return int(found[1]) * 1024
 
 
-def saved_bytes(stack: Stack, way: Backend, length: int, dim: int) -> int:
-    """Bytes of the distinct tensors that one row leaves for backward, parameters aside."""
+def saved_bytes(stack: Stack, way: Backend, length: int, dim: int) -> tuple[int, int]:
+    """Bytes of the distinct tensors that one row leaves for backward, parameters aside.
+
+    Returns:
+        Those of the layers, and those of the plan, which holds them once for any number of layers.
+    """
     own = {parameter.untyped_storage().data_ptr() for parameter in stack.parameters()}
     storages: dict[int, int] = {}
 
@@ -156,36 +161,42 @@ def saved_bytes(stack: Stack, way: Backend, length: int, dim: int) -> int:
         return tensor
 
     x, offsets, timestamps = batch(1, length, dim)
+    plan = plan_attention(offsets, timestamps, NUM_TIME_BUCKETS)
     with use_backend(way), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        out = stack(x.requires_grad_(), plan_attention(offsets, timestamps, NUM_TIME_BUCKETS))
+        out = stack(x.requires_grad_(), plan)
     del out
-    return sum(storages.values())
+    held = [one.untyped_storage() for one in vars(plan).values() if isinstance(one, Tensor)]
+    shared = {storage.data_ptr(): storage.nbytes() for storage in held}
+    layers = sum(size for at, size in storages.items() if at not in shared)
+    return layers, sum(shared.values())
 
 
 def plot_memory(given: argparse.Namespace) -> None:
     """Saved for backward, and the peak, by length."""
-    axes = (figure := Figure(figsize=(6, 4), layout="tight")).subplots()
+    axes = (figure := Figure(figsize=(6, 5), layout="constrained")).subplots()
     for way in WAYS:
-        saved = []
+        found = []
         for length in LENGTHS:
             stack = Stack(given.dim, given.heads, 1, length)
-            saved.append(saved_bytes(stack, way, length, given.dim) / 2**20)
-        print(
-            f"{way:10s}",
-            *(f"{length}: {mib:.1f}" for length, mib in zip(LENGTHS, saved, strict=True)),
-        )
-        axes.plot(LENGTHS, saved, marker="o", label=f"{way}, saved per row and layer")
+            found.append(saved_bytes(stack, way, length, given.dim))
+        parts = ("saved per row and layer", "saved per row, for all layers")
+        for part, sizes in zip(parts, zip(*found, strict=True), strict=True):
+            saved = [size / 2**20 for size in sizes]
+            told = (f"{length}: {mib:.3g}" for length, mib in zip(LENGTHS, saved, strict=True))
+            print(f"{way:10s} {part:30s}", *told)
+            axes.plot(LENGTHS, saved, marker="o", label=f"{way}, {part}")
     shape = {"layers": PEAK_LAYERS, "batch": PEAK_ROWS}
     peaks = [
         peak(argparse.Namespace(**vars(given) | shape | {"length": length}), "numba") / 2**20
         for length in LENGTHS
     ]
-    print("peak      ", *(f"{n}: {mib:.0f}" for n, mib in zip(LENGTHS, peaks, strict=True)))
+    told = (f"{length}: {mib:.0f}" for length, mib in zip(LENGTHS, peaks, strict=True))
+    print(f"{'peak':41s}", *told)
     axes.plot(
         LENGTHS, peaks, marker="o", label=f"numba, peak of {PEAK_ROWS} rows in {PEAK_LAYERS} layers"
     )
     axes.set(xscale="log", yscale="log", xlabel="length", ylabel="MiB")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(given.plot)
 
 
