@@ -5,13 +5,15 @@ with a single event is all training data.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from model.dataset.interactions import EXPOSURE, Interactions
 from model.errors import InputError
-from model.params import SplitParams
+
+if TYPE_CHECKING:
+    from model.params import SplitParams
 
 Part = Literal["validation", "test", "submission"]
 
@@ -26,7 +28,7 @@ class Split:
 
 
 def split_events(
-    offsets: np.ndarray, action_types: np.ndarray, params: SplitParams, seed: int
+    offsets: np.ndarray, action_types: np.ndarray, params: "SplitParams", seed: int
 ) -> Split:
     """Choose the targets.
 

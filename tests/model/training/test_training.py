@@ -1,6 +1,9 @@
 """Whole trainings on the tiny world: resume to the byte, early stopping."""
 
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -157,6 +160,16 @@ def test_before_the_first_update_no_learning_rate_is_blamed(data, tmp_path):
         train_recommender(data, training_params(loss={"temperature": 1e-40}), tmp_path)
     assert "balance_loss_weight" in str(refusal.value)
     assert "_lr" not in str(refusal.value)
+
+
+def test_a_training_machine_needs_few_packages():
+    code = """
+import sys
+for name in ("dagster", "faiss", "matplotlib", "numba", "pydantic", "yaml"):
+    sys.modules[name] = None
+import model.network.checkpoint, model.training.task
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_every_form_of_the_loss_trains(data, tmp_path):
