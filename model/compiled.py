@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from numba import config, njit
+from numba.np.ufunc import parallel
 
 ROOT = Path(__file__).parents[1]  # what imports are relative to
 SETTINGS: Any = config  # numba's; it has no static attributes
+_THREADING: Any = parallel  # likewise
 _IMPORT = re.compile(rb"^from ([\w.]+) import", re.MULTILINE)
 _MARKS = (b"numba", b"model.compiled")  # what a file says that has kernels, or numbers for them
 
@@ -43,6 +45,8 @@ def threads_allowed(environment: Mapping[str, str], cores: int) -> int:
 
 
 SETTINGS.NUMBA_NUM_THREADS = threads_allowed(os.environ, SETTINGS.NUMBA_NUM_THREADS)
+# How many are started numba has looked up while it was imported.
+_THREADING.NUM_THREADS = SETTINGS.NUMBA_NUM_THREADS
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -53,6 +53,16 @@ def test_numba_starts_what_openmp_may(environment, allowed):
     assert threads_allowed(environment, 8) == allowed
 
 
+def test_a_kernel_by_itself_starts_no_more_threads_and_leaves_those_of_torch():
+    code = """
+import torch
+import model.compiled
+from numba import get_num_threads
+print(get_num_threads(), torch.get_num_threads())
+"""
+    assert _run(code, OMP_NUM_THREADS="1") == ["1", "1"]
+
+
 def test_kernels_leave_the_number_of_threads_as_they_found_it():
     assert _run(COUNT.format(before=""), OMP_NUM_THREADS="1") == ["1", "1"]
     assert _run(COUNT.format(before="torch.set_num_threads(1)")) == ["1", "1"]
