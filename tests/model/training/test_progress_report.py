@@ -66,7 +66,7 @@ def test_the_last_step_has_a_line_however_short_the_training_was(caplog, experts
         for step in range(1, steps + 1):
             report.advance(step, 50, {"infonce": 2.5 / step})
         report.close()
-    (line,) = caplog.messages
+    line = caplog.messages[-1]
     assert line.startswith(f"encoder: step {steps} of 5 (")
     for part in ("steps/s", "tokens/s, after 0 s", f"infonce {2.5 / steps:.4g}", "gini 0.75"):
         assert part in line, part
@@ -79,14 +79,14 @@ def test_a_line_of_the_last_step_is_not_said_twice(caplog, monkeypatch):
         report.advance(1, 50, {})
         report.advance(2, 50, {})
         report.close()
-    assert len(caplog.messages) == 1
+    assert len([line for line in caplog.messages if is_in_bar(line)]) == 1
 
 
 def test_figures_of_a_validation_are_told(caplog):
     report = ProgressReport("encoder", 0, 5000, [], silent=False)
     with caplog.at_level(logging.INFO):
         report.validated(1200, {"hr@10": 0.25, "ndcg@10": 0.125})
-    (line,) = caplog.messages
+    line = caplog.messages[-1]
     assert line == "encoder: validation after step 1,200: hr@10 0.2500, ndcg@10 0.1250"
     assert not is_in_bar(line)
 
