@@ -264,21 +264,7 @@ class Trainer:
         kept = f"the last good state is {self.kept}" if self.kept else "no state was kept before"
         raise InputError(
             f"{self.what}: the loss or its gradient is not a number at step {step} ({named}); "
-            f"{kept}; {self._remedy(step)}"
-        )
-
-    def _remedy(self, step: int) -> str:
-        """What may help against a loss that is not a number; nothing has moved before step 0."""
-        if step == 0:
-            return (
-                "no learning rate has been at work yet: change the one of loss.temperature, "
-                "loss.infonce_weight, loss.sid_weights, loss.action_weights and "
-                "network.feed_forward.balance_loss_weight that is far too small or too large, and "
-                "run the same command again"
-            )
-        return (
-            "lower optimizer.muon_lr, adamw_lr or embedding_lr and run the same command again: "
-            "with other parameters it starts from the first step"
+            f"{kept}; {_remedy(step)}"
         )
 
     def _validates(self, step: int) -> bool:
@@ -314,3 +300,18 @@ class Trainer:
         if self.world.is_first:
             states.save(state)
         self.kept = states.newest()
+
+
+def _remedy(step: int) -> str:
+    """What may help against a loss that is not a number; nothing has moved before step 0."""
+    if step == 0:
+        return (
+            "no learning rate has been at work yet: change the one of loss.temperature, "
+            "loss.infonce_weight, loss.sid_weights, loss.action_weights and "
+            "network.feed_forward.balance_loss_weight that is far too small or too large, and "
+            "run the same command again"
+        )
+    return (
+        "lower optimizer.muon_lr, adamw_lr or embedding_lr and run the same command again: "
+        "with other parameters it starts from the first step"
+    )
