@@ -9,15 +9,13 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
+from model.network.balance import balancing_step, held_bias, load_gini, reachable_target
 from model.network.experts import routed_experts
 from model.network.linear import linear
 from model.network.routing import (
-    balancing_step,
     choose,
     gate_logits,
     gate_scores,
-    load_gini,
-    reachable_target,
     sequence_balance_loss,
     sort_by_expert,
 )
@@ -47,8 +45,9 @@ class SparseMoE(nn.Module):
     """``top_k`` of ``num_experts`` routed experts per token, and shared ones for all.
 
     No token is dropped. Balance comes from a loss per sequence, whose weight is small, and from
-    a bias that only selects ("loss-free"), which ``end_step`` moves once per optimiser step. The
-    loss pulls towards even loads, the bias towards ``routing.reachable_target``, from either side.
+    a bias that only selects ("loss-free"), which ``end_step`` moves once per optimiser step, and
+    ``forward`` at once where a batch's loads would be too unequal, or too equal. The loss pulls
+    towards even loads, the bias towards ``balance.reachable_target``, from either side.
 
     Attributes:
         gate: (num_experts, dim).
@@ -89,7 +88,7 @@ class SparseMoE(nn.Module):
         self.register_buffer("last_load", nothing.clone(), persistent=False)
 
     def forward(self, x: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
-        """Mix the experts; in training also count the loads.
+        """Mix the experts; in training also hold the balance and count the loads.
 
         Args:
             x: (T, dim) hidden states.
@@ -100,6 +99,8 @@ class SparseMoE(nn.Module):
             (T, dim), and the weighted balance loss, 0-d float32: 0 outside training.
         """
         logits = gate_logits(x, self.gate)
+        if self.training and self.bias_step:
+            self.expert_bias.copy_(held_bias(logits, self.expert_bias, self.top_k))
         scores = gate_scores(logits, self.gate_kind)
         chosen, weights = choose(logits, scores, self.expert_bias, self.top_k)
         routing = sort_by_expert(chosen, weights, len(self.gate))

@@ -1,4 +1,4 @@
-"""Which expert computes which token: the gate, the order by expert, and the balance of the loads.
+"""Which expert computes which token: the gate, the order by expert, and the loss of imbalance.
 
 Nothing here waits for the device: every shape follows from the shape of the input.
 """
@@ -9,9 +9,6 @@ import torch
 from torch import Tensor
 
 TINY = 1e-20
-# Where the bias holds the Gini of the loads: the geometric middle of 0.05 (experts that may not
-# specialise) and 0.4 (on the way to a collapse), so that noise has as far to go to either.
-TARGET_GINI = 0.15
 
 
 @dataclass(frozen=True)
@@ -121,46 +118,3 @@ def sequence_balance_loss(scores: Tensor, chosen: Tensor, rows: Tensor, num_rows
     f_per_token = counts * num_experts / (lengths * top_k) / lengths
     normalised = scores / (scores.sum(dim=1, keepdim=True) + TINY)
     return (f_per_token[rows] * normalised).sum() / max(1, num_rows)  # a micro-batch may be empty
-
-
-def reachable_target(num_experts: int, top_k: int) -> float:
-    """``TARGET_GINI``, or half the largest Gini there can be, which idle experts would make.
-
-    That is 1 - top_k / num_experts: where nearly all experts answer every token, a bias on its way
-    to a larger one would starve the others for good.
-    """
-    return min(TARGET_GINI, (1.0 - top_k / num_experts) / 2)
-
-
-def balancing_step(expert_bias: Tensor, loads: Tensor, step: float, target: float) -> Tensor:
-    """The next bias, of mean zero: the loads' inequality moves towards the target.
-
-    The wanted loads are the present ones with all deviations from the mean scaled alike so that
-    their Gini is the target; who is busy is left to the gate. The published rule, a constant step
-    by the sign of the deviation, is too slow for a gate that learns fast at the start, and in the
-    end makes all experts equally busy. Without the centring the bias drifts (reference: 4.4).
-
-    Args:
-        expert_bias: (E,) float32.
-        loads: (E,) int64, slots of each expert since the last step.
-        step: the largest move, of an expert whose load is off by the mean load or more.
-        target: Gini of the loads, of :func:`reachable_target`.
-
-    Returns:
-        (E,) float32.
-    """
-    gini = load_gini(loads)
-    loads = loads.to(expert_bias.dtype)
-    deviation = (loads - loads.mean()) / loads.mean().clamp(min=TINY)
-    unwanted = deviation * (1.0 - target / gini.clamp(min=TINY))
-    moved = expert_bias - step * unwanted.clamp(-1.0, 1.0)
-    return moved - moved.mean()
-
-
-def load_gini(loads: Tensor) -> Tensor:
-    """(E,) int64 -> 0-d float32: 0 where all are equal or none, towards 1 where one has all."""
-    ascending = loads.sort().values.to(torch.float32)
-    n = len(loads)
-    places = torch.arange(1, n + 1, device=loads.device, dtype=torch.float32)
-    total = ascending.sum().clamp(min=1.0)
-    return ((2 * places - n - 1) * ascending).sum() / (n * total)

@@ -6,15 +6,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from model.network import experts, experts_cpu
+from model.network.balance import TARGET_GINI
 from model.network.experts_cpu import tiled_experts
 from model.network.moe import SparseMoE, SwiGLU
 from model.network.routing import (
-    TARGET_GINI,
-    balancing_step,
     choose,
     gate_logits,
     gate_scores,
-    load_gini,
     sort_by_expert,
 )
 from tests.model.network.moe_oracle import moe_reference, swiglu_reference
@@ -226,8 +224,7 @@ def test_the_bias_holds_the_loads_of_a_random_gate_at_the_target(gate, num_exper
             moe(torch.randn(2048, 16, generator=generator) + offset, rows, 1)
             moe.end_step()
             ginis.append(moe.gini().item())
-    assert not skew or ginis[0] > 0.4
-    assert all(0.05 <= gini <= 0.4 for gini in ginis[10:])
+    assert all(0.05 <= gini <= 0.4 for gini in ginis)
     assert sum(ginis[-20:]) / 20 == pytest.approx(TARGET_GINI, abs=0.02)
     assert moe.expert_bias.mean().abs() < 1e-6
     assert moe.expert_bias.abs().max() < 10.0
@@ -244,24 +241,6 @@ def test_the_bias_starves_no_expert_where_nearly_all_answer(num_experts, top_k):
             moe.end_step()
     assert moe.gini() < (1 - top_k / num_experts) * 0.7 + 1e-6
     assert moe.last_load.min() > 0.1 * 512 * top_k / num_experts
-
-
-@pytest.mark.parametrize(("loads", "direction"), [([0, 50, 150, 600], -1), ([90, 95, 100, 115], 1)])
-def test_the_bias_shrinks_or_widens_the_differences_and_keeps_its_mean(loads, direction):
-    loads = torch.tensor(loads)
-    bias = torch.tensor([0.3, -0.1, -0.3, 0.1])
-    moved = balancing_step(bias, loads, 0.1, TARGET_GINI) - bias
-    assert (moved.diff() * direction > 0).all()
-    assert moved.mean().abs() < 1e-7
-    assert moved.abs().max() < 0.2  # a step and its centring
-
-
-def test_the_bias_leaves_loads_alone_that_are_even_absent_or_on_target():
-    bias = torch.tensor([0.3, -0.1, -0.3, 0.1])
-    on_target = torch.tensor([64, 88, 112, 136])
-    torch.testing.assert_close(load_gini(on_target), torch.tensor(TARGET_GINI))
-    for loads in (torch.full((4,), 7), torch.zeros(4, dtype=torch.int64), on_target):
-        torch.testing.assert_close(balancing_step(bias, loads, 0.1, TARGET_GINI), bias)
 
 
 def test_the_bias_is_saved_and_the_counters_are_not():
@@ -284,10 +263,16 @@ def test_swiglu_equals_its_formula():
     assert F.linear(x, layer.w1).shape == (5, 24)
 
 
+def _with_favourites() -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Tokens that crowd a few experts."""
+    x, rows, num_rows = tokens()
+    return x + 2.0, rows, num_rows
+
+
 def _count_on_two_ranks(rank: int, address: str, results: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     moe = make(step=0.01)
-    x, rows, num_rows = tokens()
+    x, rows, num_rows = _with_favourites()
     half = slice(0, 20) if rank == 0 else slice(20, None)
     moe(x[half], rows[half], num_rows)
     moe.end_step()
@@ -299,8 +284,10 @@ def test_two_ranks_move_the_bias_like_one(tmp_path):
     address, results = f"file://{tmp_path / 'store'}", str(tmp_path / "rank")
     torch.multiprocessing.spawn(_count_on_two_ranks, (address, results), nprocs=2)
     moe = make(step=0.01)
-    moe(*tokens())
+    before = moe.expert_bias.clone()
+    moe(*_with_favourites())
     moe.end_step()
+    assert (moe.expert_bias - before).abs().max() > 0.1  # held, not only moved by a step
     for rank in range(2):
         bias, load = torch.load(f"{results}{rank}", weights_only=True)
         assert torch.equal(load, moe.last_load)

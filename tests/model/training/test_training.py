@@ -42,6 +42,25 @@ def test_learns_and_says_what_it_did(data, tmp_path):
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize(("num_experts", "top_k"), [(8, 2), (2, 1)])
+def test_no_step_of_a_fast_training_leaves_the_band_of_the_experts_loads(
+    data, tmp_path, num_experts, top_k
+):
+    """Gates that move faster than small steps of the bias follow; every step has its row."""
+    experts = training_params().network.feed_forward.model_dump()
+    experts |= {"num_experts": num_experts, "top_k": top_k, "bias_step": 0.3}
+    params = training_params(
+        training={"batch_size": 64, "epochs": 40},
+        optimizer={"adamw_lr": 0.02, "warmup_share": 0.0},
+        network={"feed_forward": experts},
+    )
+    assert train_recommender(data, params, tmp_path)
+    history = Checkpoint.load(tmp_path / "checkpoint").metadata["history"]
+    ginis = [value for row in history for name, value in row.items() if name.startswith("gini")]
+    assert len(history) >= 40
+    assert all(0.05 <= gini <= 0.4 for gini in ginis)
+
+
 @pytest.mark.parametrize("stop_at", [1, 7, 12])
 def test_an_interrupted_training_ends_with_the_bytes_of_an_unbroken_one(data, tmp_path, stop_at):
     """Dropout, early stopping, average of weights and experts' balance included."""
@@ -197,6 +216,8 @@ def test_gradients_of_micro_batches_are_those_of_the_whole(data, feed_forward):
         )
         params = without_noise(params, feed_forward=feed_forward)
         trainer = build_trainer(training_inputs(data), params, RECOMMENDER, ALONE)
+        for experts in trainer.network.experts():
+            experts.bias_step = 0.0  # which holds the loads of each micro-batch in the band
         assert len(trainer.order.rows(3)) == 1
         for step in (0, 3):
             trainer._step(step)

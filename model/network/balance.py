@@ -1,0 +1,114 @@
+"""The balance of the experts' loads: how unequal they are, and the bias that steers them.
+
+Two means share the bias. ``balancing_step`` moves it a little after every optimiser step, by the
+loads of that step. ``held_bias`` looks before a batch is routed: a gate can move faster than such
+steps follow, in the first dozen of a training with a short warm-up above all, and a batch that
+would leave the band is given a bias that fits it. Nothing here waits for a GPU.
+"""
+
+import torch
+from torch import Tensor, distributed
+
+TINY = 1e-20
+# Where the bias holds the Gini of the loads: the geometric middle of 0.05 (experts that may not
+# specialise) and 0.4 (on the way to a collapse), so that noise has as far to go to either.
+TARGET_GINI = 0.15
+
+# In targets. A batch that would leave the outer band, a little narrower than 0.05 to 0.4, is
+# brought into the inner one: not at every step again.
+_OUTER = (0.4, 2.5)
+_INNER = (2 / 3, 4 / 3)
+_ROUNDS = 16
+_FIRST_STEP, _SHRINKING = 1.0, 0.8  # of a logit: five in all, to either side
+_LOOKED_AT = 4096  # tokens of a process; their loads speak for all
+_FEWEST = 8  # slots per expert; the loads of fewer are chance
+
+
+def load_gini(loads: Tensor) -> Tensor:
+    """(E,) int64 -> 0-d float32: 0 where all are equal or none, towards 1 where one has all."""
+    ascending = loads.sort().values.to(torch.float32)
+    n = len(loads)
+    places = torch.arange(1, n + 1, device=loads.device, dtype=torch.float32)
+    total = ascending.sum().clamp(min=1.0)
+    return ((2 * places - n - 1) * ascending).sum() / (n * total)
+
+
+def reachable_target(num_experts: int, top_k: int) -> float:
+    """``TARGET_GINI``, or half the largest Gini there can be, which idle experts would make.
+
+    That is 1 - top_k / num_experts: where nearly all experts answer every token, a bias on its way
+    to a larger one would starve the others for good.
+    """
+    return min(TARGET_GINI, (1.0 - top_k / num_experts) / 2)
+
+
+def balancing_step(expert_bias: Tensor, loads: Tensor, step: float, target: float) -> Tensor:
+    """The next bias, of mean zero: the loads' inequality moves towards the target.
+
+    The wanted loads are the present ones with all deviations from the mean scaled alike so that
+    their Gini is the target; who is busy is left to the gate. The published rule, a constant step
+    by the sign of the deviation, is too slow for a gate that learns fast at the start, and in the
+    end makes all experts equally busy. Without the centring the bias drifts (reference: 4.4).
+
+    Args:
+        expert_bias: (E,) float32.
+        loads: (E,) int64, slots of each expert since the last step.
+        step: the largest move, of an expert whose load is off by the mean load or more.
+        target: Gini of the loads, of :func:`reachable_target`.
+
+    Returns:
+        (E,) float32.
+    """
+    gini = load_gini(loads)
+    loads = loads.to(expert_bias.dtype)
+    deviation = (loads - loads.mean()) / loads.mean().clamp(min=TINY)
+    unwanted = deviation * (1.0 - target / gini.clamp(min=TINY))
+    moved = expert_bias - step * unwanted.clamp(-1.0, 1.0)
+    return moved - moved.mean()
+
+
+@torch.no_grad()
+def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
+    """The bias, or one that keeps the loads of this batch in the band where the present would not.
+
+    The loads are those of the batches of all processes, which must call it alike. A bias of E
+    numbers tells a token nothing of the others of its batch.
+
+    Args:
+        logits: (T, E).
+        expert_bias: (E,) float32.
+        top_k: experts per token.
+
+    Returns:
+        (E,) float32: the bias as it is where the loads stay in the band, or say too little.
+    """
+    num_experts = len(expert_bias)
+    looked_at = logits[:: max(1, len(logits) // _LOOKED_AT)]
+    target = reachable_target(num_experts, top_k)
+    loads = _loads(looked_at, expert_bias, top_k)
+    outside = ~_within(loads, target, _OUTER) & (loads.sum() >= _FEWEST * num_experts)
+    # The CPU has the answer already; a GPU would have to be waited for.
+    if logits.device.type == "cpu" and not outside:
+        return expert_bias
+    bias, step = expert_bias, _FIRST_STEP
+    for _ in range(_ROUNDS):
+        moves = outside & ~_within(loads, target, _INNER)
+        bias = torch.where(moves, balancing_step(bias, loads, step, target), bias)
+        loads = _loads(looked_at, bias, top_k)
+        step *= _SHRINKING
+    return bias
+
+
+def _loads(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
+    """(E,) int64 slots of each expert, over all processes."""
+    chosen = (logits + expert_bias).topk(top_k, dim=-1).indices.flatten()
+    loads = torch.zeros(len(expert_bias), dtype=torch.int64, device=logits.device)
+    loads.scatter_add_(0, chosen, torch.ones_like(chosen))
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(loads)
+    return loads
+
+
+def _within(loads: Tensor, target: float, band: tuple[float, float]) -> Tensor:
+    gini = load_gini(loads)
+    return (gini >= band[0] * target) & (gini <= band[1] * target)
