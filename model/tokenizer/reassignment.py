@@ -22,7 +22,7 @@ from model.tokenizer.neighbor_lists import cosine_lists, distance_lists
 
 LOOKED_AT = 16  # free siblings; more brings a moved item hardly nearer
 _LISTED = 1024  # codes in a list; where all of them are taken, every code is looked at
-_RESIDUAL_BYTES = 2**28  # of float32 residuals in memory at once
+_RESIDUAL_BYTES = 2**24  # of float32 residuals in memory at once; more would be new to it each time
 _RUNS = 4096  # of prefixes that share their counts: zeroing them costs more than a few items do
 
 
@@ -80,30 +80,30 @@ def reassign_exact(
         (N,) int32 new codes; beside pinned items nobody makes a code exceed its capacity.
     """
     order, offsets = group(prefixes)
-    moving = _crowded_out(order, offsets, codes, distances, pinned, len(centroids), capacity)
-    movers = order[moving[order]]
+    order, placed, moving = _nearest_first(
+        order, offsets, codes, distances, pinned, len(centroids), capacity
+    )
+    movers = order[moving]
     if len(movers) == 0:
         return codes.copy()
-    mover_offsets = np.append(0, np.cumsum(moving[order]))[offsets]
-    lists = distance_lists(centroids, _LISTED)
-    placed = codes.copy()
+    mover_offsets = np.append(0, np.cumsum(moving))[offsets]
+    full_at_most = int(np.diff(offsets).max()) // capacity
+    lists = distance_lists(centroids, min(_LISTED, full_at_most + LOOKED_AT))
     for begin, end in _parts(mover_offsets, _RESIDUAL_BYTES // (4 * centroids.shape[1])):
-        first = mover_offsets[begin]
-        part = movers[first : mover_offsets[end]]
+        first, last = mover_offsets[begin], mover_offsets[end]
         _settle_movers(
-            order,
             offsets[begin : end + 1],
-            part,
-            mover_offsets[begin : end + 1] - first,
+            mover_offsets[begin:end] - first,
             moving,
-            distances,
-            residuals_of(part),
+            residuals_of(movers[first:last]),
             centroids,
             lists,
             capacity,
             placed,
         )
-    return placed
+    result = np.empty_like(codes)
+    result[order] = placed
+    return result
 
 
 def _parts(mover_offsets: np.ndarray, movers_at_once: int) -> Iterator[tuple[int, int]]:
@@ -165,89 +165,96 @@ def _paper(order, offsets, codes, pinned, lists, capacity, seed):  # pragma: no 
 
 
 @compiled(parallel=True)
-def _crowded_out(order, offsets, codes, distances, pinned, num_codes, capacity):  # pragma: no cover
-    """(N,) bool: items that are not among the nearest of their semantic ID."""
+def _nearest_first(
+    order, offsets, codes, distances, pinned, num_codes, capacity
+):  # pragma: no cover
+    """(N,) items of each prefix by distance; their codes; who is crowded out of its semantic ID."""
+    nearest_first = np.empty_like(order)
+    placed = np.empty_like(codes)
     moving = np.zeros(len(codes), np.bool_)
     bounds = _runs(len(offsets) - 1)
     for run in prange(len(bounds) - 1):
         occupancy = np.zeros(num_codes, np.int32)
         for prefix in range(bounds[run], bounds[run + 1]):
-            items = order[offsets[prefix] : offsets[prefix + 1]]
-            for item in items:
-                if pinned[item]:
-                    occupancy[codes[item]] += 1
-            for item in items[np.argsort(distances[items], kind="mergesort")]:
-                if pinned[item]:
+            begin, end = offsets[prefix], offsets[prefix + 1]
+            items = order[begin:end]
+            items = items[np.argsort(distances[items], kind="mergesort")]
+            nearest_first[begin:end] = items
+            placed[begin:end] = codes[items]
+            for row in range(begin, end):
+                if pinned[nearest_first[row]]:
+                    occupancy[placed[row]] += 1
+            for row in range(begin, end):
+                if pinned[nearest_first[row]]:
                     continue
-                if occupancy[codes[item]] < capacity:
-                    occupancy[codes[item]] += 1
+                if occupancy[placed[row]] < capacity:
+                    occupancy[placed[row]] += 1
                 else:
-                    moving[item] = True
-            for item in items:
-                occupancy[codes[item]] = 0
-    return moving
+                    moving[row] = True
+            for row in range(begin, end):
+                occupancy[placed[row]] = 0
+    return nearest_first, placed, moving
 
 
 @compiled(parallel=True)
 def _settle_movers(
-    order,
-    offsets,
-    movers,
-    mover_offsets,
-    moving,
-    distances,
-    residuals,
-    centroids,
-    lists,
-    capacity,
-    placed,
+    offsets, mover_offsets, moving, residuals, centroids, lists, capacity, placed
 ):  # pragma: no cover
     """Give the movers of some prefixes, nearest first, their places; writes ``placed``."""
     num_codes = len(lists)
-    bounds = _runs(len(offsets) - 1)
+    bounds = _runs(len(mover_offsets))
     for run in prange(len(bounds) - 1):
         occupancy = np.zeros(num_codes, np.int32)
         taken = np.zeros(num_codes, np.int32)  # entries at a list's head that are full for good
+        free = np.empty(LOOKED_AT + 1, np.int32)
         for prefix in range(bounds[run], bounds[run + 1]):
-            first, last = mover_offsets[prefix], mover_offsets[prefix + 1]
-            if first == last:
-                continue
-            items = order[offsets[prefix] : offsets[prefix + 1]]
-            for item in items:
-                if not moving[item]:
-                    occupancy[placed[item]] += 1
-            for item in movers[first:last]:
-                taken[placed[item]] = 0
-            by_distance = np.argsort(distances[movers[first:last]], kind="mergesort")
-            for row in first + by_distance:
-                item = movers[row]
-                code = _best_free(
-                    placed[item], residuals[row], occupancy, taken, centroids, lists, capacity
-                )
-                placed[item] = code
-                occupancy[code] += 1
-            for item in items:
-                occupancy[placed[item]] = 0
+            begin, end = offsets[prefix], offsets[prefix + 1]
+            for row in range(begin, end):
+                if moving[row]:
+                    taken[placed[row]] = 0
+                else:
+                    occupancy[placed[row]] += 1
+            mover = mover_offsets[prefix]
+            for row in range(begin, end):
+                if moving[row]:
+                    code = _best_free(
+                        placed[row],
+                        residuals[mover],
+                        occupancy,
+                        taken,
+                        free,
+                        centroids,
+                        lists,
+                        capacity,
+                    )
+                    placed[row] = code
+                    occupancy[code] += 1
+                    mover += 1
+            for row in range(begin, end):
+                occupancy[placed[row]] = 0
 
 
 @compiled()
-def _best_free(code, residual, occupancy, taken, centroids, lists, capacity):  # pragma: no cover
+def _best_free(
+    code, residual, occupancy, taken, free, centroids, lists, capacity
+):  # pragma: no cover
     """Of the free codes that come first in a list, the one nearest to the residual."""
     listed = lists.shape[1]
-    best, chosen, seen = np.float32(np.inf), np.int32(-1), 0
     place = taken[code]
-    while place < listed and seen < LOOKED_AT:
-        near = lists[code, place]
-        if occupancy[near] < capacity:
-            if seen == 0:
-                taken[code] = place
-            seen += 1
-            distance = _squared_distance(residual, centroids[near])
-            if distance < best:
-                best, chosen = distance, near
+    while place < listed and occupancy[lists[code, place]] >= capacity:
         place += 1
+    taken[code] = place
+    seen = 0
+    while place < listed and seen < LOOKED_AT:  # no branch, as nobody could foretell it
+        free[seen] = lists[code, place]
+        seen += occupancy[lists[code, place]] < capacity
+        place += 1
+    best, chosen = np.float32(np.inf), np.int32(-1)
+    for near in free[:seen]:
+        distance = _squared_distance(residual, centroids[near])
+        if distance < best:
+            best, chosen = distance, near
     if seen == 0:
-        taken[code] = listed
         for near in range(len(centroids)):
             if occupancy[near] < capacity:
                 distance = _squared_distance(residual, centroids[near])

@@ -47,7 +47,9 @@ class World:
         return cls(prefixes, codes.astype(np.int32), centroids, noise)
 
     def residuals_of(self, items: np.ndarray) -> np.ndarray:
-        return self.centroids[self.codes[items]] + self.noise[items % NOISES]
+        residuals = self.centroids.take(self.codes[items], axis=0)
+        residuals += self.noise.take(items % NOISES, axis=0)
+        return residuals
 
     @property
     def distances(self) -> np.ndarray:
