@@ -29,7 +29,7 @@ from model.inference.search_index import IndexSearch, build_index
 from model.network.onepiece import EncoderOutput
 from model.params import Params
 
-BEAM_WIDTHS, NUM_SIDS = (5, 10, 20, 40), (48, 96, 192, 384, 768)  # beside the run's own
+BEAM_WIDTHS, NUM_SIDS = (5, 10, 20, 40), (48, 96, 192, 384, 768)
 PROBES = (1, 4, 16, 64)  # of the inverted lists, as far as there are as many
 
 
@@ -212,13 +212,21 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def study_run(params: Params, data: Path, device: torch.device) -> pd.DataFrame:
+def study_run(
+    params: Params,
+    data: Path,
+    device: torch.device,
+    beam_widths: Sequence[int] = BEAM_WIDTHS,
+    num_sids: Sequence[int] = NUM_SIDS,
+) -> pd.DataFrame:
     """Study beam widths and quotas on the test users of a finished run's evaluation.
 
     Args:
         params: sections ``seed``, ``cascade``, ``evaluation_report`` and ``modality_embeddings``.
         data: the run's folder.
         device: to compute on.
+        beam_widths: tried beside the run's own.
+        num_sids: K' tried beside the run's own.
 
     Raises:
         InputError: an artefact is missing or damaged, or no user has a test target.
@@ -228,8 +236,8 @@ def study_run(params: Params, data: Path, device: torch.device) -> pd.DataFrame:
     return study_quotas(
         prepare_recommender(inputs, params.cascade, device),
         sample_test_users(inputs.interactions, section.max_users, params.seed),
-        beam_widths=sorted({*BEAM_WIDTHS, params.cascade.beam_width}),
-        num_sids=sorted({*NUM_SIDS, params.cascade.num_sids}),
+        beam_widths=sorted({*beam_widths, params.cascade.beam_width}),
+        num_sids=sorted({*num_sids, params.cascade.num_sids}),
         beam_weight=beam_weight_of(data / "evaluation_report", params.cascade.beam_weight),
         action_weights=section.action_weights,
     )

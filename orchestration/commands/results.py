@@ -47,19 +47,33 @@ def quotas(
     out: Annotated[
         Path | None, typer.Option(help="Of table and picture; else quota_study in --data.")
     ] = None,
+    beam_width: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Tried beside the run's own, repeatable; else 5 to 40."),
+    ] = None,
+    num_sids: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="K' tried beside the run's own, repeatable; else 48 to 768."),
+    ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
     """Show what wider beams and more semantic IDs cost and bring, beside embedding search."""
     from assets.device import inference_device
     from model.artifact import require_folder
-    from model.inference.quota import save_study, study_run
+    from model.inference.quota import BEAM_WIDTHS, NUM_SIDS, save_study, study_run
     from orchestration.workspace import open_existing
 
     workspace = open_existing(params, data)
     folder = out or workspace.data / "quota_study"
     require_folder(folder, writable=True)
-    table = study_run(workspace.params, workspace.data, inference_device())
+    table = study_run(
+        workspace.params,
+        workspace.data,
+        inference_device(),
+        beam_width or BEAM_WIDTHS,
+        num_sids or NUM_SIDS,
+    )
     save_study(table, folder)
     typer.echo(table.round(4).to_string(index=False, na_rep="-"))
 
