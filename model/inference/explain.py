@@ -126,7 +126,7 @@ def _raw_id(interactions: Interactions, item: int) -> str:
 def _first_codes(recommender: Recommender, batch: Batch) -> list[tuple[int, float]]:
     encoded, _ = recommender.encode(batch)
     state = recommender.network.start_decoding(encoded)
-    width = recommender.params.beam_width
+    width = min(recommender.params.beam_width, len(recommender.trie.prefixes[0]))
     beams = first_level(recommender.network.decoder, state, recommender.trie, width)
     kept = beams.nodes[0] >= 0
     codes = recommender.trie.prefixes[0][beams.nodes[0][kept], 0]

@@ -179,7 +179,7 @@ def _search(
     def answer(encoded: Encoded) -> tuple[Tensor, Tensor]:
         seen = recommender.seen("test", encoded.users)
         _, rows = search.search(encoded.queries, max(k, NUM_RECOMMENDATIONS), seen)
-        return rows, rows[:, :NUM_RECOMMENDATIONS]
+        return rows[:, :k], rows[:, :NUM_RECOMMENDATIONS]
 
     return answer
 

@@ -4,6 +4,8 @@ Never users x catalogue: one piece of scores at a time, sized for the cache. Wit
 the best blocks of 64 are searched for the top k; an item among the top k stands in one of the k
 blocks with the highest maxima, so nothing is lost. Of equal scores the first row counts as the
 best, as in a stable sort: which users share a batch, and so how large a piece is, decides nothing.
+A product's last columns, where they do not fill a tile, are rounded in another way: equal vectors
+would have unequal scores there, so that every piece is made of whole blocks.
 """
 
 from dataclasses import dataclass
@@ -11,12 +13,14 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.inference import ragged
 from model.inference.filters import Seen
 
 BLOCK = 64
 SCORES_AT_ONCE = {"cpu": 2_000_000, "cuda": 200_000_000}
+ROWS_AT_ONCE = 262_144  # the last of which may have to be copied
 
 
 class VectorSearch(Protocol):
@@ -64,14 +68,14 @@ class ExactSearch:
         by_row = seen.rows.argsort(stable=True)
         seen_rows, seen_owners = seen.rows[by_row], seen.owners[by_row]
         piece = max(4096, SCORES_AT_ONCE[queries.device.type] // max(num_users, 1))
-        piece = piece // BLOCK * BLOCK
+        piece = min(piece, ROWS_AT_ONCE) // BLOCK * BLOCK
         best = queries.new_full((num_users, k), -torch.inf)
         rows = torch.full((num_users, k), -1, device=queries.device)
         starts = torch.arange(0, num_rows, piece)
         limits = torch.searchsorted(seen_rows, torch.cat([starts, starts[-1:] + piece]).to(rows))
         for number, start in enumerate(starts.tolist()):
             stop = min(start + piece, num_rows)
-            scores = torch.addmm(self.bias[start:stop], queries, self.vectors[start:stop].T)
+            scores = self._scores(queries, start, stop)
             hidden = slice(int(limits[number]), int(limits[number + 1]))
             scores[seen_owners[hidden], seen_rows[hidden] - start] = -torch.inf
             values, columns = _top(scores, k)
@@ -79,6 +83,15 @@ class ExactSearch:
             best, chosen = _top(torch.cat([best, values], 1), k)
             rows = torch.cat([rows, columns], 1).gather(1, chosen)
         return best, rows
+
+    def _scores(self, queries: Tensor, start: int, stop: int) -> Tensor:
+        """(B, stop - start) of some rows of the catalogue."""
+        vectors, bias = self.vectors[start:stop], self.bias[start:stop]
+        missing = -len(vectors) % BLOCK
+        if missing:
+            vectors = F.pad(vectors, (0, 0, 0, missing))
+            bias = F.pad(bias, (0, missing))
+        return torch.addmm(bias, queries, vectors.T)[:, : stop - start]
 
 
 def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +110,7 @@ def _most(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     num_users, num_columns = scores.shape
     if num_columns <= BLOCK * k:
         return scores.topk(min(k, num_columns), dim=1)
-    padded = torch.nn.functional.pad(scores, (0, -num_columns % BLOCK), value=-torch.inf)
+    padded = F.pad(scores, (0, -num_columns % BLOCK), value=-torch.inf)
     blocks = padded.view(num_users, -1, BLOCK)
     chosen = blocks.amax(dim=2).topk(k, dim=1).indices
     inside = blocks.gather(1, chosen[:, :, None].expand(-1, -1, BLOCK)).flatten(1)

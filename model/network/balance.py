@@ -20,8 +20,12 @@ _OUTER = (0.4, 2.5)
 _INNER = (2 / 3, 4 / 3)
 _ROUNDS = 16
 _FIRST_STEP, _SHRINKING = 1.0, 0.8  # of a logit: five in all, to either side
-_LOOKED_AT = 4096  # tokens of a process; their loads speak for all
 _FEWEST = 8  # slots per expert; the loads of fewer are chance
+# What is looked at of a process's batch, whichever are more tokens; their loads speak for all.
+_TOKENS_LOOKED_AT = 16_384
+_SLOTS_LOOKED_AT = 64  # per expert
+_SPREADING = 2_654_435_761  # a prime far above any number of tokens
+_NUDGE = 0.1  # of a logit, where all loads are equal and say nothing of where to go
 
 
 def load_gini(loads: Tensor) -> Tensor:
@@ -83,7 +87,7 @@ def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
         (E,) float32: the bias as it is where the loads stay in the band, or say too little.
     """
     num_experts = len(expert_bias)
-    looked_at = logits[:: max(1, len(logits) // _LOOKED_AT)]
+    looked_at = _some(logits, top_k)
     target = reachable_target(num_experts, top_k)
     loads = _loads(looked_at, expert_bias, top_k)
     outside = ~_within(loads, target, _OUTER) & (loads.sum() >= _FEWEST * num_experts)
@@ -91,12 +95,28 @@ def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
     if logits.device.type == "cpu" and not outside:
         return expert_bias
     bias, step = expert_bias, _FIRST_STEP
+    apart = torch.linspace(-_NUDGE, _NUDGE, num_experts, dtype=bias.dtype, device=bias.device)
     for _ in range(_ROUNDS):
         moves = outside & ~_within(loads, target, _INNER)
-        bias = torch.where(moves, balancing_step(bias, loads, step, target), bias)
+        moved = balancing_step(bias, loads, step, target)
+        moved = torch.where(load_gini(loads) > 0, moved, bias + apart)
+        bias = torch.where(moves, moved, bias)
         loads = _loads(looked_at, bias, top_k)
         step *= _SHRINKING
     return bias
+
+
+def _some(logits: Tensor, top_k: int) -> Tensor:
+    """(n, E) of the tokens' logits (T, E): all of them, or tokens from everywhere.
+
+    Steps of a prime, round and round, meet every place of a row alike: even ones would see the
+    first token of each row alone where the rows are equally long.
+    """
+    num_tokens, num_experts = logits.shape
+    wanted = max(_TOKENS_LOOKED_AT, _SLOTS_LOOKED_AT * num_experts // top_k)
+    if num_tokens <= wanted:
+        return logits
+    return logits[torch.arange(wanted, device=logits.device) * _SPREADING % num_tokens]
 
 
 def _loads(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:

@@ -40,18 +40,20 @@ class ItemTower(nn.Module):
         """
         super().__init__()
         width = params.feature_dim
+        scalars = schema.item_scalars if params.item_features else {}
+        arrays = schema.item_arrays if params.item_features else {}
+        has_content = bool(scalars or arrays or params.life_cycle or params.modalities)
         self.item_id_dropout = params.item_id_dropout
         self.hash_sizes = list(params.hash_sizes)
+        told_apart = has_content or bool(self.hash_sizes)  # before anything is learned
         self.item_ids = (
-            embedding_table(schema.num_items, params.item_id_dim, zero=True)
+            embedding_table(schema.num_items, params.item_id_dim, zero=told_apart)
             if params.item_id_dim
             else None
         )
         self.hashes = nn.ModuleList(
             embedding_table(size, params.hash_dim) for size in self.hash_sizes
         )
-        scalars = schema.item_scalars if params.item_features else {}
-        arrays = schema.item_arrays if params.item_features else {}
         self.names = {"scalars": list(scalars), "arrays": list(arrays)}
         self.scalars = feature_tables(scalars, width)
         self.arrays = feature_tables(arrays, width)
@@ -71,6 +73,8 @@ class ItemTower(nn.Module):
             )
         self.projection = nn.Linear(inputs, dim)
         initialize(self.projection)
+        if not has_content:  # an item without its ids is no zero, which has no cosine to learn from
+            nn.init.normal_(self.projection.bias, std=INITIAL_SPREAD)
 
     def forward(self, items: ItemFeatures) -> Tensor:
         """Embed N items: (N, dim)."""

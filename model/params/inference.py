@@ -8,9 +8,9 @@ from model.params.section import (
     NO_TRUTH_VALUE,
     Integer,
     NonNegative,
-    NonNegativeFloat,
     Positive,
     Section,
+    Weight,
 )
 
 SCORED_CUTOFF = 10  # of evaluation_report.cutoffs
@@ -24,9 +24,9 @@ class CascadeParams(Section):
     # Action types whose items are removed.
     filter_history: list[Annotated[Integer, Field(ge=0, le=2)]]
     filter_cold: bool  # items without a training event
-    logq_weight: NonNegativeFloat  # subtracted log q when re-scoring; 0 is off
+    logq_weight: Weight  # subtracted log q when re-scoring; 0 is off
     # Blend of the beam's log-probability.
-    beam_weight: Annotated[Annotated[float, Field(ge=0.0)] | Literal["validation"], NO_TRUTH_VALUE]
+    beam_weight: Annotated[Weight | Literal["validation"], NO_TRUTH_VALUE]
     max_per_group: NonNegative  # items of one ``group_feature`` value; 0 is no cap
     group_feature: str  # an item feature, read when max_per_group is not 0
     default_action: Literal["click", "conversion"]  # asked for where the input names none
@@ -42,7 +42,7 @@ class EvaluationReportParams(Section):
     cutoffs: list[Positive]
     bootstrap_samples: Positive
     max_users: Positive  # a seeded sample when there are more
-    action_weights: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
+    action_weights: tuple[Weight, Weight, Weight]
 
     @field_validator("cutoffs")
     @classmethod

@@ -24,6 +24,8 @@ PositiveFloat = Annotated[Number, Field(gt=0.0)]
 # Far above any training; a larger one, times the steps of an epoch, would be no number of steps.
 Epochs = Annotated[Number, Field(gt=0.0, le=1e6)]
 NonNegativeFloat = Annotated[Number, Field(ge=0.0)]
+# Beside one of 1: a larger one leaves nothing of the others in a float32 sum.
+Weight = Annotated[Number, Field(ge=0.0, le=1e6)]
 Dropout = Annotated[Number, Field(ge=0.0, lt=1.0)]
 # Of DuckDB, which works with little; the most is far above any machine's.
 MemoryGib = Annotated[Number, Field(ge=0.125, le=65_536.0)]

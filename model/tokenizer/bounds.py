@@ -105,6 +105,7 @@ def neighboring_tiles(centroids: np.ndarray) -> np.ndarray:
 def _along_longest_axis(points: np.ndarray) -> np.ndarray:
     """(n,) places along about the first principal axis of (n, width)."""
     centered = points - points.mean(axis=0)
+    centered /= max(np.abs(centered).max(), np.finfo(np.float32).tiny)  # the products cube it
     axis = centered[np.einsum("ij,ij->i", centered, centered).argmax()]
     for _ in range(_POWER_ITERATIONS):
         axis = centered.T @ (centered @ axis)

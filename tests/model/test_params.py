@@ -107,6 +107,17 @@ def test_ids_are_read_as_they_are_written():
             for wrong in (float("inf"), float("-inf"), float("nan"))
         ),
         *(
+            (
+                lambda v, key=key: v["cascade"].update({key: 1e38}),
+                rf"cascade\.{key}.*: Input should be less than or equal to 1000000",
+            )
+            for key in ("logq_weight", "beam_weight")
+        ),
+        (
+            lambda v: v["evaluation_report"].update(action_weights=[0.0, 1.0, 1e308]),
+            r"evaluation_report\.action_weights\.2: Input should be less than or equal to 1000000",
+        ),
+        *(
             (lambda v, wrong=wrong: v["network"].update(max_length=wrong), r"max_length: Input sh")
             for wrong in ("5", True, 2**40)
         ),

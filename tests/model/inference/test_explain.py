@@ -140,6 +140,14 @@ def test_text_and_page_hold_every_candidate(explanation):
     assert open_tags == []
 
 
+def test_a_beam_wider_than_the_codebook_takes_no_room_of_its_own():
+    params = cascade_params(beam_width=2**31 - 1)
+    recommender = fake_recommender(random_interactions(9, 60), params)
+    codes = _codes(recommender)
+    found = explain_user(recommender, codes, "user_004", beam_weight=0.1, part="submission")
+    assert len(found.first_codes) == 4
+
+
 @pytest.mark.parametrize("changes", [{"num_sids": 1}, {"beam_width": 1, "num_sids": 2}])
 def test_beams_that_propose_fewer_than_ten_are_explained(changes):
     params = cascade_params(max_per_group=2, **changes)

@@ -62,6 +62,14 @@ def test_recall_grows_with_the_quota(table):
     assert 0 < cascade[4, 20] <= 1
 
 
+def test_a_search_for_fewer_than_ten_finds_no_more_than_them(recommender):
+    weights = {"beam_weight": 0.1, "action_weights": (1.0, 1.0, 1.0)}
+    found = study_quotas(recommender, USERS, beam_widths=[4], num_sids=[1, 10], **weights)
+    exact = found[found["path"] == "exact"].set_index("num_items")
+    assert exact.loc[1, "recall"] < exact.loc[10, "recall"]
+    assert exact.loc[1, "hr@10"] == exact.loc[10, "hr@10"]  # of a list that is filled up to ten
+
+
 def test_recall_at_equal_cost_is_the_best_of_the_searches_that_are_as_fast(table):
     for _, row in table.iterrows():
         rivals = table[

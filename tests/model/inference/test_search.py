@@ -68,3 +68,15 @@ def test_of_equal_scores_the_first_row_counts_however_many_users_share_a_batch(k
     for user in (0, 599):  # one piece
         _, alone = search.search(queries[[user]], k, seen.of_users(torch.tensor([user])))
         assert alone.equal(expected[[user]])
+
+
+@pytest.mark.parametrize("num_rows", [13, 40, 5003, 30_001])
+def test_equal_vectors_have_equal_scores_wherever_they_stand(num_rows):
+    """Also in the last columns of a product, which no tile is full of, and for one user alone."""
+    generator = torch.Generator().manual_seed(0)
+    distinct = torch.nn.functional.normalize(torch.randn(5, 64, generator=generator), dim=1)
+    search = ExactSearch(distinct[torch.arange(num_rows) % 5], torch.zeros(num_rows))
+    queries = torch.nn.functional.normalize(torch.randn(512, 64, generator=generator), dim=1)
+    _, together = search.search(queries, 10, nothing_seen(num_rows))
+    alone = [search.search(query, 10, nothing_seen(num_rows))[1] for query in queries.split(1)]
+    assert together.equal(torch.cat(alone))

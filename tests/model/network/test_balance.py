@@ -44,7 +44,7 @@ def test_the_bias_leaves_loads_alone_that_are_even_absent_or_on_target():
 
 
 @pytest.mark.parametrize("spread", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize("num_tokens", [1500, 9001])
+@pytest.mark.parametrize("num_tokens", [1500, 9001, 40_000])
 @pytest.mark.parametrize(("num_experts", "top_k"), [(2, 1), (8, 2), (8, 7), (64, 3), (64, 8)])
 def test_a_batch_of_favourites_gets_a_bias_that_keeps_it_in_the_band(
     num_experts, top_k, num_tokens, spread
@@ -74,6 +74,30 @@ def test_the_bias_stays_as_it_is_within_the_band_and_where_loads_say_little():
     assert load_gini(loads_of(few, bias, 2)) > 0.4
     assert torch.equal(held_bias(few, bias, 2), bias)
     assert not torch.equal(held_bias(skewed_logits(32, 8, 3.0), bias, 2), bias)
+
+
+def test_the_tokens_looked_at_stand_for_all_places_of_equally_long_rows():
+    """Half of the tokens of 4,096 rows are looked at; what the first of a row want is not all."""
+    logits = torch.randn(4096, 8, 8, generator=torch.Generator().manual_seed(2))
+    logits[:, 0, 0] += 9.0
+    logits = logits.reshape(-1, 8)
+    bias = held_bias(logits, torch.zeros(8), 2)
+    assert 0.05 <= load_gini(loads_of(logits, bias, 2)) <= 0.4
+
+
+def test_many_experts_of_a_large_batch_are_held_too():
+    logits = skewed_logits(20_000, 1024, 1.0)
+    assert load_gini(loads_of(logits, torch.zeros(1024), 1)) > 0.4
+    bias = held_bias(logits, torch.zeros(1024), 1)
+    assert 0.05 <= load_gini(loads_of(logits, bias, 1)) <= 0.4
+
+
+def test_loads_that_are_exactly_even_are_moved_apart():
+    logits = torch.randn(500, 2, generator=torch.Generator().manual_seed(7))
+    ascending = (logits[:, 0] - logits[:, 1]).sort().values
+    even = torch.tensor([-0.5, 0.5]) * ascending[249:251].mean()
+    assert loads_of(logits, even, 1).tolist() == [250, 250]
+    assert 0.05 <= load_gini(loads_of(logits, held_bias(logits, even, 1), 1)) <= 0.4
 
 
 def test_tokens_all_alike_leave_the_bias_finite():
