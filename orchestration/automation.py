@@ -20,7 +20,7 @@ from orchestration.synchronization import report_existing
 RETRAIN_TAG = "onepiece/retrain"
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _TOKENIZER = ("fused_embeddings", "codebook")
-_REFRESH = ("evaluation_report", "submission")
+_REFRESH = ("evaluation_report", "champion", "submission")
 # Names under which rsync, browsers and the like write what they have not fetched whole yet.
 _BEING_COPIED = re.compile(r"\..+\.\w{6}|.+\.(tmp|temp|part|partial|filepart|crdownload|download)")
 
@@ -39,7 +39,7 @@ def build_jobs(workspace: Workspace) -> list[Any]:
         dg.define_asset_job(
             "refresh_submission",
             selection=list(_REFRESH),
-            description="Evaluation and submission again, with the model as it is.",
+            description="Evaluation, judgement and submission again; no training.",
         ),
         dg.define_asset_job(
             "tokenizer_only",

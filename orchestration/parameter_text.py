@@ -21,14 +21,20 @@ def with_values(file: Path, values: Mapping[str, Any]) -> str:
         document = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise InputError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-    spans = []
+    spans, shared = [], _shared(document)
     for dotted, value in values.items():
         node: Any = document
         for key in dotted.split("."):
             node = _child(node, key)
+            if node is not None and id(node) in shared:
+                raise InputError(
+                    f"{file}: {dotted} shares its value with other keys by an anchor; write it out"
+                )
         if node is None:
             raise InputError(f"{file}: has no key {dotted} to put a value at")
-        spans.append((node.start_mark.index, _end(node), _as_yaml(value)))
+        # The marks of a block may stand no further in than its key, which a value may not.
+        indent = "  " if _is_block(node) else ""
+        spans.append((node.start_mark.index, _end(node), indent + _as_yaml(value)))
     for start, end, written in sorted(spans, reverse=True):
         text = text[:start] + written + text[end:]
     return text
@@ -41,9 +47,29 @@ def _child(node: Any, key: str) -> Any:
     return found[0] if found else None
 
 
+def _shared(document: Any) -> set[int]:
+    """Identities of the nodes that stand at several places, by an anchor and its aliases."""
+    met, shared, pending = set(), set(), [document]
+    while pending:
+        node = pending.pop()
+        if id(node) in met:
+            shared.add(id(node))
+            continue
+        met.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            pending += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            pending += node.value
+    return shared
+
+
+def _is_block(node: Any) -> bool:
+    return isinstance(node, yaml.CollectionNode) and not node.flow_style
+
+
 def _end(node: Any) -> int:
     """Where a value's own text ends; a block list's mark stands behind the comments after it."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+    if _is_block(node) and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
     return node.end_mark.index

@@ -27,7 +27,7 @@ def plan(
     """
     if (flops is None) == (hours is None):
         raise InputError("give one budget: --gpu-hours or --flops")
-    if (flops or hours or 0.0) <= 0.0:
+    if not (flops or hours or 0.0) > 0.0:  # nan is not above it either
         raise InputError(f"a budget is above 0; {hours if flops is None else flops} was given")
     chosen = _protocol(workspace, protocol)
     study = ScalingStudy.load(workspace.folder(STUDY, chosen))

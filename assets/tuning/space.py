@@ -27,7 +27,7 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
         section = values
         for key in path:
             section = section[key]
-        section[last] = value
+        section[last] = copy.deepcopy(value)  # a list of a choice stays the space's own
     try:
         return Params.model_validate(values)
     except ValidationError as error:

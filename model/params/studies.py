@@ -1,11 +1,20 @@
 """Sections about the studies, which are off the main line."""
 
+import itertools
 import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from model.params.section import Epochs, Integer, NonNegative, Number, Positive, Section
+from model.params.section import (
+    LARGEST,
+    Epochs,
+    Integer,
+    NonNegative,
+    Number,
+    Positive,
+    Section,
+)
 
 # Protocol, layers, width, experts, percentage of training users, seed; no leading zeros.
 POINT_NAME = (
@@ -25,10 +34,12 @@ class ScalingStudyParams(Section):
     @model_validator(mode="after")
     def _points_are_points(self) -> Self:
         for name in self.points:
-            if re.fullmatch(POINT_NAME, name) is None:
+            found = re.fullmatch(POINT_NAME, name)
+            if found is None or max(map(int, found.groups()[1:])) > LARGEST:
                 raise ValueError(
                     f"points names {name!r}; a point is called protocol_l<layers>_d<width>"
-                    "_e<experts>_f<percent of users, 1 to 100>_s<seed>, without leading zeros"
+                    "_e<experts>_f<percent of users, 1 to 100>_s<seed>, without leading zeros "
+                    f"and up to {LARGEST}"
                 )
         if len(set(self.points)) < len(self.points):
             raise ValueError("points names one point twice")
@@ -114,4 +125,12 @@ class TuningStudyParams(Section):
                     f"{', '.join(name.rstrip('.') for name in read)}, and the study itself sets "
                     "epochs and validate_every_epochs"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _no_key_holds_another(self) -> Self:
+        """One would be drawn, and then the other put into it."""
+        for outer, inner in itertools.permutations(self.space, 2):
+            if inner.startswith(f"{outer}."):
+                raise ValueError(f"space names {outer} and {inner} within it; name one of them")
         return self

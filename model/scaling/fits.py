@@ -212,7 +212,8 @@ def _require_spread(x: np.ndarray, variables: Sequence[str]) -> None:
         if len(np.unique(column)) < 3:
             raise InputError(
                 f"scaling_study.points: a law in {name} needs at least three different values of "
-                f"it and there are {len(np.unique(column))}; add points"
+                f"it and there are {len(np.unique(column))} among the points that it is fitted to "
+                "(one in N alone: those of the largest share of users); add points"
             )
 
 

@@ -221,3 +221,22 @@ def test_light_assets_follow_what_they_are_made_from_and_nothing_is_trained(cond
     assert conditions() == ["coverage_report", "item_statistics"]
     conditions.made("item_statistics", "coverage_report")
     assert conditions() == []
+
+
+def test_a_job_leaves_out_nothing_between_two_of_its_assets(tmp_path):
+    """Else a submission would be made by the judgement of an evaluation that is gone."""
+    workspace = open_workspace(write_tiny_params(tmp_path / "params.yaml"), tmp_path / "data")
+    definitions = build_definitions(workspace)
+    stages = {name: workspace.stages[name] for name in workspace.main_line}
+
+    def upstream(name):
+        inputs = set(stages[name].inputs)
+        return inputs.union(*map(upstream, inputs))
+
+    for name in ("full_retrain", "refresh_submission", "tokenizer_only"):
+        layer = definitions.resolve_job_def(name).asset_layer
+        chosen = {key.to_user_string() for key in layer.selected_asset_keys}
+        for middle in set(stages) - chosen:
+            above = upstream(middle) & chosen
+            below = {asset for asset in chosen if middle in upstream(asset)}
+            assert not (above and below), (name, middle)

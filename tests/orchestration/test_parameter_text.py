@@ -59,3 +59,19 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [1\n")
     with pytest.raises(InputError, match=r"bad\.yaml: not valid YAML"):
         with_values(tmp_path / "bad.yaml", {"a": 1})
+
+
+def test_a_list_whose_marks_stand_below_its_key_is_replaced_too(tmp_path):
+    """As `yaml.safe_dump` writes it."""
+    file = tmp_path / "params.yaml"
+    file.write_text("a:\n  sizes:\n  - 1\n  - 2\n  deep:\n    b: 1\nc: 3\n")
+    text = with_values(file, {"a.sizes": [5, 6], "a.deep": {"b": 2}})
+    assert yaml.safe_load(text) == {"a": {"sizes": [5, 6], "deep": {"b": 2}}, "c": 3}
+
+
+@pytest.mark.parametrize("key", ["a.rate", "b.rate", "c.rate"])
+def test_a_value_that_several_keys_share_is_refused(tmp_path, key):
+    file = tmp_path / "params.yaml"
+    file.write_text("a: {rate: &r 1}\nb: {rate: *r}\nc: &c {rate: 2}\nd: *c\n")
+    with pytest.raises(InputError, match=rf"{key} shares its value .* by an anchor; write it out"):
+        with_values(file, {key: 5})

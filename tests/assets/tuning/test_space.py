@@ -61,6 +61,14 @@ def test_an_end_that_is_no_allowed_value_is_named():
         ({"optimizer.muon_lr": FLOAT | {"low": 0.0}}, "above 0 where log is true"),
         ({"optimizer.muon_lr": FLOAT | {"kind": "normal"}}, "'categorical'"),
         ({}, "at least 1 item"),
+        (
+            {"network.feed_forward.hidden_dim": SIZES, "network.feed_forward": SIZES},
+            "space names network.feed_forward and network.feed_forward.hidden_dim within it",
+        ),
+        (
+            {"network.feed_forward.hidden_dim": SIZES, "network.feed_forward": SIZES},
+            "space names network.feed_forward and network.feed_forward.hidden_dim within it",
+        ),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused_with_the_file(space, told):

@@ -55,6 +55,7 @@ def test_a_loss_that_the_file_switches_off_is_refused():
         (["joint_l1_d8_e1_f101_s0"], ["joint"], "points names 'joint_l1_d8_e1_f101_s0'"),
         (["joint_l1_d8_e1_f0_s0"], ["joint"], "without leading zeros"),
         (["joint_l1_d8_e1_f100_s0"] * 2, ["joint"], "one point twice"),
+        ([f"joint_l1_d8_e1_f100_s{2**31}"], ["joint"], "and up to 2147483647"),
         (["joint_l1_d8_e1_f100_s0"], [], "protocols must name the protocols of points"),
         ([], ["joint"], "protocols must name the protocols of points"),
     ],
