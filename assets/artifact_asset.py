@@ -138,6 +138,7 @@ def artifact_asset(
             description=inspect.cleandoc(function.__doc__ or ""),
             deps=_deps(maker),
             check_specs=_check_specs(maker),
+            config_schema={},  # without one Dagster takes whatever a launch gives, to no effect
         )
         def compute(
             context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]

@@ -71,7 +71,7 @@ def in_run_worker(workspace: Workspace) -> dg.ResourceDefinition:
             context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: tag})
         return workspace
 
-    return dg.ResourceDefinition(note)
+    return dg.ResourceDefinition(note, config_schema={})  # without one anything would be taken
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> None:

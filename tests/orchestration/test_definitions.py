@@ -37,6 +37,14 @@ def test_what_computes_on_the_device_waits_for_it(definitions):
             assert pools == ({None} if spec.tags["compute"] == "cpu" else {"gpu"}), spec.key
 
 
+@pytest.mark.parametrize(("kind", "name"), [("ops", "codebook"), ("resources", "workspace")])
+def test_config_that_nobody_would_read_is_refused(definitions, kind, name):
+    job = definitions.resolve_job_def("full_retrain")
+    assert dg.validate_run_config(job, {kind: {name: {}}})
+    with pytest.raises(dg.DagsterInvalidConfigError, match='unexpected config entry "force"'):
+        dg.validate_run_config(job, {kind: {name: {"config": {"force": True}}}})
+
+
 def test_every_finished_asset_shows_its_size_its_cost_and_its_content(finished):
     workspace = finished.workspace
     with dg.DagsterInstance.from_config(str(workspace.home)) as instance:
