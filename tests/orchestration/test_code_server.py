@@ -1,4 +1,4 @@
-"""The watch over Dagster's code server: when it is started again, and when it is left alone."""
+"""The watch over Dagster's code server: when it is started anew, and when it is left alone."""
 
 import threading
 
@@ -42,7 +42,7 @@ class Proxy:
 def test_reloads_after_two_silences(answers, reloaded):
     stopped = threading.Event()
     proxy = Proxy(answers, stopped)
-    revive(lambda: proxy, stopped, seconds=0.001)
+    revive(lambda: proxy, stopped, lambda: False, seconds=0.001)
     assert proxy.asked == len(answers)
     assert proxy.reloaded == reloaded
 
@@ -50,5 +50,14 @@ def test_reloads_after_two_silences(answers, reloaded):
 def test_a_failed_reload_is_tried_again():
     stopped = threading.Event()
     proxy = Proxy([False] * 5, stopped, reloads=False)
-    revive(lambda: proxy, stopped, seconds=0.001)
+    revive(lambda: proxy, stopped, lambda: False, seconds=0.001)
     assert proxy.reloaded == 2
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_reloads_once_after_an_edit_whoever_answers(answer):
+    stopped = threading.Event()
+    proxy = Proxy([True, answer, True, True], stopped)
+    edits = iter([False, True, False, False])
+    revive(lambda: proxy, stopped, lambda: next(edits), seconds=0.001)
+    assert proxy.reloaded == 1
