@@ -5,9 +5,9 @@
         return build_codebook(...)
 
 The name is the asset's, the folder's below the data folder and the DVC stage's. Every parameter
-but the four of ``_GIVEN`` names an upstream asset and is opened by its annotation's ``load``. What
-comes back is saved, gets its lineage beside it and appears in one step. When nothing that decides
-its content has changed, it is not made again.
+but the four of ``maker.GIVEN`` names an upstream asset and is opened by its annotation's ``load``.
+What comes back is saved, gets its lineage beside it and appears in one step. When nothing that
+decides its content has changed, it is not made again.
 """
 
 import inspect
@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import dagster as dg
 
 from assets.checks import Check, refusal
 from assets.lineage import Lineage, Recipe, content_files, differences
-from assets.peak_memory import peak_memory_bytes, reset_peak_memory
-from assets.report_metadata import measured
+from assets.maker import Maker, Shown, remember
+from assets.peak_memory import reset_peak_memory
 from assets.transient import forbidden_sentence, is_disk_full, is_forbidden, may_pass
 from assets.workspace import Workspace
 from model.artifact import Artifact, disk_filled_up, publish_folder
@@ -37,66 +37,8 @@ logger = logging.getLogger("onepiece")
 # A run over several partitions at once is what we want of it, whatever its maturity.
 warnings.filterwarnings("ignore", message=".*backfill_policy", category=dg.BetaWarning)
 
-_GIVEN = ("params", "workspace", "partition", "folder")
 OWNER = "team:recommendation"
 MAX_RETRIES, FIRST_RETRY_SECONDS = 3, 2.0
-
-
-@dataclass(frozen=True)
-class Maker:
-    """The function behind an asset, and how its result is shown.
-
-    Attributes:
-        function: the plain function.
-        deps: assets that must stand before it, which it opens itself or not at all.
-        describe: metadata of the finished artefact.
-        checks: what must hold of it.
-        pool: what only one may use at a time while it is made.
-        publish: puts a finished folder in its place, told the run's id; None replaces what
-            stands there.
-    """
-
-    function: Callable[..., Artifact]
-    deps: Sequence[str]
-    describe: Callable[[Any], Mapping[str, Any]]
-    checks: Sequence[Check]
-    pool: str | None
-    publish: Callable[[Workspace, Path, str], None] | None
-
-    @property
-    def name(self) -> str:
-        return self.function.__name__
-
-    @property
-    def returns(self) -> type[Artifact]:
-        return get_type_hints(self.function)["return"]
-
-    @property
-    def loaded(self) -> dict[str, Any]:
-        """Annotations of the upstream assets that are opened, by name."""
-        hints = get_type_hints(self.function)
-        names = inspect.signature(self.function).parameters
-        return {name: hints[name] for name in names if name not in _GIVEN}
-
-    @property
-    def upstream(self) -> list[str]:
-        return [*self.loaded, *(name for name in self.deps if name not in self.loaded)]
-
-    def make(self, workspace: Workspace, partition: str | None, staging: Path) -> None:
-        """Run the function and leave its artefact, without lineage, in an empty folder."""
-        given = {
-            "params": workspace.params,
-            "workspace": workspace,
-            "partition": partition,
-            "folder": staging,
-        }
-        wanted = inspect.signature(self.function).parameters
-        arguments = {name: value for name, value in given.items() if name in wanted}
-        for name, annotation in self.loaded.items():
-            arguments[name] = _load(workspace, name, annotation)
-        made = self.function(**arguments)
-        if "folder" not in wanted:
-            made.save(staging)
 
 
 def artifact_asset(
@@ -126,6 +68,7 @@ def artifact_asset(
 
     def decorate(function: Callable[..., Artifact]) -> dg.AssetsDefinition:
         maker = Maker(function, deps, describe, checks, pool, publish)
+        remember(maker)
 
         @dg.asset(
             name=maker.name,
@@ -198,8 +141,7 @@ class Made:
 
     partition: str | None
     version: str
-    metadata: dict[str, Any]
-    results: list[dg.AssetCheckResult]
+    shown: Shown
 
 
 def _materialize(
@@ -212,8 +154,8 @@ def _materialize(
     version = first.version if len(made) == 1 else _joint_version(made)
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(version),
-        metadata=first.metadata if len(made) == 1 else {"partitions": len(made)},
-        check_results=first.results,
+        metadata=first.shown.metadata if len(made) == 1 else {"partitions": len(made)},
+        check_results=first.shown.results,
     )
     if len(made) > 1:
         _log_partitions(context, made)
@@ -239,7 +181,7 @@ def _log_partitions(context: dg.AssetExecutionContext, made: Sequence[Made]) -> 
         tags = {**(event.tags or {} if event else {}), "dagster/data_version": one.version}
         context.log_event(
             dg.AssetMaterialization(
-                context.asset_key, partition=one.partition, metadata=one.metadata, tags=tags
+                context.asset_key, partition=one.partition, metadata=one.shown.metadata, tags=tags
             )
         )
 
@@ -259,19 +201,15 @@ def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: s
                 logger.info("%s: making it", target)
                 _make(maker, workspace, recipe, run_id)
         seconds = time.monotonic() - started
-        folder = workspace.current_folder(maker.name, partition)
-        value = maker.returns.load(folder)
-        memory = peak_memory_bytes()
-        facts = measured(folder, workspace.data, seconds=seconds, memory=memory, reused=reused)
-        results = [check.run(value, workspace) for check in maker.checks]
-        refused = refusal(maker.checks, results)
+        shown = maker.show(workspace, partition, seconds=seconds, reused=reused)
+        refused = refusal(maker.checks, shown.results)
         workspace.note_refusal(maker.name, partition, refused)
         if refused is None:
             workspace.recorder.record(target)
         if not reused:
             logger.info("%s: made in %.1f s", target, seconds)
         version = workspace.version(maker.name, partition)
-        return Made(partition, version, {**facts, **maker.describe(value)}, results)
+        return Made(partition, version, shown)
 
 
 def _make(maker: Maker, workspace: Workspace, recipe: Recipe, run_id: str) -> None:
@@ -302,12 +240,3 @@ def is_current(workspace: Workspace, recipe: Recipe) -> bool:
     if changed:
         logger.warning("%s: %s; it is made again", folder, changed[0])
     return not changed
-
-
-def _load(workspace: Workspace, name: str, annotation: Any) -> Any:
-    """Open an upstream artefact; all partitions, by name, where the annotation is a dict."""
-    if not workspace.stages[name].partitioned:
-        return annotation.load(workspace.input_folder(name))
-    kind = get_args(annotation)[1]
-    keys = workspace.stages[name].partitions(workspace.values)
-    return {key: kind.load(workspace.input_folder(name, key)) for key in keys}

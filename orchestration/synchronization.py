@@ -1,20 +1,29 @@
 """What stands on disk without Dagster having made it: told to Dagster as it is.
 
 DVC restores artefacts from its cache, pulls them from a remote, or another machine made them. A
-materialisation event without a run, with the artefact's own versions, tells the user interface.
+materialisation event without a run, with the artefact's own versions, tells the user interface,
+and shows and judges it as a run that found it unchanged would.
 """
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 
 from assets.lineage import Lineage, folder_hash
+from assets.maker import Shown, maker_of
+from assets.peak_memory import reset_peak_memory
 from assets.report_metadata import pages
 from assets.stages import recipe_version
 from assets.workspace import VERSIONED, Workspace
 from model.errors import InputError
 from orchestration.materialization import Target, parse_targets
+
+logger = logging.getLogger("onepiece")
 
 DATA_VERSION, CODE_VERSION = "dagster/data_version", "dagster/code_version"
 
@@ -34,13 +43,20 @@ def report_existing(
     """
     told = []
     for target in parse_targets(workspace, _present(workspace)):
-        try:
-            event = _event(instance, workspace, target, made_by)
-        except InputError:  # not there, or damaged: nothing to tell
+        tags = _news(instance, workspace, target)
+        if tags is None:
             continue
-        if _known(instance, target) != (event.tags or {}).get(DATA_VERSION):
-            instance.report_runless_asset_event(event)
-            told.append(target)
+        shown = _show(workspace, target)
+        if _news(instance, workspace, target) != tags:
+            continue  # replaced while it was looked at, or told of by the run that made it
+        metadata = {**shown.metadata, "made by": made_by}
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                target.asset, partition=target.partition, metadata=metadata, tags=tags
+            )
+        )
+        _report_checks(instance, target, shown.results)
+        told.append(target)
     return told
 
 
@@ -49,9 +65,18 @@ def _present(workspace: Workspace) -> list[str]:
     return [name for name, stage in workspace.stages.items() if workspace.partitions(stage)]
 
 
-def _event(
-    instance: dg.DagsterInstance, workspace: Workspace, target: Target, made_by: str
-) -> dg.AssetMaterialization:
+def _news(
+    instance: dg.DagsterInstance, workspace: Workspace, target: Target
+) -> dict[str, str] | None:
+    """The tags of an artefact's materialisation; None where there is nothing to tell."""
+    try:
+        tags = _tags(instance, workspace, target)
+    except InputError:  # not there, or damaged
+        return None
+    return None if _known(instance, target) == tags[DATA_VERSION] else tags
+
+
+def _tags(instance: dg.DagsterInstance, workspace: Workspace, target: Target) -> dict[str, str]:
     folder = workspace.current_folder(target.asset, target.partition)
     recipe = Lineage.read(folder).recipe
     tags = {
@@ -61,16 +86,45 @@ def _event(
     }
     for name in workspace.stages[target.asset].inputs:
         tags |= _input_tags(instance, workspace, name, recipe.parents)
-    return dg.AssetMaterialization(
-        target.asset,
-        partition=target.partition,
-        metadata={
-            "path": dg.MetadataValue.path(str(folder)),
-            "made by": made_by,
-            **pages(folder, workspace.data),
-        },
-        tags=tags,
+    return tags
+
+
+def _show(workspace: Workspace, target: Target) -> Shown:
+    """What a run that finds the artefact unchanged would show of it, or what little can be."""
+    reset_peak_memory()
+    try:
+        maker = maker_of(target.asset)
+        return maker.show(workspace, target.partition, seconds=0.0, reused=True)
+    except Exception as error:  # there is no telling what damaged files lead to
+        logger.warning("%s: cannot be described: %s; `onepiece verify` looks closer", target, error)
+        folder = workspace.current_folder(target.asset, target.partition)
+        path = dg.MetadataValue.path(str(folder))
+        return Shown({"path": path, **pages(folder, workspace.data)}, [])
+
+
+def _report_checks(
+    instance: dg.DagsterInstance, target: Target, results: Sequence[dg.AssetCheckResult]
+) -> None:
+    """Tell the outcome of checks, of the newest materialisation."""
+    if not results:
+        return
+    (record,) = instance.fetch_materializations(dg.AssetKey(target.asset), limit=1).records
+    judged = AssetCheckEvaluationTargetMaterializationData(
+        storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
     )
+    for result in results:
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(target.asset),
+                check_name=str(result.check_name),
+                passed=result.passed,
+                metadata=result.metadata,
+                target_materialization_data=judged,
+                severity=result.severity,
+                description=result.description,
+                blocking=result.severity == dg.AssetCheckSeverity.ERROR,
+            )
+        )
 
 
 def _input_tags(

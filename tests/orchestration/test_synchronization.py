@@ -1,11 +1,15 @@
 """What Dagster is told of artefacts that it has not made."""
 
+import asyncio
 import shutil
 
+import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from model.artifact import atomic_write
+from orchestration import synchronization
 from orchestration.definitions import build_definitions
 from orchestration.instance import open_instance
 from orchestration.synchronization import report_existing
@@ -45,3 +49,73 @@ def test_a_submission_of_another_champion_is_out_of_date(copied):
     with open_instance(workspace) as instance:
         report_existing(instance, workspace)
         assert set(_stale(instance, workspace)) == {"submission"}
+
+
+def _shown(instance, workspace):
+    """Metadata by asset and partition, and outcome by check, as the asset pages show them."""
+    metadata, checks = {}, {}
+    for name in workspace.main_line:
+        for key in workspace.partitions(workspace.stages[name]):
+            record = instance.get_latest_data_version_record(dg.AssetKey(name), partition_key=key)
+            metadata[name, key] = record.asset_materialization.metadata
+    for assets in build_definitions(workspace).assets:
+        for key in assets.check_keys:
+            if key.asset_key.to_user_string() in workspace.main_line:
+                checks[key.to_user_string()] = _outcome(instance, key)
+    return metadata, checks
+
+
+def _outcome(instance, key):
+    context = LoadingContextForTest(instance)
+    record = asyncio.run(AssetCheckExecutionRecord.gen(context, key))
+    assert asyncio.run(record.targets_latest_materialization(context)), key
+    facts = record.evaluation
+    return facts.passed, facts.description, facts.severity, facts.blocking, dict(facts.metadata)
+
+
+def test_it_is_shown_and_judged_as_if_a_run_had_found_it(copied):
+    workspace = copied.workspace
+    assert copied.onepiece("materialize", "submission", "--only").returncode == 0
+    with open_instance(workspace) as instance:
+        metadata, checks = _shown(instance, workspace)
+    shutil.rmtree(workspace.home)
+    with open_instance(workspace) as instance:
+        report_existing(instance, workspace)
+        told, judged = _shown(instance, workspace)
+    assert judged == checks
+    assert {"submission:ten_different_items", "evaluation_report:better_than_counting"} < set(
+        judged
+    )
+    for one, shown in told.items():
+        assert shown.keys() == metadata[one].keys() | {"made by"}, one
+        assert shown["reused"].value
+        differing = {name for name in metadata[one] if shown[name] != metadata[one][name]}
+        assert differing <= {"path", "reused", "seconds", "peak_memory_mib"}, one
+
+
+def test_what_cannot_be_described_is_told_of_in_short(copied, caplog):
+    workspace = copied.workspace
+    shutil.rmtree(workspace.home)
+    (workspace.folder("evaluation_report") / "metrics.json").write_text("{")
+    with open_instance(workspace) as instance:
+        told = report_existing(instance, workspace)
+        assert {target.asset for target in told} == set(workspace.main_line)
+        assert report_existing(instance, workspace) == []
+        record = instance.get_latest_data_version_record(dg.AssetKey("evaluation_report"))
+    assert set(record.asset_materialization.metadata) == {"path", "made by"}
+    assert "evaluation_report: cannot be described" in caplog.text
+
+
+def test_what_somebody_tells_meanwhile_is_not_told_again(copied, monkeypatch):
+    workspace = copied.workspace
+    shutil.rmtree(workspace.home)
+    with open_instance(workspace) as instance:
+        show = synchronization._show
+
+        def meanwhile(*arguments):
+            monkeypatch.setattr(synchronization, "_show", show)
+            assert report_existing(instance, workspace)
+            return show(*arguments)
+
+        monkeypatch.setattr(synchronization, "_show", meanwhile)
+        assert report_existing(instance, workspace) == []
