@@ -1,6 +1,7 @@
 """`onepiece ui`: one command, loopback only, links that work, and nothing left when it ends."""
 
 import os
+import shutil
 import signal
 import urllib.error
 import urllib.request
@@ -10,8 +11,9 @@ import psutil
 import pytest
 
 from orchestration.workspace import ROOT
-from tests.orchestration.opened_ui import OpenedUI
+from tests.orchestration.opened_ui import OpenedUI, wait_until
 from tests.orchestration.test_network_off import CUT_OFF
+from tests.orchestration.tiny_world import write_tiny_params
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,8 @@ def log(tmp_path_factory):
 def opened(finished, log):
     """The user interface of a finished world, in processes that may reach this machine alone."""
     (log.parent / "sitecustomize.py").write_text(CUT_OFF)
-    where = ("--params", finished.params_file, "--data", finished.data)
+    shutil.copy(finished.params_file, log.with_name("params.yaml"))
+    where = ("--params", log.with_name("params.yaml"), "--data", finished.data)
     search_path = os.pathsep.join([str(log.parent), str(ROOT)])
     known = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does with what it puts behind
     try:
@@ -70,6 +73,17 @@ def test_jobs_schedule_and_sensors_are_there(opened):
     assert {"full_retrain", "refresh_submission", "tokenizer_only"} <= names["jobs"]
     assert "scheduled_retrain" in names["schedules"]
     assert {"new_raw_data", "made_elsewhere"} <= names["sensors"]
+
+
+def test_an_edited_parameter_file_is_taken_up(opened, log):
+    def cron():
+        nodes = opened.ask(query)["repositoriesOrError"].get("nodes", [])
+        return [one["cronSchedule"] for node in nodes for one in node["schedules"]]
+
+    query = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
+        schedules { cronSchedule } } } } }"""
+    write_tiny_params(log.with_name("params.yaml"), automation={"retrain_cron": "7 7 * * 1"})
+    wait_until(lambda: cron() == ["7 7 * * 1"], 90, "the schedule is the edited one")
 
 
 def test_it_ends_when_told_to_with_all_its_processes_and_called_nobody(opened, log):
