@@ -19,7 +19,7 @@ from assets.maker import Shown, maker_of
 from assets.peak_memory import reset_peak_memory
 from assets.report_metadata import pages
 from assets.stages import recipe_version
-from assets.workspace import VERSIONED, Workspace
+from assets.workspace import NOT_JUDGED, VERSIONED, Workspace
 from model.errors import InputError
 from orchestration.materialization import Target, parse_targets
 
@@ -91,15 +91,21 @@ def _tags(instance: dg.DagsterInstance, workspace: Workspace, target: Target) ->
 
 def _show(workspace: Workspace, target: Target) -> Shown:
     """What a run that finds the artefact unchanged would show of it, or what little can be."""
+    if workspace.refusal(target.asset, target.partition) == NOT_JUDGED:
+        return _show_little(workspace, target)  # its maker may be judging it at this moment
     reset_peak_memory()
     try:
         maker = maker_of(target.asset)
         return maker.show(workspace, target.partition, seconds=0.0, reused=True)
     except Exception as error:  # there is no telling what damaged files lead to
         logger.warning("%s: cannot be described: %s; `onepiece verify` looks closer", target, error)
-        folder = workspace.current_folder(target.asset, target.partition)
-        path = dg.MetadataValue.path(str(folder))
-        return Shown({"path": path, **pages(folder, workspace.data)}, [])
+        return _show_little(workspace, target)
+
+
+def _show_little(workspace: Workspace, target: Target) -> Shown:
+    folder = workspace.current_folder(target.asset, target.partition)
+    path = dg.MetadataValue.path(str(folder))
+    return Shown({"path": path, **pages(folder, workspace.data)}, [])
 
 
 def _report_checks(

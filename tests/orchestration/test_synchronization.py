@@ -97,13 +97,16 @@ def test_what_cannot_be_described_is_told_of_in_short(copied, caplog):
     workspace = copied.workspace
     shutil.rmtree(workspace.home)
     (workspace.folder("evaluation_report") / "metrics.json").write_text("{")
+    workspace.await_judgement("coverage_report", None)  # by the run that has just made it
     with open_instance(workspace) as instance:
         told = report_existing(instance, workspace)
         assert {target.asset for target in told} == set(workspace.main_line)
         assert report_existing(instance, workspace) == []
-        record = instance.get_latest_data_version_record(dg.AssetKey("evaluation_report"))
-    assert set(record.asset_materialization.metadata) == {"path", "made by"}
+        for name in ("evaluation_report", "coverage_report"):
+            record = instance.get_latest_data_version_record(dg.AssetKey(name))
+            assert set(record.asset_materialization.metadata) == {"path", "made by"}
     assert "evaluation_report: cannot be described" in caplog.text
+    assert "coverage_report" not in caplog.text
 
 
 def test_what_somebody_tells_meanwhile_is_not_told_again(copied, monkeypatch):
