@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from assets.lineage_text import measured_with
 from assets.manifest import read_manifest
 from assets.workspace import SUBMISSION, Workspace
 from model.errors import InputError
@@ -25,7 +26,9 @@ CREATE TABLE IF NOT EXISTS submissions (
     hr_10 DOUBLE, ndcg_10 DOUBLE, score DOUBLE, metrics JSON, params JSON
 )
 """
-COLUMNS = ("id", "created", "champion", "git_revision", "dirty", "hr_10", "ndcg_10", "score")
+_ADDED = "ALTER TABLE submissions ADD COLUMN IF NOT EXISTS measured VARCHAR"  # by a later version
+_FIGURES = ("hr_10", "ndcg_10", "score", "measured")
+COLUMNS = ("id", "created", "champion", "git_revision", "dirty", *_FIGURES)
 
 
 def update_ledger(workspace: Workspace) -> Path:
@@ -70,7 +73,9 @@ def _enter_into(file: Path, workspace: Workspace) -> None:
 def _enter(workspace: Workspace, ledger: "Connection") -> None:
     ledger.execute("SET TimeZone = 'UTC'")
     ledger.execute(_TABLE)
-    known = {row[0] for row in ledger.execute("SELECT id FROM submissions").fetchall()}
+    ledger.execute(_ADDED)
+    entered = "SELECT id FROM submissions WHERE measured IS NOT NULL"
+    known = {row[0] for row in ledger.execute(entered).fetchall()}
     for path in sorted(workspace.folder(SUBMISSION).glob("*/manifest.json")):
         if path.parent.name in known:
             continue
@@ -80,7 +85,7 @@ def _enter(workspace: Workspace, ledger: "Connection") -> None:
             logger.warning("%s", error)
             continue
         marks = ", ".join("?" * len(row))
-        ledger.execute(f"INSERT INTO submissions VALUES ({marks})", row)
+        ledger.execute(f"INSERT OR REPLACE INTO submissions VALUES ({marks})", row)
 
 
 def _row(manifest: dict[str, Any]) -> list[Any]:
@@ -100,4 +105,5 @@ def _row(manifest: dict[str, Any]) -> list[Any]:
         cascade.get("score"),
         json.dumps(manifest["metrics"]),
         json.dumps(manifest["params"]),
+        measured_with(manifest).removeprefix(", measured ") or "as submitted",
     ]

@@ -1,9 +1,11 @@
 """A submission's lineage as text, JSON-ready value and Mermaid graph."""
 
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import Any
 
 SHORT = 8
+_VALUE = 60  # letters of a parameter's value: there are long lists
 _REFERENCE = "cascade"  # the path that makes submissions
 _AT_TEN, _SCORE = "@10", "score"  # what the text shows; the page has them all
 
@@ -38,10 +40,12 @@ def as_text(manifest: Mapping[str, Any]) -> str:
 
 
 def measured_with(manifest: Mapping[str, Any]) -> str:
-    """What the metrics are of, where the submission was made with other parameters."""
-    others = manifest.get("measured_with", {})
-    shown = ", ".join(f"cascade.{name} {value}" for name, value in others.items())
-    return f", measured with {shown}" if shown else ""
+    """What the metrics are of, where the submission was made with other parameters or data."""
+    others, data = manifest.get("measured_with", {}), manifest.get("measured_on", {})
+    shown = [f"cascade.{name} {shorten(str(value), _VALUE)}" for name, value in others.items()]
+    parts = [f"with {', '.join(shown)}"] if shown else []
+    parts += [f"on other {name} ({digest[:SHORT]})" for name, digest in data.items()]
+    return f", measured {', '.join(parts)}" if parts else ""
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:

@@ -8,6 +8,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +18,7 @@ from assets.hashing import hash_bytes
 from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, folder_hash
 from assets.lineage_page import as_page
 from assets.lineage_text import SHORT
+from assets.measurement import Measurement
 from assets.workspace import CHAMPION, Workspace, is_artifact
 from model.artifact import read_json, write_json
 from model.errors import InputError
@@ -39,8 +41,7 @@ def write_manifest(
     *,
     run_id: str,
     device: str,
-    metrics: dict[str, Any],
-    measured_with: dict[str, Any],
+    measurement: Measurement,
 ) -> None:
     """Describe a finished submission in its own folder, for machines and as a page.
 
@@ -49,8 +50,7 @@ def write_manifest(
         folder: holds the submission and its lineage.
         run_id: of the Dagster run that made it.
         device: what it was computed on.
-        metrics: of the model behind it.
-        measured_with: parameters of the cascade that they are of, where the submission's differ.
+        measurement: of the model behind it.
     """
     lineage = Lineage.read(folder)
     manifest = {
@@ -68,8 +68,7 @@ def write_manifest(
         "platform": platform.platform(),
         "device": device,
         "dagster_run": run_id,
-        "metrics": metrics,
-        "measured_with": measured_with,
+        **asdict(measurement),
     }
     page = as_page(manifest, workspace.data).encode()
     (folder / PAGE_FILE).write_bytes(page)

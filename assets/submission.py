@@ -13,10 +13,11 @@ from assets.device import device_name, inference_device
 from assets.ledger import update_ledger
 from assets.lineage import Lineage
 from assets.manifest import version_name, write_manifest
-from assets.promotion import JudgedModel, newest_measurement
+from assets.measurement import measure_of_champion
+from assets.promotion import JudgedModel
 from assets.report_metadata import table
 from assets.report_pictures import histogram
-from assets.workspace import CHAMPION, LATEST_FILE, SUBMISSION, Workspace
+from assets.workspace import LATEST_FILE, SUBMISSION, Workspace
 from model.artifact import atomic_write, publish_folder
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
@@ -36,28 +37,17 @@ def keep_by_id(workspace: Workspace, staging: Path, run_id: str) -> None:
     name = version_name(Lineage.read(staging))
     folder = workspace.folder(SUBMISSION) / name
     if not folder.exists():
-        champion = JudgedModel.load(workspace.input_folder(CHAMPION))
-        latest = JudgedModel.load(workspace.current_folder(CHAMPION))
-        judged, metrics = newest_measurement(champion, latest)
         write_manifest(
             workspace,
             staging,
             run_id=run_id,
             device=device_name(),
-            metrics=metrics,
-            measured_with=_other_cascade(workspace, judged),
+            measurement=measure_of_champion(workspace),
         )
         publish_folder(staging, folder)
     atomic_write(workspace.folder(SUBMISSION) / LATEST_FILE, f"{name}\n")
     update_ledger(workspace)
     shutil.rmtree(_shards(workspace), ignore_errors=True)
-
-
-def _other_cascade(workspace: Workspace, judged: Path) -> dict[str, Any]:
-    """Parameters of the cascade that was measured, where they are not those that submit."""
-    measured = Lineage.read(judged).recipe.params["cascade"]
-    submits = workspace.values["cascade"]
-    return {name: value for name, value in measured.items() if submits.get(name) != value}
 
 
 def _shards(workspace: Workspace) -> Path:

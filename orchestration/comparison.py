@@ -69,7 +69,10 @@ def _changed_metrics(
     shown = figures
     if not all_metrics:
         shown = [{name: one[name] for name in _HEADLINES & one.keys()} for one in figures]
-    measured = [_flat(one.get("measured_with", {}), "measured_with") for one in (first, second)]
+    measured = [
+        _flat({name: one.get(name, {}) for name in ("measured_with", "measured_on")})
+        for one in (first, second)
+    ]
     lines = [*_changed(measured[0], measured[1]), *_changed(shown[0], shown[1])]
     others = len(_changed(figures[0], figures[1])) - len(_changed(shown[0], shown[1]))
     return [*lines, f"{others} others, which --all-metrics shows"] if others else lines

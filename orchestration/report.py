@@ -1,10 +1,13 @@
 """`onepiece report`: what a run came to, on one screen."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assets.promotion import JudgedModel, newest_measurement
+from assets.lineage_text import measured_with
+from assets.measurement import measure_of_champion
+from assets.promotion import JudgedModel
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
 from model.artifact import open_table, read_json
 from model.errors import InputError
@@ -73,12 +76,15 @@ def _who_submits(workspace: Workspace) -> str:
     champion = JudgedModel.load(workspace.input_folder(CHAMPION))
     if latest.folder == champion.folder:
         return ""
-    cascade = newest_measurement(champion, latest)[1]["cascade"]
+    measurement = measure_of_champion(workspace)
+    cascade = measurement.metrics["cascade"]
     shown = ", ".join(f"{name} {cascade[key]:.4f}" for key, name in METRICS.items())
+    decision = latest.decision
+    reason = "It was rolled away from." if decision.promoted else decision.reason
     return (
-        f"\n\nThese are the figures of {latest.folder.name}, which does not submit"
-        f"{'' if latest.decision.promoted else f': {latest.decision.reason}'}\n"
-        f"The submission is of the champion, {champion.folder.name}: {shown}."
+        f"\n\nThese are the figures of {latest.folder.name}, which does not submit: {reason}\n"
+        f"The submission is of the champion, {champion.folder.name}: {shown}"
+        f"{measured_with(asdict(measurement))}."
     )
 
 

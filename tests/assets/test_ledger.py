@@ -3,6 +3,7 @@
 import json
 import sys
 
+import duckdb
 import pytest
 
 from assets.ledger import read_ledger, update_ledger
@@ -36,6 +37,23 @@ def test_every_submission_is_entered_once_in_order_of_time(workspace):
     assert [row["id"] for row in first] == ["b", "a"]
     assert first[0]["hr_10"] == 0.25
     assert read_ledger(workspace) == first
+
+
+def test_every_submission_says_what_its_figures_are_of(workspace):
+    other = {"measured_with": {"num_sids": 16}, "measured_on": {"interactions": "0123456789.dir"}}
+    _submit(workspace, id="c", created="2026-01-04T00:00:00+00:00", **other)
+    assert [row["measured"] for row in read_ledger(workspace)] == [
+        "as submitted",
+        "as submitted",
+        "with cascade.num_sids 16, on other interactions (01234567)",
+    ]
+
+
+def test_the_table_of_an_earlier_version_learns_what_its_figures_are_of(workspace):
+    before = read_ledger(workspace)
+    with duckdb.connect(str(update_ledger(workspace))) as ledger:
+        ledger.execute("ALTER TABLE submissions DROP COLUMN measured")
+    assert read_ledger(workspace) == before
 
 
 def test_a_folder_that_must_not_be_written_to_is_listed_all_the_same(workspace, monkeypatch):

@@ -36,7 +36,19 @@ def test_text_and_page_say_what_the_metrics_are_of(tmp_path):
     said = "etrics, measured with cascade.num_sids 16, cascade.filter_cold True"
     assert said in as_text(manifest)
     assert said in as_page(manifest, tmp_path)
-    assert "measured with" not in as_text(small_manifest())
+    assert "measured" not in as_text(small_manifest())
+    other = {"interactions": "0123456789.dir"}
+    assert "metrics, measured on other interactions (01234567)" in as_text(
+        small_manifest(measured_on=other)
+    )
+    both = as_text(small_manifest(measured_with={"num_sids": 16}, measured_on=other))
+    assert ", measured with cascade.num_sids 16, on other interactions (01234567)" in both
+
+
+def test_a_long_list_of_items_is_shortened():
+    said = as_text(small_manifest(measured_with={"blocked_items": list(range(1000))}))
+    assert "measured with cascade.blocked_items [0, 1, 2, " in said
+    assert max(map(len, said.splitlines())) < 120
 
 
 def test_mermaid_draws_every_edge_and_ends_in_the_submission():

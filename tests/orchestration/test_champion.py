@@ -57,7 +57,7 @@ def test_a_challenger_is_judged_and_the_way_back_is_one_command(copied):
     manifest = read_manifest(world.workspace.current_folder("submission"))
     measured = judged.metrics if decision.promoted else judged.incumbent_metrics
     assert manifest["metrics"] == measured
-    assert manifest["measured_with"] == {}
+    assert (manifest["measured_with"], manifest["measured_on"]) == ({}, {})
 
     if decision.promoted:
         back = world.onepiece("rollback")

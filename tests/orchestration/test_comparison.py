@@ -52,3 +52,9 @@ def test_the_headline_metrics_stand_for_all_unless_all_are_asked_for():
     assert "cascade.novelty: 1 -> 2 (+1)" in every
     assert "cascade.ci95.score: [0, 0.25] -> [0, 0.75]" in every
     assert "others" not in every
+
+
+def test_figures_of_other_data_are_told_from_those_of_a_submissions_own():
+    earlier = small_manifest(measured_on={"interactions": "0123"})
+    text = compare(earlier, small_manifest())
+    assert "metrics:\n  measured_on.interactions: 0123 -> (none)" in text
