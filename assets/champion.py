@@ -1,5 +1,6 @@
 """The model that makes the submissions: replaced only by one that is not worse."""
 
+import logging
 import os
 import shutil
 from dataclasses import asdict
@@ -23,11 +24,13 @@ from assets.promotion import (
 )
 from assets.report_metadata import table
 from assets.report_pictures import bars
+from assets.rollbacks import model_hashes, rolled_away_as
 from assets.workspace import CHAMPION, LATEST_FILE, Workspace
 from model.artifact import atomic_write, publish_folder, write_json
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE, METRICS_FILE, beam_weight_of
 from model.inference.evaluation import evaluate
 from model.inference.inputs import InferenceInputs
@@ -35,6 +38,8 @@ from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX
 from model.network.checkpoint import Checkpoint
 from model.params import Params
+
+logger = logging.getLogger("onepiece")
 
 _SHOWN = ("hr@10", "ndcg@10", METRIC)
 
@@ -100,12 +105,15 @@ def champion(
 ) -> JudgedModel:
     """The judgement of the newest model; promoted unless it is worse than the champion.
 
-    The champion is measured again on the same validation targets where the data has changed.
+    The champion is measured again on the same validation targets where the data has changed. A
+    model that was rolled away from is not promoted, whatever its score.
     """
     incumbent = _incumbent(workspace)
-    measured, obstacle = None, None
+    measured, obstacle, left_as = None, None, None
     if incumbent is not None:
         obstacle = _obstacle(workspace, incumbent, recommender_checkpoint)
+        left_as = _left_as(workspace, incumbent)
+        _refuse_without_either(incumbent, obstacle, left_as)
     if incumbent is not None and obstacle is None:
         standing = JudgedModel.load(incumbent)
         measured = evaluate(
@@ -125,7 +133,10 @@ def champion(
         measured,
         incumbent=incumbent.name if incumbent else None,
         obstacle=obstacle,
+        left_as=left_as,
     )
+    outcome = "promoted" if decision.promoted else "not promoted"
+    logger.info("champion: the newest model is %s. %s", outcome, decision.reason)
     folder.mkdir(parents=True)
     write_json(folder / DECISION_FILE, asdict(decision))
     write_json(folder / METRICS_FILE, evaluation_report.metrics)
@@ -159,6 +170,24 @@ def _obstacle(workspace: Workspace, incumbent: Path, newest: Checkpoint) -> str 
     ):
         return "The items or features changed: the champion cannot read this data."
     return None
+
+
+def _left_as(workspace: Workspace, incumbent: Path) -> str | None:
+    """The name by which the newest model was rolled away from, unless it is the champion's own."""
+    newest = model_hashes(workspace.data)
+    if newest == model_hashes(incumbent):
+        return None
+    return rolled_away_as(workspace.folder(CHAMPION), newest)
+
+
+def _refuse_without_either(incumbent: Path, obstacle: str | None, left_as: str | None) -> None:
+    """Neither the champion nor the newest model may submit: which one shall, a person says."""
+    if obstacle is not None and left_as is not None:
+        raise InputError(
+            f"{incumbent}: cannot go on ({obstacle.rstrip('.')}), and the newest model was rolled "
+            f"away from as {left_as}; put the champion's folder back, train another model, or name "
+            "one by `onepiece rollback MODEL`"
+        )
 
 
 def _as_submitted(params: Params, incumbent: Path) -> Params:

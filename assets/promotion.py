@@ -82,6 +82,7 @@ def decide(
     *,
     incumbent: str | None,
     obstacle: str | None = None,
+    left_as: str | None = None,
 ) -> Decision:
     """Promote unless the validation score falls below the champion's confidence interval.
 
@@ -92,12 +93,20 @@ def decide(
         champion: metrics of the champion on the same data; None where it has none.
         incumbent: the champion's folder name.
         obstacle: why the champion cannot go on, whatever its score.
+        left_as: the name by which somebody rolled away from the challenger's weights and codebook,
+            which no score brings back.
     """
     new = _standing(challenger)
     if champion is None:
         reason = obstacle or "There was no champion before it."
         return Decision(True, reason, new, None, incumbent)
     old = _standing(champion)
+    if left_as is not None:
+        reason = (
+            f"Its weights and codebook are those of {left_as}, which was rolled away from: they "
+            f"stay away until `onepiece rollback {left_as}` takes them back."
+        )
+        return Decision(False, reason, new, old, incumbent)
     floor = old["ci95"][0]
     promoted = new["score"] >= floor
     reason = (

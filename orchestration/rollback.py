@@ -1,19 +1,16 @@
 """`onepiece rollback`: an earlier champion again, in one step, on the record."""
 
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 from assets.lineage import damage
 from assets.promotion import DECISION_FILE, JudgedModel
+from assets.rollbacks import note_rollback
 from assets.workspace import CHAMPION, Workspace
-from model.artifact import atomic_write, read_json
+from model.artifact import atomic_write
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE
 from orchestration.instance import open_instance
 from orchestration.synchronization import report_existing
-
-RECORD_FILE = "rollbacks.json"
 
 
 def roll_back(workspace: Workspace, wanted: str | None) -> str:
@@ -27,29 +24,24 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
         A sentence on what was done.
 
     Raises:
-        InputError: there is no such model, or it was never promoted, or it is
-            damaged.
+        InputError: there is no such model, or it was never promoted, or it is damaged.
     """
     home = workspace.folder(CHAMPION)
     workspace.input_folder(CHAMPION)  # refused before locks are made where nothing else is
     with workspace.exclusive(CHAMPION):
-        current = JudgedModel.load(workspace.input_folder(CHAMPION))
-        name = _promoted(home, wanted) if wanted else current.decision.incumbent
+        current = workspace.input_folder(CHAMPION)
+        name = _promoted(home, wanted) if wanted else JudgedModel.load(current).decision.incumbent
         if name is None:
-            raise InputError(f"{home}: {current.folder.name} is the first champion")
+            raise InputError(f"{home}: {current.name} is the first champion")
         if not (home / name).is_dir():
             raise InputError(f"{home / name}: the predecessor's folder is missing; put it back")
         damaged = damage(home / name, workspace.hashes)
         if damaged:
             raise InputError(f"{home / name}: {damaged[0]}; put it back, or name another model")
-        record = home / RECORD_FILE
-        done = read_json(record) if record.exists() else []
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        done.append({"at": at, "from": current.folder.name, "to": name})
-        atomic_write(record, json.dumps(done, indent=2, sort_keys=True) + "\n")
+        note_rollback(home, left=current.name, taken=name)
         atomic_write(home / CHAMPION_FILE, f"{name}\n")
         workspace.recorder.record(CHAMPION)
-    change = f"{current.folder.name} -> {name}"
+    change = f"{current.name} -> {name}"
     with open_instance(workspace) as instance:
         report_existing(instance, workspace, made_by=f"onepiece rollback: {change}")
     return f"champion: {change}; `onepiece materialize` submits from it"

@@ -44,6 +44,15 @@ def test_a_champion_that_cannot_read_the_data_makes_way():
     assert decision.reason == "The vocabulary changed."
 
 
+def test_no_score_brings_back_what_was_rolled_away_from():
+    decision = decide(_metrics(0.9), _metrics(0.2), incumbent="abc", left_as="def")
+    assert not decision.promoted
+    assert decision.challenger["score"] == 0.9
+    assert decision.champion["score"] == 0.2
+    assert decision.reason.startswith("Its weights and codebook are those of def, which was rolled")
+    assert "`onepiece rollback def`" in decision.reason
+
+
 def _judged(name, metrics, incumbent=None, incumbent_metrics=None):
     decision = decide(metrics, incumbent_metrics, incumbent=incumbent)
     return JudgedModel(Path(name), decision, metrics, incumbent_metrics)
