@@ -4,7 +4,7 @@ from pathlib import Path
 
 from assets.lineage import damage
 from assets.promotion import DECISION_FILE, JudgedModel
-from assets.rollbacks import note_rollback
+from assets.rollbacks import model_hashes, note_rollback
 from assets.workspace import CHAMPION, Workspace
 from model.artifact import atomic_write
 from model.errors import InputError
@@ -18,7 +18,8 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
 
     Args:
         workspace: whose champion changes.
-        wanted: the beginning of a judged model's name; None for the champion's predecessor.
+        wanted: the beginning of a judged model's name; None for the nearest predecessor of the
+            champion that is another model.
 
     Returns:
         A sentence on what was done.
@@ -29,10 +30,11 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
     home = workspace.folder(CHAMPION)
     workspace.input_folder(CHAMPION)  # refused before locks are made where nothing else is
     with workspace.exclusive(CHAMPION):
-        current = workspace.input_folder(CHAMPION)
-        name = _promoted(home, wanted) if wanted else JudgedModel.load(current).decision.incumbent
-        if name is None:
-            raise InputError(f"{home}: {current.name} is the first champion")
+        current, passed = workspace.input_folder(CHAMPION), 0
+        if wanted:
+            name = _promoted(home, wanted)
+        else:
+            name, passed = _predecessor(current)
         if not (home / name).is_dir():
             raise InputError(f"{home / name}: the predecessor's folder is missing; put it back")
         damaged = damage(home / name, workspace.hashes)
@@ -44,7 +46,32 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
     change = f"{current.name} -> {name}"
     with open_instance(workspace) as instance:
         report_existing(instance, workspace, made_by=f"onepiece rollback: {change}")
-    return f"champion: {change}; `onepiece materialize` submits from it"
+    over = f", past {passed} of the same weights and codebook" if passed else ""
+    return f"champion: {change}{over}; `onepiece materialize` submits from it"
+
+
+def _predecessor(current: Path) -> tuple[str, int]:
+    """The nearest champion before this one that is another model, and how many were passed over.
+
+    A champion that was only measured anew, under other parameters of the cascade, was judged
+    against itself: to go back there would change nothing.
+
+    Raises:
+        InputError: there is none.
+    """
+    model, passed = model_hashes(current), 0
+    name = JudgedModel.load(current).decision.incumbent
+    while name is not None:
+        earlier = current.with_name(name)
+        if model is None or model_hashes(earlier) != model:
+            return name, passed
+        name, passed = JudgedModel.load(earlier).decision.incumbent, passed + 1
+    if not passed:
+        raise InputError(f"{current.parent}: {current.name} is the first champion")
+    raise InputError(
+        f"{current.parent}: all champions before {current.name} have its weights and codebook; "
+        "name another model"
+    )
 
 
 def _promoted(home: Path, wanted: str) -> str:

@@ -1,4 +1,4 @@
-"""What a rollback means for later runs, and how long it holds."""
+"""What a rollback means for later runs: how long it holds, and past which champions it goes."""
 
 import shutil
 
@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from assets.lineage import Lineage
 from assets.promotion import JudgedModel
 from model.artifact import read_json, write_json
+from model.errors import InputError
 from model.network.checkpoint import save_tensors
 from orchestration.rollback import roll_back
 from tests.orchestration.conftest import World
@@ -74,6 +75,8 @@ def test_a_rollback_holds_until_the_model_is_named(copied, two_models):
     world, done = _measure_anew(world, num_sids=16)
     assert "champion: the newest model is promoted. Its validation score" in done.stderr
     assert _champion(world).name not in two_models
+    said = roll_back(world.workspace, None)  # past itself, as it was measured before
+    assert f"{earlier}, past 1 of the same weights and codebook;" in said
 
 
 def test_where_neither_model_may_submit_a_person_says_which(copied, two_models):
@@ -86,3 +89,21 @@ def test_where_neither_model_may_submit_a_person_says_which(copied, two_models):
     assert f"the newest model was rolled away from as {newest}; put" in done.stderr
     roll_back(world.workspace, newest)
     assert _champion(world).name == newest
+
+
+def test_champions_of_the_same_model_are_passed_over(copied, two_models):
+    earlier, newest = two_models
+    _measured_anew(
+        copied, _champion(copied), _champion(copied).with_name("again"), incumbent=newest
+    )
+    roll_back(copied.workspace, "again")
+    assert f"champion: again -> {earlier}, past 1 of" in roll_back(copied.workspace, None)
+
+
+def test_a_model_that_followed_none_but_itself_has_nowhere_to_go_back_to(copied):
+    newest = _champion(copied)
+    _measured_anew(copied, newest, newest.with_name("again"), incumbent=newest.name)
+    roll_back(copied.workspace, "again")
+    with pytest.raises(InputError, match="all champions before again have its weights"):
+        roll_back(copied.workspace, None)
+    assert _champion(copied).name == "again"
