@@ -16,7 +16,7 @@ import pyarrow.csv as pcsv
 
 from model.dataset.arrow import compute as pc
 from model.dataset.features import FEATURE_NAME
-from model.dataset.raw_files import readable
+from model.dataset.raw_files import readable, require_file
 from model.errors import InputError
 
 TOKEN, TOKEN_SEQ, FLOAT, FLOAT_SEQ = "token", "token_seq", "float", "float_seq"
@@ -155,8 +155,7 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 def _header(path: Path) -> dict[str, str]:
     """Type by column name, in order."""
-    if not path.is_file():
-        raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
+    require_file(path)
     try:
         with readable(path), path.open(encoding="utf-8-sig") as file:
             header, below = file.readline(), file.read(1)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from model.dataset.histories import refuse_first
 from model.dataset.parquet_files import integers
-from model.dataset.raw_files import readable
+from model.dataset.raw_files import readable, require_file
 from model.dataset.tencent_candidates import Candidates, in_retrieval_order
 from model.dataset.tencent_store import FeatureRows
 from model.errors import InputError
@@ -62,8 +62,7 @@ def read_lines(path: Path, lines_per_part: int) -> Iterator[JsonLines]:
     Raises:
         InputError: missing or empty file, or a line that is not JSON.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
+    require_file(path)
     values: list[Any] = []
     numbers: list[int] = []
     starts: list[int] = []
@@ -100,8 +99,7 @@ def read_json_features(path: Path) -> Iterator[FeatureRows]:
     Raises:
         InputError: missing or damaged file, a key twice, a value that is no feature.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
+    require_file(path)
     pieces = track(_pieces(path), total=None, what=f"reading {path.name}", unit="chunk")
     for text in pieces:
         rows = _parse(text, str(path))

@@ -1,10 +1,14 @@
 """Finding and opening the files that others wrote, with one sentence where that is not allowed."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from model.errors import InputError
+
+_PACKINGS = (".gz", ".zst", ".bz2", ".xz", ".zip", ".tar", ".tgz")
+_ANY = {"<name>": ".+", "<width>": r"\d+"}  # what stands for it in a name that is read
 
 
 def visible_files(folder: Path, ending: str = "") -> list[Path]:
@@ -23,6 +27,78 @@ def visible_files(folder: Path, ending: str = "") -> list[Path]:
             for path in folder.iterdir()
             if path.name.endswith(ending) and not path.name.startswith(".")
         )
+
+
+def is_there(path: Path) -> bool:
+    """Whether an optional file is there, so that it is not left out for the way it is named.
+
+    Raises:
+        InputError: one is there that is packed, or that has the name in other letters.
+    """
+    if path.is_file():
+        return True
+    refuse_lookalikes(path.parent, path.name)
+    return False
+
+
+def require_file(path: Path) -> None:
+    """Refuse a data set that lacks one of its files.
+
+    Raises:
+        InputError: it is missing, packed, or has the name in other letters.
+    """
+    if not is_there(path):
+        raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
+
+
+def files_named(folder: Path, wanted: str) -> list[Path]:
+    """What a folder holds under a name such as ``<name>.item``; nothing where it has none.
+
+    Raises:
+        InputError: there is none, but one that is packed or named in other letters.
+    """
+    found = visible_files(folder, wanted.removeprefix("<name>"))
+    if not found:
+        refuse_lookalikes(folder, wanted)
+    return found
+
+
+def refuse_lookalikes(folder: Path, *wanted: str) -> None:
+    """Refuse what was meant to be a file or folder that is about to count as missing.
+
+    Args:
+        folder: where it would be.
+        wanted: names that are read, each with ``<name>`` or ``<width>`` where those differ.
+
+    Raises:
+        InputError: something has such a name in other letters, or with a packing's behind it, or
+            is a folder in place of a file.
+    """
+    for name in wanted:
+        pattern = re.escape(name)
+        for placeholder, meaning in _ANY.items():
+            pattern = pattern.replace(placeholder, meaning)
+        for path in visible_files(folder):
+            plain = _without_packings(path.name)
+            if not re.fullmatch(pattern, plain, re.IGNORECASE):
+                continue
+            if is_packed(path):
+                raise InputError(f"{path}: packed, and {name} is read; unpack it")
+            if re.fullmatch(pattern, plain):
+                other = "file" if path.is_dir() else "folder"
+                raise InputError(f"{path}: must be a {other}; put the data set's own there")
+            raise InputError(f"{path}: the name that is read is {name}; rename it")
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a name ends as that of a packed file or folder."""
+    return path.suffix.lower() in _PACKINGS
+
+
+def _without_packings(name: str) -> str:
+    while is_packed(Path(name)):
+        name = Path(name).stem
+    return name
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from model.dataset.histories import (
     warn_if_all_cold,
 )
 from model.dataset.interactions import CLICK, CONVERSION, EXPOSURE
-from model.dataset.raw_files import visible_files
+from model.dataset.raw_files import files_named
 from model.errors import InputError
 
 logger = logging.getLogger("onepiece")
@@ -80,7 +80,7 @@ def in_hashed_order(raw_ids: pa.Array) -> pa.Array:
 
 
 def _only(root: Path, suffix: str) -> Path:
-    found = visible_files(root, f".{suffix}")
+    found = files_named(root, f"<name>.{suffix}")
     if len(found) != 1:
         there = ", ".join(path.name for path in found) or "none"
         raise InputError(
@@ -91,9 +91,7 @@ def _only(root: Path, suffix: str) -> Path:
 
 
 def _optional(root: Path, suffix: str, key: str) -> AtomicFile | None:
-    if packed := visible_files(root, f".{suffix}.gz"):
-        raise InputError(f"{packed[0]}: compressed files are not read; unpack it with gunzip")
-    if not visible_files(root, f".{suffix}"):
+    if not files_named(root, f"<name>.{suffix}"):
         return None
     file = read_atomic_file(_only(root, suffix), (key,))
     counts = pc.value_counts(file.strings(key))

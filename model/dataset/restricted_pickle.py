@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from model.dataset.raw_files import readable
+from model.dataset.raw_files import readable, require_file
 from model.errors import InputError
 
 _BUILTINS = ("bool", "bytes", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple")
@@ -92,11 +92,10 @@ def load_pickle(path: Path) -> Any:
         InputError: missing, not to be read, damaged, or asking for anything else; the message names
             what it asked for, and none of its code has run.
     """
+    require_file(path)
     try:
         with readable(path), path.open("rb") as file:
             return _PlainUnpickler(file).load()
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: not found; it belongs to the data set, copy it there") from None
     except _RefusedError as error:
         raise InputError(
             f"{path}: refused, because it asks for {error}, which plain data never needs; the "

@@ -30,6 +30,7 @@ from model.dataset.json_files import (
     whole_numbers,
 )
 from model.dataset.parquet_files import integers
+from model.dataset.raw_files import is_there
 from model.dataset.restricted_pickle import load_pickle
 from model.dataset.tencent_indexer import Indexer, read_indexer
 from model.dataset.tencent_store import (
@@ -67,7 +68,7 @@ def read_tencent_jsonl(root: Path, spool: Path | None = None) -> Histories:
         root,
         indexer,
         sequences,
-        read_json_candidates(path) if path.is_file() else None,
+        read_json_candidates(path) if is_there(path) else None,
         item_rows=read_json_features(root / ITEM_FEATURES),
         user_rows=profiles,
     )
@@ -102,7 +103,7 @@ def _read_sequences(
 
 def _check_offsets(root: Path, starts: np.ndarray) -> None:
     path = root / OFFSETS
-    if not path.is_file():
+    if not is_there(path):
         return
     offsets = load_pickle(path)
     found = offsets.tolist() if isinstance(offsets, np.ndarray) else offsets

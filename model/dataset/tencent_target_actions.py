@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import CLICK, CONVERSION
-from model.dataset.raw_files import readable
+from model.dataset.raw_files import is_there, readable
 from model.errors import InputError
 
 FILE = "user_action_type.json"
@@ -26,7 +26,7 @@ def read_target_actions(root: Path, raw_user_ids: pa.LargeStringArray) -> np.nda
     """
     path = root / FILE
     targets = np.full(len(raw_user_ids), UNKNOWN, np.int8)
-    if not path.is_file():
+    if not is_there(path):
         return targets
     actions = _read(path)
     if not actions:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from model.dataset.arrow import compute as pc
 from model.dataset.atomic_file import TOKEN, TOKEN_SEQ, AtomicFile, read_atomic_file
-from model.dataset.raw_files import visible_files
+from model.dataset.raw_files import files_named
 from model.dataset.vector_files import VectorChunk
 from model.errors import InputError
 
@@ -52,7 +52,7 @@ class TextVectors:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.preprocessing import normalize
 
-        path = next(iter(visible_files(root, ".item")), None)
+        path = next(iter(files_named(root, "<name>.item")), None)
         if path is None:
             raise InputError(
                 f"{root}: modality text needs a file <name>.item with token columns; add it or "
@@ -100,7 +100,9 @@ class TextVectors:
 def _documents(root: Path, path: Path, raw_item_ids: pa.Array) -> list[str]:
     """One string of space-separated tokens per item of the store."""
     files = [read_atomic_file(path, ("item_id",))]
-    files += [read_atomic_file(file, ("item_id",)) for file in visible_files(root, ".candidate")]
+    files += [
+        read_atomic_file(file, ("item_id",)) for file in files_named(root, "<name>.candidate")
+    ]
     if not files[0].of_type(TOKEN, TOKEN_SEQ):
         raise InputError(
             f"{path}: no column of type token or token_seq, so modality text has nothing to go "

@@ -337,10 +337,39 @@ def test_a_row_longer_than_a_block(write):
 
 
 @pytest.mark.parametrize("suffix", ["item", "user", "candidate"])
-def test_a_compressed_table_is_not_taken_for_a_missing_one(write, suffix):
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [
+        ("{}.gz", r"packed, and <name>\.{} is read; unpack it"),
+        ("{}.zst", r"packed, and <name>\.{} is read; unpack it"),
+        ("{}.TAR.xz", r"packed, and <name>\.{} is read; unpack it"),
+        ("{}.ZIP", r"packed, and <name>\.{} is read; unpack it"),
+        ("upper", r"the name that is read is <name>\.{}; rename it"),
+        ("folder", r"must be a file; put the data set's own there"),
+    ],
+)
+def test_a_table_under_another_name_is_not_taken_for_a_missing_one(write, suffix, ending, told):
     root = write(inter=[HEADER, "a|x|1"])
-    (root / f"small.{suffix}.gz").write_bytes(gzip.compress(b""))
-    refused(root, rf"small\.{suffix}\.gz: compressed files are not read; unpack it")
+    if ending == "folder":
+        name = suffix
+        (root / f"small.{name}").mkdir()
+    else:
+        name = suffix.upper() if ending == "upper" else ending.format(suffix)
+        (root / f"small.{name}").write_bytes(gzip.compress(b""))
+    refused(root, rf"small\.{name}: {told.format(suffix)}")
+
+
+def test_a_table_may_lie_beside_what_it_was_unpacked_from(write):
+    root = write(inter=[HEADER, "a|x|1"], item=["item_id:token", "x"])
+    for name in ("small.inter.gz", "small.item.zip", "all.tar.gz", "README.ITEM.md"):
+        (root / name).write_bytes(gzip.compress(b""))
+    assert histories(read_recbole(root)) == {"a": [("x", 1)]}
+
+
+def test_a_packed_table_of_events_is_named(write):
+    root = write(item=["item_id:token", "x"])
+    (root / "small.inter.bz2").write_bytes(b"BZh9")
+    refused(root, r"small\.inter\.bz2: packed, and <name>\.inter is read; unpack it")
 
 
 def test_a_folder_must_hold_one_data_set(write, tmp_path):

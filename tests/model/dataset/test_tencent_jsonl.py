@@ -183,6 +183,29 @@ def test_a_missing_file(root, name):
     refused(root, rf"{name}: not found")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "seq.jsonl",
+        "item_feat_dict.json",
+        "indexer.pkl",
+        "predict_set.jsonl",
+        "seq_offsets.pkl",
+        "user_action_type.json",
+    ],
+)
+def test_a_file_under_another_name_is_not_taken_for_a_missing_one(root, name):
+    file = root / name
+    file.touch()
+    packed = file.rename(root / f"{name}.gz")
+    refused(root, rf"{name}\.gz: packed, and {name} is read; unpack it")
+    upper = packed.rename(root / name.upper())
+    refused(root, rf"{name.upper()}: the name that is read is {name}; rename it")
+    upper.unlink()
+    file.mkdir()
+    refused(root, rf"{name}: must be a file; put the data set's own there")
+
+
 @pytest.mark.parametrize("name", ["seq.jsonl", "predict_set.jsonl"])
 def test_an_empty_file(root, name):
     (root / name).write_text("")

@@ -625,4 +625,4 @@ def test_a_missing_indexer(root):
     (root / "indexer.pkl").unlink()
     refused(root, r"indexer\.pkl: not found")
     (root / "indexer.pkl").mkdir()
-    refused(root, r"indexer\.pkl: not found")
+    refused(root, r"indexer\.pkl: must be a file")
