@@ -1,6 +1,5 @@
 """Folders of parquet files, read batch by batch, with one clear sentence when they are wrong."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,34 +52,6 @@ class Part:
     def row(self, index: int) -> str:
         """Names the file and one of these rows."""
         return f"{self.path} row {self.first + index}"
-
-
-def data_files(folder: Path) -> list[Path]:
-    """The folder's files in natural order (``part-2`` before ``part-10``).
-
-    Raises:
-        InputError: missing or empty folder, or one that holds folders as well.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; it belongs to the data set, copy it there")
-    with readable(folder):
-        files = [path for path in folder.iterdir() if path.name[0] not in "._"]
-    if not files:
-        raise InputError(f"{folder}: the folder is empty; copy its files there")
-    for path in files:
-        if path.is_dir():
-            raise InputError(
-                f"{path}: a folder where only files belong; move its files up to {folder.name} or "
-                "remove it"
-            )
-    return sorted(files, key=_natural)
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [
-        (int(piece), "") if piece.isdigit() else (-1, piece)
-        for piece in re.split(r"(\d+)", path.name)
-    ]
 
 
 def read_parts(

@@ -12,13 +12,13 @@ from model.dataset.parquet_files import (
     ID,
     INTEGER,
     Part,
-    data_files,
     integers,
     is_list,
     list_lengths,
     read_parts,
     read_schema,
 )
+from model.dataset.shard_files import parquet_shards
 from model.errors import InputError
 
 _ROWS_PER_PART = 65_536
@@ -71,7 +71,7 @@ def read_candidates(folder: Path) -> Candidates:
         InputError: missing folder or column, no rows, wrong type, files with different features,
             an id or a retrieval id given twice.
     """
-    files = data_files(folder)
+    files = parquet_shards(folder)
     id_column = _id_column(files[0])
     required = {id_column: ID, "retrieval_id": INTEGER}
     ids: list[pa.Array] = []

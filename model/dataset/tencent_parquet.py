@@ -24,12 +24,13 @@ from model.dataset.interactions import EXPOSURE
 from model.dataset.parquet_files import (
     INTEGER,
     Part,
-    data_files,
     integers,
     is_list,
     list_lengths,
     read_parts,
 )
+from model.dataset.raw_files import refuse_lookalikes
+from model.dataset.shard_files import parquet_shards
 from model.dataset.tencent_candidates import read_candidates
 from model.dataset.tencent_indexer import Indexer, read_indexer
 from model.dataset.tencent_store import (
@@ -63,6 +64,7 @@ def read_tencent_parquet(root: Path, spool: Path | None = None) -> Histories:
     """
     indexer = read_indexer(root)
     if not any((root / name).is_dir() for name in FOLDERS):
+        refuse_lookalikes(root, *FOLDERS)
         logger.warning(
             "%s holds none of %s: %d users without any event; vectors can be read and codebooks "
             "made of them, but nothing can be trained",
@@ -71,7 +73,7 @@ def read_tencent_parquet(root: Path, spool: Path | None = None) -> Histories:
             len(indexer.raw_user_ids),
         )
         return _without_events(indexer)
-    folders = {name: data_files(root / name) for name in FOLDERS}
+    folders = {name: parquet_shards(root / name) for name in FOLDERS}
     return assemble(
         root,
         indexer,

@@ -19,20 +19,21 @@ from model.dataset.csr import offsets_of
 from model.dataset.parquet_files import (
     ID,
     Part,
-    data_files,
     is_list,
     is_text,
     list_lengths,
     read_parts,
 )
-from model.dataset.raw_files import readable, visible_files
+from model.dataset.raw_files import files_named, readable, refuse_lookalikes, visible_files
 from model.dataset.restricted_pickle import load_pickle
+from model.dataset.shard_files import JSON, shard_files
 from model.errors import InputError
 
 logger = logging.getLogger("onepiece")
 
 _BYTES_PER_CHUNK = 1 << 26
 _ROWS_PER_ID_CHUNK = 1 << 20
+_ENDINGS = (".pkl", "_parquet", "")
 _JSON_KEY = re.compile(rb'"anonymous_cid"\s*:')
 _JSON_ID = re.compile(_JSON_KEY.pattern + rb'\s*(["\d])')
 
@@ -283,6 +284,9 @@ def find_vectors(layout: str, root: Path, modality: str) -> VectorSource:
         )
     if matches:
         return _open(folder / matches[0][0], int(matches[0][1]))
+    if not folder.is_dir():
+        refuse_lookalikes(root, folder.name)
+    refuse_lookalikes(folder, *(f"emb_{modality}_<width>{end}" for end in _ENDINGS))
     raise InputError(
         f"{folder}: no vectors of modality {modality} (found: {', '.join(names) or 'nothing'}); "
         "copy them there or take it out of modality_embeddings.modalities"
@@ -292,14 +296,14 @@ def find_vectors(layout: str, root: Path, modality: str) -> VectorSource:
 def _open(path: Path, named_width: int) -> VectorSource:
     if path.suffix == ".pkl":
         return PickledVectors.read(path, named_width)
-    files = data_files(path)
-    if files[0].suffix in (".json", ".jsonl"):
+    form, files = shard_files(path)
+    if form == JSON:
         return JsonVectors(files, named_width)
     return ParquetVectors(files, "anonymous_cid", named_width)
 
 
 def _find_recbole(root: Path, modality: str) -> VectorSource:
-    found = visible_files(root, f".{modality}.parquet")
+    found = files_named(root, f"<name>.{modality}.parquet")
     if not found:
         others = ", ".join(path.name for path in visible_files(root, ".parquet")) or "none"
         raise InputError(

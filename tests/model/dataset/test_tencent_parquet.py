@@ -277,6 +277,22 @@ def test_a_missing_folder(root, name):
 
 
 @pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+@pytest.mark.parametrize("others", [True, False])
+def test_a_folder_under_another_name(root, name, others):
+    """Without any of the four a release is taken for one of vectors alone."""
+    folder = (root / name).rename(root / name.upper())
+    for other in {"seq", "user_feat", "item_feat", "candidate"} - {name}:
+        if not others:
+            shutil.rmtree(root / other)
+    refused(root, rf"{name.upper()}: the name that is read is {name}; rename it")
+    shutil.rmtree(folder)
+    (root / f"{name}.tar.gz").touch()
+    refused(root, rf"{name}\.tar\.gz: packed, and {name} is read; unpack it")
+    (root / f"{name}.tar.gz").rename(root / name)
+    refused(root, rf"raw/{name}: must be a folder; put the data set's own there")
+
+
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
 def test_an_empty_folder(root, name):
     shutil.rmtree(root / name)
     (root / name).mkdir()
@@ -287,6 +303,32 @@ def test_an_empty_folder(root, name):
 def test_a_folder_among_the_files(root, name):
     (root / name / "part-00009.parquet").mkdir()
     refused(root, rf"{name}/part-00009\.parquet: a folder where only files belong")
+
+
+@pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("README.md", b"# Shards", "not a data file; move it elsewhere"),
+        ("LICENSE", b"All rights", "not a data file; move it elsewhere"),
+        ("part-0.parquet.gz", b"\x1f\x8b", "packed; unpack it"),
+        ("part-0.ZST", b"", "packed; unpack it"),
+        ("schema.json", b"{}", "JSON where parquet files are read; move it elsewhere"),
+    ],
+)
+def test_a_file_that_is_no_shard(root, name, file, content, told):
+    (root / name / file).write_bytes(content)
+    refused(root, rf"{name}/{file}: {told}")
+
+
+def test_shards_of_any_name_are_read_and_what_spark_writes_beside_them_is_not(root):
+    expected = read_tencent_parquet(root)
+    first, second = sorted((root / "seq").iterdir())
+    first.rename(root / "seq" / "part-0")
+    second.rename(root / "seq" / "part-1.snappy")
+    for name in ("_SUCCESS", "_committed_7", "_started_7", "_metadata", "_common_metadata"):
+        (root / "seq" / name).write_bytes(b"{}")
+    np.testing.assert_array_equal(read_tencent_parquet(root).item_ids, expected.item_ids)
 
 
 @pytest.mark.parametrize("name", ["seq", "user_feat", "item_feat", "candidate"])
