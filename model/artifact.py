@@ -25,7 +25,9 @@ from model.errors import InputError
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _PARTIAL = ".partial-"
-NOT_FOUND = "not found; `onepiece materialize` makes what is missing"
+NOT_FOUND = (
+    "not found; `onepiece materialize` with the same --params and --data makes what is missing"
+)
 
 
 @runtime_checkable

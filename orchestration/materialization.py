@@ -14,11 +14,11 @@ from assets.stages import Stage
 from assets.workspace import Workspace
 from model.artifact import require_folder
 from model.errors import InputError
+from orchestration.commands.options import DEFAULT_PARAMS
 from orchestration.failures import RunFailedError
 from orchestration.graph import load_assets
 from orchestration.instance import PROCESS_TAG, open_instance, process_tag
 from orchestration.lock_guard import LOCK
-from orchestration.workspace import DEFAULT_PARAMS
 
 logger = logging.getLogger("onepiece")
 

@@ -13,6 +13,7 @@ from model.artifact import open_table, read_json
 from model.errors import InputError
 from model.inference.comparison import compare_cascade
 from model.inference.submission import TABLE
+from orchestration.follow_up import follow_up, has_defaults
 
 ACTIONS = ("exposures", "clicks", "conversions")
 PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
@@ -28,6 +29,7 @@ def write_report(workspace: Workspace) -> str:
     """
     submission = workspace.current_folder(SUBMISSION)
     evaluation = _evaluation(workspace.folder("evaluation_report") / "metrics.json")
+    browse = "make ui" if has_defaults(workspace) else follow_up(workspace, "ui")
     parts = [
         "Coverage: items with a valid vector, of all items",
         _coverage(workspace),
@@ -38,9 +40,9 @@ def write_report(workspace: Workspace) -> str:
         compare_cascade(evaluation)[1] + _who_submits(workspace),
         f"Submission  {submission / 'result.json'}",
         f"Manifest    {submission / 'manifest.json'}",
-        f"Lineage     {submission / 'lineage.html'} (or: onepiece lineage)",
-        f"Explain     onepiece explain {_first_user(submission)}",
-        "Open the pipeline in a browser: make ui, then http://127.0.0.1:3000",
+        f"Lineage     {submission / 'lineage.html'} (or: {follow_up(workspace, 'lineage')})",
+        f"Explain     {follow_up(workspace, 'explain', _first_user(submission))}",
+        f"Open the pipeline in a browser: {browse}, then http://127.0.0.1:3000",
     ]
     return "\n\n".join([*parts[:7], "\n".join(parts[7:])])
 

@@ -9,6 +9,7 @@ from assets.workspace import CHAMPION, Workspace
 from model.artifact import atomic_write
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE
+from orchestration.follow_up import follow_up
 from orchestration.instance import open_instance
 from orchestration.synchronization import report_existing
 
@@ -47,7 +48,7 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
     with open_instance(workspace) as instance:
         report_existing(instance, workspace, made_by=f"onepiece rollback: {change}")
     over = f", past {passed} of the same weights and codebook" if passed else ""
-    return f"champion: {change}{over}; `onepiece materialize` submits from it"
+    return f"champion: {change}{over}; `{follow_up(workspace, 'materialize')}` submits from it"
 
 
 def _predecessor(current: Path) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from assets.workspace import SUBMISSION, Workspace
 from model.errors import InputError
+from orchestration.follow_up import follow_up
 
 
 def submission_ids(workspace: Workspace) -> list[str]:
@@ -16,7 +17,7 @@ def submission_ids(workspace: Workspace) -> list[str]:
 def none_yet(workspace: Workspace) -> str:
     """What is said where there is no submission."""
     home = workspace.folder(SUBMISSION)
-    return f"{home}: no submission was made yet; run `onepiece materialize`"
+    return f"{home}: no submission was made yet; run `{follow_up(workspace, 'materialize')}`"
 
 
 def newest_id(workspace: Workspace) -> str:

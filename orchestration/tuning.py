@@ -9,6 +9,7 @@ from assets.workspace import Workspace
 from model.artifact import atomic_write
 from model.errors import InputError
 from model.params import Params
+from orchestration.follow_up import follow_up
 from orchestration.materialization import materialize
 from orchestration.parameter_text import with_values
 
@@ -39,7 +40,8 @@ def tune(workspace: Workspace, processes: int | None) -> str:
         finish_study(workspace, processes or workspace.params.tuning_study.num_processes)
     materialize(workspace, [TUNING_STUDY], only=False, tags=TAGS)
     report = TuningReport.load(workspace.folder(TUNING_STUDY))
-    return f"{_winner(report)}; `onepiece adopt` writes it into {workspace.params_file.name}"
+    command = follow_up(workspace, "adopt")
+    return f"{_winner(report)}; `{command}` writes it into {workspace.params_file.name}"
 
 
 def adopt(workspace: Workspace, into: Path | None) -> str:
@@ -73,7 +75,8 @@ def _newest(workspace: Workspace) -> TuningReport:
     begun = folder.exists() or home_of(workspace).exists()
     present = read_study(workspace) if begun else None
     if present is None or not (present.trials or folder.exists()):
-        raise InputError(f"{folder}: no trial is finished; run `onepiece tune` first")
+        command = follow_up(workspace, "tune")
+        raise InputError(f"{folder}: no trial is finished; run `{command}` first")
     return present if present.trials or not folder.exists() else TuningReport.load(folder)
 
 

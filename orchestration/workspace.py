@@ -7,11 +7,11 @@ from assets.workspace import Workspace
 from model.artifact import require_folder
 from model.errors import InputError
 from model.params import Params, RawDataParams
+from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS
 from orchestration.dvc_bridge import choose_recorder
+from orchestration.follow_up import follow_up
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT_PARAMS = Path("params.yaml")
-DEFAULT_DATA = Path("data")
 PARAMS_VARIABLE, DATA_VARIABLE = "ONEPIECE_PARAMS", "ONEPIECE_DATA"
 
 
@@ -55,7 +55,8 @@ def open_existing(params_file: Path, data: Path) -> Workspace:
     """
     workspace = open_workspace(params_file, data)
     if not data.exists():
-        raise InputError(f"{data}: not found; name the data folder, or run `onepiece materialize`")
+        command = follow_up(workspace, "materialize")
+        raise InputError(f"{data}: not found; name the data folder, or run `{command}`")
     return workspace
 
 

@@ -47,7 +47,7 @@ class TuningReport:
         last = f": {self.trials[-1]['reason']}" if self.trials else ""
         raise InputError(
             f"tuning_study: none of {len(self.trials)} trials came to its end{last}; run "
-            "`onepiece tune`, or change tuning_study.space"
+            "`onepiece tune` with the same --params and --data, or change tuning_study.space"
         )
 
     @classmethod

@@ -146,11 +146,11 @@ def test_asking_for_a_submission_that_is_not_there(tmp_path):
     ("command", "told"),
     [
         ("explain u", "champion/champion: not found; materialise champion"),
-        ("explain u --test", "not found; `onepiece materialize` makes what is missing"),
-        ("quotas", "not found; `onepiece materialize` makes what is missing"),
+        ("explain u --test", "with the same --params and --data makes what is missing"),
+        ("quotas", "with the same --params and --data makes what is missing"),
         ("rollback", "champion/champion: not found; materialise champion"),
         ("rollback abc", "champion/champion: not found; materialise champion"),
-        ("adopt", "tuning_study: no trial is finished; run `onepiece tune` first"),
+        ("adopt", "no trial is finished; run `onepiece tune --data {data}` first"),
     ],
 )
 def test_where_nothing_was_made_nothing_is_left_behind(tmp_path, command, told):
@@ -158,7 +158,7 @@ def test_where_nothing_was_made_nothing_is_left_behind(tmp_path, command, told):
     refused = CliRunner().invoke(__main__.app, [*command.split(), *where]).exception
     assert isinstance(refused, InputError)
     assert str(refused).startswith(str(tmp_path))
-    assert str(refused).endswith(told)
+    assert str(refused).endswith(told.format(data=tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -200,7 +200,8 @@ def test_the_doctor_finds_what_is_needed():
 def test_where_nothing_was_submitted_the_list_says_so_and_leaves_nothing(tmp_path):
     done = onepiece("submissions", "--data", tmp_path)
     assert done.returncode == 0
-    assert "no submission was made yet; run `onepiece materialize`" in done.stdout
+    told = f"no submission was made yet; run `onepiece materialize --data {tmp_path}`"
+    assert told in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,7 +220,10 @@ def test_a_data_folder_that_is_not_there_is_not_made_to_be_read(tmp_path, comman
     where = ["--params", str(ROOT / "params.yaml"), "--data", str(tmp_path / "mistyped")]
     refused = CliRunner().invoke(__main__.app, [*command.split(), *where]).exception
     assert isinstance(refused, InputError)
-    assert str(refused).startswith(f"{tmp_path / 'mistyped'}: not found; name the data folder")
+    data = tmp_path / "mistyped"
+    assert str(refused) == (
+        f"{data}: not found; name the data folder, or run `onepiece materialize --data {data}`"
+    )
     assert not (tmp_path / "mistyped").exists()
 
 

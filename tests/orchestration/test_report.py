@@ -1,6 +1,8 @@
 """`onepiece report` tells what lies in the folder, not what the parameter file would make."""
 
 import json
+import re
+import shlex
 
 import pytest
 import yaml
@@ -20,9 +22,32 @@ def test_the_parameter_file_may_have_changed_since(finished, tmp_path):
     changed.write_text(yaml.safe_dump(values))
     done = onepiece("report", "--params", changed, "--data", finished.data)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == finished.onepiece("report").stdout
+    assert _facts(done.stdout) == _facts(finished.onepiece("report").stdout)
     assert all(f"\n  {name} " in done.stdout for name in shown)
     assert "cascade" in done.stdout and "manifest.json" in done.stdout
+
+
+def _facts(report):
+    """Without the commands that it ends with, which name the parameter file."""
+    return report.partition("Manifest")[0]
+
+
+def test_the_commands_that_it_ends_with_act_on_the_same_folder(copied, tmp_path):
+    """One of them is run as it is printed, with a data folder whose name a shell would split."""
+    data = copied.data.rename(tmp_path / "rb ü")
+    done = onepiece("report", "--params", copied.params_file, "--data", data)
+    commands = re.findall(r"onepiece (?:lineage|explain|ui)\b[^,)\n]*", done.stdout)
+    assert [command.split()[1] for command in commands] == ["lineage", "explain", "ui"]
+    for command in commands:
+        assert shlex.split(command)[-4:] == [
+            "--params",
+            str(copied.params_file),
+            "--data",
+            str(data),
+        ]
+    assert "make ui" not in done.stdout
+    shown = onepiece(*shlex.split(commands[0])[1:])
+    assert shown.returncode == 0, shown.stderr
 
 
 def test_the_figures_of_an_earlier_version_are_refused(copied):

@@ -187,8 +187,9 @@ def test_from_the_command_line(world, tmp_path):
     refused = settings.onepiece("adopt")
     assert refused.returncode == 2
     folder = settings.data / "tuning_study"
+    where = f"--params {settings.params_file} --data {settings.data}"
     assert refused.stderr == (
-        f"onepiece: {folder}: no trial is finished; run `onepiece tune` first\n"
+        f"onepiece: {folder}: no trial is finished; run `onepiece tune {where}` first\n"
     )
     done = settings.onepiece("tune", "--processes", "2")
     assert done.returncode == 0, done.stderr

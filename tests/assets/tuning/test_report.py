@@ -58,5 +58,7 @@ def test_without_a_finished_trial_there_is_no_winner(tmp_path):
     with pytest.raises(InputError, match="none of 1 trials came to its end: network: Value"):
         TuningReport(lost, {}).save(tmp_path / "report")
     assert not (tmp_path / "report").exists()
-    with pytest.raises(InputError, match="none of 0 trials came to its end; run `onepiece tune`"):
+    with pytest.raises(
+        InputError, match="none of 0 trials came to its end; run `onepiece tune` with"
+    ):
         _ = TuningReport([], {}).best

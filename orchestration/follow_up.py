@@ -1,0 +1,35 @@
+"""Command lines that are printed for the user to go on with."""
+
+import shlex
+from pathlib import Path
+
+from assets.workspace import Workspace
+from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS
+
+
+def follow_up(workspace: Workspace, *words: str) -> str:
+    """A command of `onepiece` that acts on the same parameters and data, as a shell takes it.
+
+    Args:
+        workspace: that it shall act on.
+        words: the command and its arguments.
+    """
+    return shlex.join(["onepiece", *words, *_options(workspace)])
+
+
+def has_defaults(workspace: Workspace) -> bool:
+    """Whether commands act on this parameter file and data folder without being told to."""
+    return not _options(workspace)
+
+
+def _options(workspace: Workspace) -> list[str]:
+    found = []
+    for option, path, default in (
+        ("--params", workspace.params_file, DEFAULT_PARAMS),
+        ("--data", workspace.data, DEFAULT_DATA),
+    ):
+        if path != default.resolve():
+            here = Path.cwd()
+            shown = path.relative_to(here) if path.is_relative_to(here) else path
+            found += [option, str(shown)]
+    return found
