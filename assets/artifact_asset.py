@@ -24,9 +24,10 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import Check, refusal
-from assets.lineage import Lineage, Recipe, content_files, differences
+from assets.lineage import Lineage, Recipe
 from assets.maker import Maker, Shown, remember
 from assets.peak_memory import reset_peak_memory
+from assets.staleness import is_current
 from assets.transient import forbidden_sentence, is_disk_full, is_forbidden, may_pass
 from assets.workspace import Workspace
 from model.artifact import Artifact, disk_filled_up, publish_folder
@@ -227,16 +228,3 @@ def _make(maker: Maker, workspace: Workspace, recipe: Recipe, run_id: str) -> No
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def is_current(workspace: Workspace, recipe: Recipe) -> bool:
-    """Whether what lies on disk is what this recipe makes, byte for byte."""
-    try:
-        folder = workspace.current_folder(recipe.asset, recipe.partition)
-        lineage = Lineage.read(folder)
-    except InputError:
-        return False
-    if lineage.recipe != recipe:
-        return False
-    changed = differences(lineage, content_files(folder, workspace.hashes))
-    if changed:
-        logger.warning("%s: %s; it is made again", folder, changed[0])
-    return not changed

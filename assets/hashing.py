@@ -24,10 +24,14 @@ class HashCache:
     """Remembers md5s by path, size, inode and modification time, as DVC does.
 
     With ``HashCache(None)`` nothing is remembered: every byte is read.
+
+    Args:
+        file: where md5s are kept.
+        remember: those of files that are met for the first time; else the file is only read.
     """
 
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
+    def __init__(self, file: Path | None, *, remember: bool = True) -> None:
+        self._file, self._remembers = file, remember
         self._known: dict[str, list] = {}
         if file is not None and file.exists():
             try:
@@ -86,7 +90,7 @@ class HashCache:
         return hash_listing(self.hash_files(source, hidden=False))
 
     def _remember(self) -> None:
-        if self._file is None:
+        if self._file is None or not self._remembers:
             return
         self._known = {path: facts for path, facts in self._known.items() if Path(path).exists()}
         atomic_write(self._file, json.dumps(self._known, sort_keys=True))

@@ -69,6 +69,7 @@ class Workspace:
         params: its values.
         data: the folder of all artefacts.
         force: make everything anew, changed or not.
+        read_only: only look: not even remember what was hashed.
         recorder: told of every new output.
     """
 
@@ -77,6 +78,7 @@ class Workspace:
     params: Params
     data: Path
     force: bool = False
+    read_only: bool = False
     recorder: Recorder = field(default_factory=NoRecorder)
 
     @property
@@ -148,7 +150,7 @@ class Workspace:
     @cached_property
     def hashes(self) -> HashCache:
         """md5s of files that have not changed since they were last read."""
-        return HashCache(self.data / ".hashes.json")
+        return HashCache(self.data / ".hashes.json", remember=not self.read_only)
 
     def refusal(self, asset: str, partition: str | None = None) -> str | None:
         """Why a blocking check refused what now lies in the asset's folder; None when it passed."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from assets.staleness import flattened
 from model.inference.champion import CHAMPION
 from orchestration.report import METRICS, PATHS
 
@@ -24,7 +25,7 @@ def compare(
     """
     sections = {
         "raw data": _changed(_raw_files(first), _raw_files(second)),
-        "parameters": _changed(_flat(first["params"]), _flat(second["params"])),
+        "parameters": _changed(flattened(first["params"]), flattened(second["params"])),
         "code": [*_code(first, second)],
         "packages and machine": _changed(_circumstances(first), _circumstances(second)),
         "artefacts": _changed(_hashes(first), _hashes(second)),
@@ -65,12 +66,12 @@ def _changed_metrics(
     first: Mapping[str, Any], second: Mapping[str, Any], *, all_metrics: bool
 ) -> list[str]:
     """And what they are of, where that is not a submission's own cascade."""
-    figures = [_flat(one["metrics"]) for one in (first, second)]
+    figures = [flattened(one["metrics"]) for one in (first, second)]
     shown = figures
     if not all_metrics:
         shown = [{name: one[name] for name in _HEADLINES & one.keys()} for one in figures]
     measured = [
-        _flat({name: one.get(name, {}) for name in ("measured_with", "measured_on")})
+        flattened({name: one.get(name, {}) for name in ("measured_with", "measured_on")})
         for one in (first, second)
     ]
     lines = [*_changed(measured[0], measured[1]), *_changed(shown[0], shown[1])]
@@ -82,16 +83,6 @@ def _show(old: Any, new: Any) -> str:
     if isinstance(old, float) and isinstance(new, float):
         return f"{old:.6g} -> {new:.6g} ({new - old:+.6g})"
     return f"{old} -> {new}"
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings with dotted keys; everything else as it is."""
-    if not isinstance(values, Mapping):
-        return {prefix: values}
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
-    return flat
 
 
 def _hashes(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.utils import make_new_run_id
 
-from assets.artifact_asset import is_current
 from assets.stages import Stage
+from assets.staleness import why_outdated
 from assets.workspace import Workspace
 from model.artifact import require_folder
 from model.errors import InputError
@@ -23,6 +23,7 @@ from orchestration.lock_guard import LOCK
 logger = logging.getLogger("onepiece")
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+MADE, REUSED, REFUSED = "made", "reused", "refused"
 _CHECK_FAILED = "DagsterAssetCheckFailedError"
 _INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
@@ -36,6 +37,19 @@ class Target:
 
     def __str__(self) -> str:
         return self.asset if self.partition is None else f"{self.asset}@{self.partition}"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a target takes part in a run.
+
+    Attributes:
+        state: what becomes of it: made, reused after another look, or refused.
+        sentence: what speaks for that.
+    """
+
+    state: str
+    sentence: str
 
 
 def materialize(
@@ -57,10 +71,8 @@ def materialize(
         InputError: a name is unknown, an asset refused its input, or nothing can be written.
         RunFailedError: something else went wrong.
     """
-    targets = parse_targets(workspace, names or workspace.main_line)
+    targets = targets_of(workspace, names, only=only)
     require_folder(workspace.data, writable=True)
-    if not only:
-        targets = with_upstream(workspace, targets)
     wanted = targets if only or workspace.force else outdated(workspace, targets)
     if not wanted:
         logger.info("%s: up to date", ", ".join(names) or "everything")
@@ -69,6 +81,16 @@ def materialize(
     for targets in split_into_runs(workspace, wanted):
         run(workspace, targets, tags)
     return True
+
+
+def targets_of(workspace: Workspace, names: Sequence[str], *, only: bool) -> list[Target]:
+    """What a selection means, upstream first.
+
+    Raises:
+        InputError: a name is unknown.
+    """
+    targets = parse_targets(workspace, names or workspace.main_line)
+    return targets if only else with_upstream(workspace, targets)
 
 
 def warn_of_another_file(workspace: Workspace) -> None:
@@ -136,12 +158,37 @@ def outdated(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:
 
 def stale(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:
     """Those that are missing, damaged, out of date, or stand below one that is."""
-    found: list[Target] = []
+    return list(reasons(workspace, targets))
+
+
+def reasons(workspace: Workspace, targets: Sequence[Target]) -> dict[Target, Reason]:
+    """Those that are missing, damaged, out of date, or stand below one that is, each with why."""
+    found: dict[Target, Reason] = {}
     for target in targets:
         above = set(workspace.stages[target.asset].inputs)
-        if any(other.asset in above for other in found) or not _current(workspace, target):
-            found.append(target)
+        reason = _below([other for other in found if other.asset in above], found)
+        reason = reason or _reason(workspace, target)
+        if reason is not None:
+            found[target] = reason
     return found
+
+
+def _below(above: Sequence[Target], found: Mapping[Target, Reason]) -> Reason | None:
+    refused = any(found[other].state == REFUSED for other in above)
+    names = ", ".join(dict.fromkeys(other.asset for other in above))
+    return Reason(REFUSED if refused else MADE, f"stands below {names}") if above else None
+
+
+def _reason(workspace: Workspace, target: Target) -> Reason | None:
+    try:
+        recipe = workspace.recipe(target.asset, target.partition)
+    except InputError as error:  # the run says so itself
+        return Reason(REFUSED, str(error))
+    outdated_by = why_outdated(workspace, recipe)
+    if outdated_by is not None:
+        return Reason(MADE, outdated_by)
+    refusal = workspace.refusal(target.asset, target.partition)
+    return None if refusal is None else Reason(REUSED, f"to be checked again: {refusal}")
 
 
 def run(workspace: Workspace, targets: Sequence[Target], tags: Mapping[str, str]) -> None:
@@ -203,16 +250,6 @@ def _chain(error: Any) -> list[Any]:
 def _message(error: Any) -> str:
     """Without the class that Python's traceback puts before it."""
     return re.sub(rf"^[\w.]*{error.cls_name}: ", "", error.message.strip())
-
-
-def _current(workspace: Workspace, target: Target) -> bool:
-    if workspace.refusal(target.asset, target.partition) is not None:
-        return False
-    try:
-        recipe = workspace.recipe(target.asset, target.partition)
-    except InputError:
-        return False  # something upstream is not there: it is made on the way, or says so itself
-    return is_current(workspace, recipe)
 
 
 def split_into_runs(workspace: Workspace, targets: Sequence[Target]) -> list[list[Target]]:

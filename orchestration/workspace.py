@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PARAMS_VARIABLE, DATA_VARIABLE = "ONEPIECE_PARAMS", "ONEPIECE_DATA"
 
 
-def open_workspace(params_file: Path, data: Path, *, force: bool = False) -> Workspace:
+def open_workspace(
+    params_file: Path, data: Path, *, force: bool = False, read_only: bool = False
+) -> Workspace:
     """Load the parameters and decide who keeps the versions.
 
     Raises:
@@ -32,6 +34,7 @@ def open_workspace(params_file: Path, data: Path, *, force: bool = False) -> Wor
         params=params,
         data=data,
         force=force,
+        read_only=read_only,
         recorder=choose_recorder(ROOT, own=own),
     )
 

@@ -18,12 +18,19 @@ def materialize(
     data: DataFolder = DEFAULT_DATA,
     force: Annotated[bool, typer.Option("--force", help="Make them anew, changed or not.")] = False,
     only: Annotated[bool, typer.Option("--only", help="Leave what is upstream alone.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be made, and why; write nothing.")
+    ] = False,
 ) -> None:
     """Make assets, and what they are made from, where they are missing or out of date."""
     from orchestration import materialization
+    from orchestration.dry_run import describe_run
     from orchestration.workspace import open_workspace
 
-    workspace = open_workspace(params, data, force=force)
+    workspace = open_workspace(params, data, force=force, read_only=dry_run)
+    if dry_run:
+        typer.echo(describe_run(workspace, assets or [], only=only))
+        return
     tags = {"onepiece/door": "dvc" if "DVC_STAGE" in os.environ else "command line"}
     materialization.materialize(workspace, assets or [], only=only, tags=tags)
 

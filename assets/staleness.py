@@ -1,0 +1,70 @@
+"""Whether an artefact is what its recipe makes, and if not, what has changed since it was made."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from assets.lineage import LINEAGE_FILE, Lineage, Recipe, content_files, differences
+from assets.workspace import SOURCE, Workspace
+from model.errors import InputError
+
+logger = logging.getLogger("onepiece")
+
+NOT_THERE = "not there yet"
+_MOST_KEYS = 3  # that a reason names
+
+
+def is_current(workspace: Workspace, recipe: Recipe) -> bool:
+    """Whether what lies on disk is what this recipe makes, byte for byte."""
+    return why_outdated(workspace, recipe) is None
+
+
+def why_outdated(workspace: Workspace, recipe: Recipe) -> str | None:
+    """Why what lies on disk is not what this recipe makes; None where it is, byte for byte."""
+    if not workspace.folder(recipe.asset, recipe.partition).exists():
+        return NOT_THERE
+    try:
+        folder = workspace.current_folder(recipe.asset, recipe.partition)
+        lineage = Lineage.read(folder)
+    except InputError as error:
+        return str(error)
+    if lineage.recipe != recipe:
+        return ", ".join(_changes(lineage.recipe, recipe))
+    changed = differences(lineage, content_files(folder, workspace.hashes))
+    if changed:
+        logger.warning("%s: %s; it is made again", folder, changed[0])
+        return f"damaged: {changed[0]}"
+    return None
+
+
+def _changes(made: Recipe, wanted: Recipe) -> Iterator[str]:
+    parents = _differing(made.parents, wanted.parents)
+    if SOURCE in parents:
+        yield "other raw files"
+    if others := [name for name in parents if name != SOURCE]:
+        yield f"made from another {' and '.join(others)}"
+    if keys := _differing(flattened(made.params), flattened(wanted.params)):
+        more = f" and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
+        yield f"other parameters ({', '.join(keys[:_MOST_KEYS])}{more})"
+    if made.code != wanted.code:
+        yield "other code"
+    if made.seed != wanted.seed:
+        yield "another seed"
+    if (made.asset, made.partition) != (wanted.asset, wanted.partition):
+        yield f"its {LINEAGE_FILE} is of {made.asset}"
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    missing = object()
+    names = sorted(first.keys() | second.keys())
+    return [name for name in names if first.get(name, missing) != second.get(name, missing)]
+
+
+def flattened(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings with dotted keys; everything else as it is."""
+    if not isinstance(values, Mapping):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(flattened(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat

@@ -1,0 +1,76 @@
+"""Why an artefact is made again is said in the words of what changed."""
+
+from dataclasses import replace
+
+import pytest
+
+from assets.lineage import LINEAGE_FILE, Lineage, Recipe
+from assets.staleness import is_current, why_outdated
+from assets.workspace import Workspace
+from model.params import Params
+from orchestration.workspace import ROOT
+
+RECIPE = Recipe(
+    asset="interactions",
+    partition=None,
+    parents={"raw_data": "1.dir"},
+    params={"interactions": {"split": {"strategy": "leave_one_out", "validation_fraction": 0.1}}},
+    code="c",
+    seed=0,
+)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    params = Params.load(ROOT / "params.yaml")
+    return Workspace(ROOT, ROOT / "params.yaml", params, tmp_path / "data")
+
+
+@pytest.fixture
+def made(workspace):
+    folder = workspace.folder("interactions")
+    folder.mkdir(parents=True)
+    (folder / "events.npy").write_bytes(b"0")
+    Lineage.of(RECIPE, folder, workspace.hashes).write(folder)
+    return folder
+
+
+def test_what_is_as_it_was_is_current(workspace, made):
+    assert is_current(workspace, RECIPE)
+
+
+def test_what_was_never_made(workspace):
+    assert why_outdated(workspace, RECIPE) == "not there yet"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"parents": {"raw_data": "2.dir"}}, "made from another raw_data"),
+        ({"parents": {"raw_data": "1.dir", "source": "s"}}, "other raw files"),
+        (
+            {"params": {"interactions": {"split": {"strategy": "leave_one_out"}}}},
+            "other parameters (interactions.split.validation_fraction)",
+        ),
+        (
+            {"params": {**RECIPE.params, **dict.fromkeys("abcde", 1)}},
+            "other parameters (a, b, c and 2 more)",
+        ),
+        ({"code": "d"}, "other code"),
+        ({"seed": 1}, "another seed"),
+        ({"code": "d", "seed": 1}, "other code, another seed"),
+        ({"asset": "raw_data"}, "its lineage.json is of interactions"),
+    ],
+)
+def test_what_changed_is_named(workspace, made, change, told):
+    wanted = replace(RECIPE, **change)
+    made.rename(workspace.folder(wanted.asset))
+    assert why_outdated(workspace, wanted) == told
+    assert not is_current(workspace, wanted)
+
+
+def test_damage_is_named(workspace, made):
+    (made / "events.npy").unlink()
+    assert why_outdated(workspace, RECIPE) == "damaged: events.npy is missing"
+    (made / LINEAGE_FILE).write_text("{}")
+    assert "lineage.json: damaged or edited" in why_outdated(workspace, RECIPE)
