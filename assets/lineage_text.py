@@ -13,11 +13,10 @@ _AT_TEN, _SCORE = "@10", "score"  # what the text shows; the page has them all
 def as_text(manifest: Mapping[str, Any]) -> str:
     """Everything upstream, one line each, with what it was made from."""
     git = manifest["git"]
-    dirty = " (with uncommitted changes)" if git["dirty"] else ""
     lines = [
         f"submission {manifest['id']}",
         f"  made      {manifest['created']} on {manifest['device']}, {manifest['platform']}",
-        f"  code      {git['revision'] or 'outside git'}{dirty}",
+        f"  code      {code_version(git)}",
         f"  run       {manifest['dagster_run']}",
         f"  seed      {manifest['seed']}",
         "  made from",
@@ -37,6 +36,12 @@ def as_text(manifest: Mapping[str, Any]) -> str:
         )
         lines.append(f"    {path:12} {shown}")
     return "\n".join(lines)
+
+
+def code_version(git: Mapping[str, Any]) -> str:
+    """The revision of a manifest, and whether it is the whole truth."""
+    dirty = " (with uncommitted changes)" if git["dirty"] else ""
+    return f"{git['revision'] or 'outside git'}{dirty}"
 
 
 def measured_with(manifest: Mapping[str, Any]) -> str:

@@ -44,11 +44,12 @@ COMMANDS = (  # as the help lists them
 
 app = typer.Typer(
     name="onepiece",
-    help="From a behaviour log and multimodal item embeddings to recommendations.",
+    invoke_without_command=True,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.callback()(machine.onepiece)
 for _command in COMMANDS:
     app.command()(_command)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 _NEEDED_FREE_BYTES = 5 * 10**9  # the demo with its DVC cache, generously
@@ -55,6 +56,18 @@ def examine(data: Path) -> tuple[str, bool]:
     return "\n".join(lines), healthy
 
 
+def describe_version() -> str:
+    """The project's version, and the git revision as a manifest records it."""
+    from assets.lineage_text import code_version
+    from assets.manifest import git_state
+
+    return f"onepiece {_project()['version']}, revision {code_version(git_state(ROOT))}"
+
+
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
 def _python() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     fits = (3, 11) <= sys.version_info[:2] < (3, 13)
@@ -76,8 +89,7 @@ def _packages() -> Iterator[Finding]:
 
 def _needed() -> list[str]:
     """The packages that the project asks for: of its file, not of an installation gone stale."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in project["dependencies"]]
+    return [re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in _project()["dependencies"]]
 
 
 def _faiss() -> Iterator[Finding]:

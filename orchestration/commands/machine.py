@@ -1,4 +1,4 @@
-"""Commands about this machine: its pages, what lies on it, what it lacks."""
+"""Commands about this machine: its pages, what lies on it, what it lacks, which version it has."""
 
 from typing import Annotated
 
@@ -6,6 +6,19 @@ import typer
 
 from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS, DataFolder, ParamsFile
 from orchestration.failures import RUN_FAILED
+
+
+def onepiece(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show version and git revision.")
+    ] = False,
+) -> None:
+    """From a behaviour log and multimodal item embeddings to recommendations."""
+    if version:
+        from orchestration.doctor import describe_version
+
+        typer.echo(describe_version())
+        raise typer.Exit
 
 
 def ui(

@@ -7,12 +7,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tomllib
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from assets import manifest
 from model.errors import InputError
 from model.progress import IN_BAR
 from orchestration import __main__
@@ -188,6 +190,28 @@ def test_a_missing_parent_is_named(tmp_path):
     done = onepiece("materialize", "--only", "interactions", "--data", tmp_path)
     assert done.returncode == 2
     assert "raw_data/lineage.json: not found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("git", "told"),
+    [
+        ({"revision": "3d31bc6", "dirty": False}, "revision 3d31bc6"),
+        ({"revision": "3d31bc6", "dirty": True}, "revision 3d31bc6 (with uncommitted changes)"),
+        ({"revision": None, "dirty": None}, "revision outside git"),
+    ],
+)
+def test_the_version_is_that_of_the_project_and_of_the_code(monkeypatch, git, told):
+    monkeypatch.setattr(manifest, "git_state", lambda root: git)
+    done = CliRunner().invoke(__main__.app, ["--version"])
+    assert done.exit_code == 0
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert done.stdout == f"onepiece {project['version']}, {told}\n"
+
+
+def test_without_a_command_the_help_is_shown():
+    done = CliRunner().invoke(__main__.app, [])
+    assert "--version" in done.output
+    assert "materialize" in done.output
 
 
 def test_the_doctor_finds_what_is_needed():
