@@ -21,20 +21,41 @@ METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
 _NEEDED = {"masked_actions", "beam_weight_tuned"}  # which evaluations of earlier versions lack
 
 
+def read_facts(workspace: Workspace) -> dict[str, Any]:
+    """What the report tells, as the artefacts have it.
+
+    Returns:
+        ``coverage`` by modality, ``collisions`` by source, the ``evaluation`` with the name of the
+        ``model`` that it is of, the ``champion`` that submits, and the ``submission``'s folder.
+
+    Raises:
+        InputError: an artefact is not there yet, or an earlier version's.
+    """
+    submission = workspace.current_folder(SUBMISSION)
+    return {
+        "evaluation": _evaluation(workspace.folder("evaluation_report") / "metrics.json"),
+        "coverage": read_json(workspace.folder("coverage_report") / "coverage.json")["modalities"],
+        "collisions": read_json(workspace.folder("codebook") / "report.json"),
+        "model": workspace.current_folder(CHAMPION).name,
+        "champion": workspace.input_folder(CHAMPION).name,
+        "submission": str(submission),
+    }
+
+
 def write_report(workspace: Workspace) -> str:
     """Coverage, collisions, metrics and the newest submission, as text.
 
     Raises:
         InputError: an artefact is not there yet, or an earlier version's.
     """
-    submission = workspace.current_folder(SUBMISSION)
-    evaluation = _evaluation(workspace.folder("evaluation_report") / "metrics.json")
+    facts = read_facts(workspace)
+    submission, evaluation = Path(facts["submission"]), facts["evaluation"]
     browse = "make ui" if has_defaults(workspace) else follow_up(workspace, "ui")
     parts = [
         "Coverage: items with a valid vector, of all items",
-        _coverage(workspace),
+        coverage_table(list(facts["coverage"].items())),
         "Collisions: items that share their semantic ID, before and after re-assignment",
-        _collisions(workspace),
+        collision_table(facts["collisions"]),
         who_competes(evaluation),
         _metrics(evaluation),
         compare_cascade(evaluation)[1] + _who_submits(workspace),
@@ -95,11 +116,6 @@ def _first_user(submission: Path) -> str:
     return table["user_id"][0].as_py()
 
 
-def _coverage(workspace: Workspace) -> str:
-    coverage = read_json(workspace.folder("coverage_report") / "coverage.json")
-    return coverage_table(list(coverage["modalities"].items()))
-
-
 def coverage_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Rows of the coverage report, by modality."""
     shown = [
@@ -107,10 +123,6 @@ def coverage_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         for name, row in rows
     ]
     return columns(["modality", "covered", "total", "rate"], shown)
-
-
-def _collisions(workspace: Workspace) -> str:
-    return collision_table(read_json(workspace.folder("codebook") / "report.json"))
 
 
 def collision_table(report: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,6 @@
 """`onepiece verify`: does what lies on disk still hash to what the manifest says?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,16 @@ def verify(workspace: Workspace, wanted: str | None) -> list[Finding]:
         findings.append(Finding(name, "; ".join(problems) or None, note))
     findings += _verify_raw_files(workspace, manifest)
     return [*findings, *_verify_frozen_codebooks(artifacts)]
+
+
+def describe(findings: Sequence[Finding]) -> str:
+    """A line per finding, and how many are as they were."""
+    lines = []
+    for finding in findings:
+        mark = "ok " if finding.problem is None else "!! "
+        lines.append(f"{mark}{finding.path}  {finding.problem or finding.note}".rstrip())
+    whole = sum(finding.problem is None for finding in findings)
+    return "\n".join([*lines, f"{whole} of {len(findings)} as the manifest says"])
 
 
 def _verify_raw_files(workspace: Workspace, manifest: Mapping[str, Any]) -> list[Finding]:

@@ -10,4 +10,5 @@ DataFolder = Annotated[Path, typer.Option("--data", help="Where all artefacts li
 SubmissionId = Annotated[
     str | None, typer.Argument(help="Or the beginning of its id; else newest.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 DEFAULT_PARAMS, DEFAULT_DATA = Path("params.yaml"), Path("data")

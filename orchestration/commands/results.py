@@ -5,15 +5,28 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS, DataFolder, ParamsFile
+from orchestration.commands.options import (
+    DEFAULT_DATA,
+    DEFAULT_PARAMS,
+    AsJson,
+    DataFolder,
+    ParamsFile,
+)
 
 
-def report(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -> None:
+def report(
+    json_: AsJson = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
     """Show coverage, collisions, metrics and where the newest submission lies."""
-    from orchestration.report import write_report
+    import json
+
+    from orchestration.report import read_facts, write_report
     from orchestration.workspace import open_existing
 
-    typer.echo(write_report(open_existing(params, data)))
+    workspace = open_existing(params, data)
+    typer.echo(json.dumps(read_facts(workspace), indent=2) if json_ else write_report(workspace))
 
 
 def explain(

@@ -8,6 +8,7 @@ import typer
 from orchestration.commands.options import (
     DEFAULT_DATA,
     DEFAULT_PARAMS,
+    AsJson,
     DataFolder,
     ParamsFile,
     SubmissionId,
@@ -15,18 +16,29 @@ from orchestration.commands.options import (
 from orchestration.failures import RUN_FAILED
 
 
-def submissions(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -> None:
+def submissions(
+    json_: AsJson = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
     """List all submissions, oldest first, with the metrics of their models."""
+    import json
+
     from assets.ledger import COLUMNS, read_ledger
     from orchestration.report import columns
     from orchestration.submissions import none_yet, submission_ids
     from orchestration.workspace import open_existing
 
     workspace = open_existing(params, data)
-    if not submission_ids(workspace):
+    made = bool(submission_ids(workspace))
+    rows = read_ledger(workspace) if made else []
+    if json_:
+        dated = [{**row, "created": row["created"].isoformat()} for row in rows]
+        typer.echo(json.dumps(dated, indent=2))
+        return
+    if not made:
         typer.echo(none_yet(workspace))
         return
-    rows = read_ledger(workspace)
     cells = [
         [
             f"{value:.4f}" if isinstance(value := row[name], float) else str(value)
@@ -39,7 +51,7 @@ def submissions(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_
 
 def lineage(
     submission: SubmissionId = None,
-    json_: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    json_: AsJson = False,
     html: Annotated[bool, typer.Option("--html", help="As a page; prints its path.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As a Mermaid graph.")] = False,
     params: ParamsFile = DEFAULT_PARAMS,
@@ -71,19 +83,24 @@ def lineage(
 
 def verify(
     submission: SubmissionId = None,
+    json_: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
     """Hash everything that a submission came from and compare with its manifest."""
+    import json
+    from dataclasses import asdict
+
+    from orchestration.verification import describe
     from orchestration.verification import verify as check
     from orchestration.workspace import open_existing
 
     findings = check(open_existing(params, data), submission)
-    for finding in findings:
-        mark = "ok " if finding.problem is None else "!! "
-        typer.echo(f"{mark}{finding.path}  {finding.problem or finding.note}".rstrip())
-    broken = sum(finding.problem is not None for finding in findings)
-    typer.echo(f"{len(findings) - broken} of {len(findings)} as the manifest says")
+    if json_:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        typer.echo(describe(findings))
+    broken = any(finding.problem is not None for finding in findings)
     raise typer.Exit(RUN_FAILED if broken else 0)
 
 

@@ -1,6 +1,7 @@
 """The command line as a user meets it: another process, its exit code and what it says."""
 
 import errno
+import json
 import logging
 import signal
 import socket
@@ -8,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+from datetime import datetime
 
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +23,7 @@ from orchestration import __main__
 from orchestration.failures import told
 from orchestration.workspace import ROOT
 from tests.orchestration.command import ENVIRONMENT, onepiece
+from tests.orchestration.small_manifest import small_manifest
 
 
 def _params(folder, change):
@@ -227,6 +230,23 @@ def test_where_nothing_was_submitted_the_list_says_so_and_leaves_nothing(tmp_pat
     told = f"no submission was made yet; run `onepiece materialize --data {tmp_path}`"
     assert told in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_submissions_for_programs(tmp_path):
+    where = ["--params", str(ROOT / "params.yaml"), "--data", str(tmp_path)]
+    none = CliRunner().invoke(__main__.app, ["submissions", "--json", *where])
+    assert (none.exit_code, json.loads(none.stdout)) == (0, [])
+    written = small_manifest()
+    folder = tmp_path / "submission" / written["id"]
+    folder.mkdir(parents=True)
+    text = json.dumps({**written, "hash": manifest.manifest_hash(written)})
+    (folder / "manifest.json").write_text(text)
+    done = CliRunner().invoke(__main__.app, ["submissions", "--json", *where])
+    (row,) = json.loads(done.stdout)
+    assert row["id"] == written["id"]
+    assert datetime.fromisoformat(row["created"]) == datetime.fromisoformat(written["created"])
+    assert row["hr_10"] == 0.25
+    assert row["ndcg_10"] is None
 
 
 def test_a_lineage_has_one_form():

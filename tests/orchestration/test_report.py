@@ -7,6 +7,7 @@ import shlex
 import pytest
 import yaml
 
+from assets.workspace import CHAMPION, SUBMISSION
 from orchestration.report import who_competes
 from tests.orchestration.command import onepiece
 
@@ -48,6 +49,18 @@ def test_the_commands_that_it_ends_with_act_on_the_same_folder(copied, tmp_path)
     assert "make ui" not in done.stdout
     shown = onepiece(*shlex.split(commands[0])[1:])
     assert shown.returncode == 0, shown.stderr
+
+
+def test_its_facts_for_programs(finished):
+    done = finished.onepiece("report", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    metrics = json.loads((finished.data / "evaluation_report" / "metrics.json").read_text())
+    assert facts["evaluation"] == metrics
+    assert set(facts["coverage"]) == {"81", "82"}
+    assert [row["source"] for row in facts["collisions"]] == ["81", "82", "collaborative"]
+    assert facts["model"] == facts["champion"] == finished.workspace.input_folder(CHAMPION).name
+    assert facts["submission"] == str(finished.workspace.current_folder(SUBMISSION))
 
 
 def test_the_figures_of_an_earlier_version_are_refused(copied):

@@ -75,6 +75,16 @@ def test_an_edited_parameter_in_a_lineage_file_is_found(copied, name):
     assert "damaged or edited" in _problems(copied)[name]
 
 
+def test_its_findings_for_programs(copied):
+    shutil.rmtree(copied.data / "codebook")
+    done = copied.onepiece("verify", "--json")
+    assert done.returncode == 1
+    findings = {found["path"]: found for found in json.loads(done.stdout)}
+    assert set(ARTEFACTS) < set(findings)
+    assert findings.pop("codebook")["problem"] == "it is missing"
+    assert {found["problem"] for found in findings.values()} == {None}
+
+
 def test_an_edited_manifest_is_found(copied):
     folder = copied.workspace.current_folder(SUBMISSION)
     manifest = json.loads((folder / "manifest.json").read_text())
