@@ -226,5 +226,3 @@ def _make(maker: Maker, workspace: Workspace, recipe: Recipe, run_id: str) -> No
     else:
         maker.publish(workspace, staging, run_id)
     shutil.rmtree(staging, ignore_errors=True)
-
-
