@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 import numpy as np
 
@@ -61,21 +62,20 @@ def _lists(costs_of: Callable[[slice], np.ndarray], num_codes: int, count: int) 
     starts = range(0, num_codes, _ROWS_AT_ONCE)
     with ThreadPoolExecutor(_THREADS) as threads:
         for begin in range(0, len(starts), _BLOCKS_AT_ONCE):
-            blocks = [
-                (start, costs_of(slice(start, start + _ROWS_AT_ONCE)))
-                for start in starts[begin : begin + _BLOCKS_AT_ONCE]
-            ]
-            for start, nearest in threads.map(lambda block: _nearest(*block, count), blocks):
-                lists[start : start + len(nearest)] = nearest
+            firsts = starts[begin : begin + _BLOCKS_AT_ONCE]
+            costs = [costs_of(slice(first, first + _ROWS_AT_ONCE)) for first in firsts]
+            found = threads.map(_nearest, firsts, costs, repeat(count))
+            for first, nearest in zip(firsts, found, strict=True):
+                lists[first : first + len(nearest)] = nearest
     return lists
 
 
-def _nearest(first: int, costs: np.ndarray, count: int) -> tuple[int, np.ndarray]:
-    """The cheapest codes of a block of rows from ``first`` on, which it gives back."""
+def _nearest(first: int, costs: np.ndarray, count: int) -> np.ndarray:
+    """(n, count) uint64, the cheapest codes of a block of rows from ``first`` on."""
     # The bits of a float that is not negative order like the float: one sort, ties by number.
     bits = np.maximum(costs, np.float32(0.0)).view(np.uint32)
     keys = bits.astype(np.uint64) << np.uint64(32) | np.arange(costs.shape[1], dtype=np.uint64)
     own = np.arange(len(keys))
     keys[own, first + own] = np.iinfo(np.uint64).max
     keys.partition(count - 1, axis=1)
-    return first, np.sort(keys[:, :count], axis=1) & np.uint64(0xFFFFFFFF)
+    return np.sort(keys[:, :count], axis=1) & np.uint64(0xFFFFFFFF)
