@@ -9,7 +9,8 @@ would leave the band is given a bias that fits it. Nothing here waits for a GPU.
 import torch
 from torch import Tensor, distributed
 
-TINY = 1e-20
+from model.network.routing import TINY
+
 # Where the bias holds the Gini of the loads: the geometric middle of 0.05 (experts that may not
 # specialise) and 0.4 (on the way to a collapse), so that noise has as far to go to either.
 TARGET_GINI = 0.15
@@ -91,17 +92,16 @@ def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
     looked_at = _some(logits, top_k)
     target = reachable_target(num_experts, top_k)
     loads = _loads(looked_at, expert_bias, top_k)
-    outside = ~_within(loads, target, _OUTER) & (loads.sum() >= _FEWEST * num_experts)
+    outside = ~_within(load_gini(loads), target, _OUTER) & (loads.sum() >= _FEWEST * num_experts)
     # The CPU has the answer already; a GPU would have to be waited for.
     if logits.device.type == "cpu" and not outside:
         return expert_bias
     bias = expert_bias
     apart = torch.linspace(-_NUDGE, _NUDGE, num_experts, dtype=bias.dtype, device=bias.device)
     for step in _STEPS:
-        moves = outside & ~_within(loads, target, _INNER)
-        moved = balancing_step(bias, loads, step, target)
-        moved = torch.where(load_gini(loads) > 0, moved, bias + apart)
-        bias = torch.where(moves, moved, bias)
+        gini = load_gini(loads)
+        moved = torch.where(gini > 0, balancing_step(bias, loads, step, target), bias + apart)
+        bias = torch.where(outside & ~_within(gini, target, _INNER), moved, bias)
         loads = _loads(looked_at, bias, top_k)
     return bias
 
@@ -129,6 +129,5 @@ def _loads(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
     return loads
 
 
-def _within(loads: Tensor, target: float, band: tuple[float, float]) -> Tensor:
-    gini = load_gini(loads)
+def _within(gini: Tensor, target: float, band: tuple[float, float]) -> Tensor:
     return (gini >= band[0] * target) & (gini <= band[1] * target)

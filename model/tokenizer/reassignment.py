@@ -22,7 +22,7 @@ from model.tokenizer.neighbor_lists import cosine_lists, distance_lists
 
 LOOKED_AT = 16  # free siblings; more brings a moved item hardly nearer
 _LISTED = 1024  # codes in a list; where all of them are taken, every code is looked at
-_RESIDUAL_BYTES = 2**24  # of float32 residuals in memory at once; more would be new to it each time
+_RESIDUAL_BYTES = 2**24  # of float32 residuals at once; larger blocks get new pages each time
 _RUNS = 4096  # of prefixes that share their counts: zeroing them costs more than a few items do
 
 
@@ -245,7 +245,7 @@ def _best_free(
         place += 1
     taken[code] = place
     seen = 0
-    while place < listed and seen < LOOKED_AT:  # no branch, as nobody could foretell it
+    while place < listed and seen < LOOKED_AT:  # without a branch, which would be guessed wrong
         free[seen] = lists[code, place]
         seen += occupancy[lists[code, place]] < capacity
         place += 1

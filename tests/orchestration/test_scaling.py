@@ -91,6 +91,3 @@ def test_without_points_or_budget_one_sentence_says_so(tmp_path):
     boundless = onepiece("plan", "--gpu-hours", "nan", *where)
     assert boundless.returncode == 2
     assert "a budget is above 0; nan was given" in boundless.stderr
-    boundless = onepiece("plan", "--gpu-hours", "nan", *where)
-    assert boundless.returncode == 2
-    assert "a budget is above 0; nan was given" in boundless.stderr

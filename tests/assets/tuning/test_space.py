@@ -65,10 +65,6 @@ def test_an_end_that_is_no_allowed_value_is_named():
             {"network.feed_forward.hidden_dim": SIZES, "network.feed_forward": SIZES},
             "space names network.feed_forward and network.feed_forward.hidden_dim within it",
         ),
-        (
-            {"network.feed_forward.hidden_dim": SIZES, "network.feed_forward": SIZES},
-            "space names network.feed_forward and network.feed_forward.hidden_dim within it",
-        ),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused_with_the_file(space, told):
