@@ -1,16 +1,14 @@
 """Where an item whose code is taken looks first: the other codes, the closest ones ahead."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
-
 import numpy as np
+import torch
+from numba import prange
 
-from model.compiled import SETTINGS
+from model.compiled import compiled
+from model.tokenizer.radix_sort import radix_sorted
 
-_ROWS_AT_ONCE = 64
-_BLOCKS_AT_ONCE = 32  # that wait for a thread: 128 MiB for 16,384 codes
-_THREADS = SETTINGS.NUMBA_NUM_THREADS  # numpy's selection has one
+_ROWS_AT_ONCE = 1024  # 64 MiB of costs for 16,384 codes
+_BINS = 1024  # of costs, to tell the cheapest ones before they are sorted
 
 
 def cosine_lists(centroids: np.ndarray, count: int) -> np.ndarray:
@@ -25,7 +23,8 @@ def cosine_lists(centroids: np.ndarray, count: int) -> np.ndarray:
     """
     lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
     units = centroids / np.where(lengths > 0.0, lengths, 1.0)
-    return _lists(lambda rows: 1.0 - units[rows] @ units.T, len(units), count)
+    halves = np.full(len(units), 0.5, np.float32)
+    return _lists(units, units, halves, count)
 
 
 def distance_lists(centroids: np.ndarray, count: int) -> np.ndarray:
@@ -38,44 +37,68 @@ def distance_lists(centroids: np.ndarray, count: int) -> np.ndarray:
     Returns:
         (K, m) int32 numbers of codes, close ones first.
     """
-    squares = np.square(centroids).sum(axis=1)
-
-    def costs(rows: slice) -> np.ndarray:
-        return squares[rows, None] + squares - 2.0 * centroids[rows] @ centroids.T
-
-    return _lists(costs, len(centroids), count)
+    return _lists(2.0 * centroids, centroids, np.square(centroids).sum(axis=1), count)
 
 
-def _lists(costs_of: Callable[[slice], np.ndarray], num_codes: int, count: int) -> np.ndarray:
+def _lists(left: np.ndarray, right: np.ndarray, parts: np.ndarray, count: int) -> np.ndarray:
     """The other codes, by what it costs to go there.
 
     Args:
-        costs_of: rows -> (rows, K) float32, taken for 0 where below it.
-        num_codes: K.
+        left: (K, D) float32.
+        right: (K, D) float32.
+        parts: (K,) float32; from one code to another it costs the parts of both less the product of
+            the one's ``left`` and the other's ``right``, and not less than nothing.
         count: length of a list; shortened to what exists.
 
     Returns:
         (K, m) int32, cheapest first, ties by number.
     """
-    count = min(count, num_codes - 1)
-    lists = np.empty((num_codes, count), np.int32)
-    starts = range(0, num_codes, _ROWS_AT_ONCE)
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for begin in range(0, len(starts), _BLOCKS_AT_ONCE):
-            firsts = starts[begin : begin + _BLOCKS_AT_ONCE]
-            costs = [costs_of(slice(first, first + _ROWS_AT_ONCE)) for first in firsts]
-            found = threads.map(_nearest, firsts, costs, repeat(count))
-            for first, nearest in zip(firsts, found, strict=True):
-                lists[first : first + len(nearest)] = nearest
+    lists = np.empty((len(left), min(count, len(left) - 1)), np.int32)
+    # torch and the kernel share their threads; numpy's own would spin in the kernel's way.
+    ours, others = torch.tensor(left), torch.tensor(right)
+    for first in range(0, len(left), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        _cheapest((ours[rows] @ others.T).numpy(), parts, first, lists[rows])
     return lists
 
 
-def _nearest(first: int, costs: np.ndarray, count: int) -> np.ndarray:
-    """(n, count) uint64, the cheapest codes of a block of rows from ``first`` on."""
-    # The bits of a float that is not negative order like the float: one sort, ties by number.
-    bits = np.maximum(costs, np.float32(0.0)).view(np.uint32)
-    keys = bits.astype(np.uint64) << np.uint64(32) | np.arange(costs.shape[1], dtype=np.uint64)
-    own = np.arange(len(keys))
-    keys[own, first + own] = np.iinfo(np.uint64).max
-    keys.partition(count - 1, axis=1)
-    return np.sort(keys[:, :count], axis=1) & np.uint64(0xFFFFFFFF)
+@compiled(parallel=True)
+def _cheapest(products, parts, first, lists):  # pragma: no cover
+    """Write the codes of least cost for rows from ``first`` on, which leave themselves out."""
+    for row in prange(len(products)):
+        own = first + row
+        costs = np.empty(len(parts), np.float32)
+        for code in range(len(parts)):
+            costs[code] = max(parts[own] + parts[code] - products[row, code], np.float32(0.0))
+        # The bits of a float that is not negative order like the float.
+        packed = _cheap_ones(costs.view(np.uint32), own, lists.shape[1])
+        packed = radix_sorted(packed, np.empty_like(packed))
+        for place in range(lists.shape[1]):
+            lists[row, place] = np.int32(packed[place] & np.uint64(0xFFFFFFFF))
+
+
+@compiled()
+def _cheap_ones(costs, own, count):  # pragma: no cover
+    """``count`` codes of least cost and a few more, in their order; each below its cost."""
+    low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
+    for code in range(len(costs)):
+        if code != own:
+            low, high = min(low, costs[code]), max(high, costs[code])
+    shift = np.uint32(0)
+    while (high - low) >> shift >= _BINS:
+        shift += np.uint32(1)
+    held = np.zeros(_BINS, np.int64)
+    for code in range(len(costs)):
+        if code != own:
+            held[(costs[code] - low) >> shift] += 1
+    last, total = 0, held[0]
+    while total < count:
+        last += 1
+        total += held[last]
+    found = np.empty(total, np.uint64)
+    place = 0
+    for code in range(len(costs)):
+        if code != own and (costs[code] - low) >> shift <= last:
+            found[place] = np.uint64(costs[code]) << np.uint64(32) | np.uint64(code)
+            place += 1
+    return found

@@ -19,6 +19,7 @@ from numba import prange
 from model.compiled import compiled
 from model.tokenizer.limits import group
 from model.tokenizer.neighbor_lists import cosine_lists, distance_lists
+from model.tokenizer.radix_sort import radix_sorted
 
 LOOKED_AT = 16  # free siblings; more brings a moved item hardly nearer
 _LISTED = 1024  # codes in a list; where all of them are taken, every code is looked at
@@ -81,7 +82,7 @@ def reassign_exact(
     """
     order, offsets = group(prefixes)
     order, placed, moving = _nearest_first(
-        order, offsets, codes, distances, pinned, len(centroids), capacity
+        order, offsets, codes, distances.view(np.uint32), pinned, len(centroids), capacity
     )
     movers = order[moving]
     if len(movers) == 0:
@@ -166,7 +167,7 @@ def _paper(order, offsets, codes, pinned, lists, capacity, seed):  # pragma: no 
 
 @compiled(parallel=True)
 def _nearest_first(
-    order, offsets, codes, distances, pinned, num_codes, capacity
+    order, offsets, codes, distance_bits, pinned, num_codes, capacity
 ):  # pragma: no cover
     """(N,) items of each prefix by distance; their codes; who is crowded out of its semantic ID."""
     nearest_first = np.empty_like(order)
@@ -177,10 +178,16 @@ def _nearest_first(
         occupancy = np.zeros(num_codes, np.int32)
         for prefix in range(bounds[run], bounds[run + 1]):
             begin, end = offsets[prefix], offsets[prefix + 1]
-            items = order[begin:end]
-            items = items[np.argsort(distances[items], kind="mergesort")]
-            nearest_first[begin:end] = items
-            placed[begin:end] = codes[items]
+            packed = np.empty(end - begin, np.uint64)
+            for row in range(begin, end):
+                # The bits of a float that is not negative order like the float.
+                distance = np.uint64(distance_bits[order[row]])
+                packed[row - begin] = distance << np.uint64(32) | np.uint64(row - begin)
+            packed = radix_sorted(packed, np.empty_like(packed))
+            for row in range(begin, end):
+                item = order[begin + np.int64(packed[row - begin] & np.uint64(0xFFFFFFFF))]
+                nearest_first[row] = item
+                placed[row] = codes[item]
             for row in range(begin, end):
                 if pinned[nearest_first[row]]:
                     occupancy[placed[row]] += 1

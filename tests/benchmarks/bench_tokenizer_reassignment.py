@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numba import prange
 
+from model.compiled import compiled
 from model.tokenizer.neighbor_lists import cosine_lists
 from model.tokenizer.reassignment import reassign_exact, reassign_paper
 from model.tokenizer.sids import Occupancy
@@ -47,9 +49,7 @@ class World:
         return cls(prefixes, codes.astype(np.int32), centroids, noise)
 
     def residuals_of(self, items: np.ndarray) -> np.ndarray:
-        residuals = self.centroids.take(self.codes[items], axis=0)
-        residuals += self.noise.take(items % NOISES, axis=0)
-        return residuals
+        return _drawn(items, self.codes, self.centroids, self.noise)
 
     @property
     def distances(self) -> np.ndarray:
@@ -59,6 +59,17 @@ class World:
     def conflict_rate(self, codes: np.ndarray) -> float:
         sids = np.stack([self.prefixes, codes], axis=1)
         return Occupancy.of(sids, [len(self.centroids)] * 2).conflict_rate
+
+
+@compiled(parallel=True)
+def _drawn(items, codes, centroids, noise):  # pragma: no cover
+    """(n, WIDTH) float32, the centroid of each item's code and some noise."""
+    made = np.empty((len(items), centroids.shape[1]), np.float32)
+    for row in prange(len(items)):
+        centroid, beside = centroids[codes[items[row]]], noise[items[row] % len(noise)]
+        for column in range(len(centroid)):
+            made[row, column] = centroid[column] + beside[column]
+    return made
 
 
 def plain_loop(prefixes: list[int], codes: list[int], lists: list[list[int]], size: int) -> int:
