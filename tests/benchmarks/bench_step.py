@@ -1,6 +1,6 @@
 """A stack of HSTU layers, forward and backward: fast attention against dense PyTorch.
 
-    python -m tests.benchmarks.bench_step --threads 1 [--compile]
+    python -m tests.benchmarks.bench_step [--threads 1] [--compile]
     python -m tests.benchmarks.bench_step --memory
     python -m tests.benchmarks.bench_step --plot memory.png
 
@@ -205,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in {"dim": 256, "heads": 8, "layers": 8, "length": 101, "batch": 32}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--memory", action="store_true")
