@@ -44,8 +44,14 @@ class Order:
         return self.users[shuffled[begin : begin + self.batch_size]]
 
     def share(self, step: int, rank: int, world_size: int, pieces: int) -> list[np.ndarray]:
-        """The rows of one process, in ``pieces`` micro-batches (some may be empty)."""
-        return np.array_split(self.rows(step)[rank::world_size], pieces)
+        """The rows of one process, in ``pieces`` micro-batches (some may be empty).
+
+        A micro-batch of all processes together is the one of a process alone, or another number of
+        processes would meet other negatives.
+        """
+        rows = self.rows(step)
+        places = np.array_split(np.arange(len(rows)), pieces)
+        return [rows[piece[piece % world_size == rank]] for piece in places]
 
 
 @lru_cache(maxsize=2)

@@ -41,3 +41,19 @@ def test_processes_and_pieces_share_the_rows_of_a_step(world_size, pieces):
         shares = [order.share(step, rank, world_size, pieces) for rank in range(world_size)]
         met = np.concatenate([piece for share in shares for piece in share])
         assert sorted(met) == sorted(order.rows(step))
+
+
+@pytest.mark.parametrize("batch_size", [10, 13, 39])
+@pytest.mark.parametrize("pieces", [2, 3, 4])
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_a_micro_batch_of_all_processes_is_that_of_one(world_size, pieces, batch_size):
+    """However the batch divides: a micro-batch's items are the negatives of its targets."""
+    order = _order(n=41, batch_size=batch_size)
+    for step in (0, order.steps_per_epoch - 1):
+        alone = order.share(step, 0, 1, pieces)
+        shares = [order.share(step, rank, world_size, pieces) for rank in range(world_size)]
+        for place, rows in enumerate(alone):
+            together = np.concatenate([share[place] for share in shares])
+            assert sorted(together) == sorted(rows)
+        sizes = [sum(map(len, share)) for share in shares]
+        assert max(sizes) - min(sizes) <= 1
