@@ -74,16 +74,19 @@ def balancing_step(expert_bias: Tensor, loads: Tensor, step: float, target: floa
 
 
 @torch.no_grad()
-def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
-    """The bias, or one that keeps the loads of this batch in the band where the present would not.
+def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int, earlier: Tensor) -> Tensor:
+    """The bias, or one that keeps the loads of a step in the band where the present would not.
 
-    The loads are those of the batches of all processes, which must call it alike. A bias of E
-    numbers tells a token nothing of the others of its batch.
+    The loads are those of the batches of all processes, which must call it alike, and of the
+    step's micro-batches before this one: of such that favour different experts each may be in the
+    band where all together are too equal. A bias of E numbers tells a token nothing of the others
+    of its batch.
 
     Args:
         logits: (T, E).
         expert_bias: (E,) float32.
         top_k: experts per token.
+        earlier: (E,) int64 loads of this process's micro-batches before; they are not changed.
 
     Returns:
         (E,) float32: the bias as it is where the loads stay in the band, or say too little.
@@ -91,8 +94,13 @@ def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
     num_experts = len(expert_bias)
     looked_at = _some(logits, top_k)
     target = reachable_target(num_experts, top_k)
+    # The earlier ones were counted in full, in processes without a token for this one too.
+    share = len(looked_at) / len(logits) if len(logits) else 1.0
+    before = _of_all_processes((earlier * share).long())
     loads = _loads(looked_at, expert_bias, top_k)
-    outside = ~_within(load_gini(loads), target, _OUTER) & (loads.sum() >= _FEWEST * num_experts)
+    enough = loads.sum() >= _FEWEST * num_experts
+    loads += before
+    outside = ~_within(load_gini(loads), target, _OUTER) & enough
     # The CPU has the answer already; a GPU would have to be waited for.
     if logits.device.type == "cpu" and not outside:
         return expert_bias
@@ -102,7 +110,7 @@ def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
         gini = load_gini(loads)
         moved = torch.where(gini > 0, balancing_step(bias, loads, step, target), bias + apart)
         bias = torch.where(outside & ~_within(gini, target, _INNER), moved, bias)
-        loads = _loads(looked_at, bias, top_k)
+        loads = _loads(looked_at, bias, top_k) + before
     return bias
 
 
@@ -123,7 +131,11 @@ def _loads(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
     """(E,) int64 slots of each expert, over all processes."""
     chosen = (logits + expert_bias).topk(top_k, dim=-1).indices.flatten()
     loads = torch.zeros(len(expert_bias), dtype=torch.int64, device=logits.device)
-    loads.scatter_add_(0, chosen, torch.ones_like(chosen))
+    return _of_all_processes(loads.scatter_add_(0, chosen, torch.ones_like(chosen)))
+
+
+def _of_all_processes(loads: Tensor) -> Tensor:
+    """(E,) int64, changed in place to the sum over all processes."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(loads)
     return loads

@@ -100,7 +100,8 @@ class SparseMoE(nn.Module):
         """
         logits = gate_logits(x, self.gate)
         if self.training and self.bias_step:
-            self.expert_bias.copy_(held_bias(logits, self.expert_bias, self.top_k))
+            held = held_bias(logits, self.expert_bias, self.top_k, self.load)
+            self.expert_bias.copy_(held)
         scores = gate_scores(logits, self.gate_kind)
         chosen, weights = choose(logits, scores, self.expert_bias, self.top_k)
         routing = sort_by_expert(chosen, weights, len(self.gate))

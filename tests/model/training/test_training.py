@@ -42,15 +42,17 @@ def test_learns_and_says_what_it_did(data, tmp_path):
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.parametrize(("num_experts", "top_k"), [(8, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("num_experts", "top_k", "micro_batches"), [(8, 2, 1), (2, 1, 1), (2, 1, 8)]
+)
 def test_no_step_of_a_fast_training_leaves_the_band_of_the_experts_loads(
-    data, tmp_path, num_experts, top_k
+    data, tmp_path, num_experts, top_k, micro_batches
 ):
     """Gates that move faster than small steps of the bias follow; every step has its row."""
     experts = training_params().network.feed_forward.model_dump()
     experts |= {"num_experts": num_experts, "top_k": top_k, "bias_step": 0.3}
     params = training_params(
-        training={"batch_size": 64, "epochs": 40},
+        training={"batch_size": 64, "epochs": 40, "accumulation_steps": micro_batches},
         optimizer={"adamw_lr": 0.02, "warmup_share": 0.0},
         network={"feed_forward": experts},
     )
