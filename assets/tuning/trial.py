@@ -126,10 +126,9 @@ def run_trial(
         watch()  # a trial that is tried again has told nothing yet, and may have no step left
     if not trainer.run(states, watch):
         raise TrialInterruptedError
-    found = validations(trainer)
-    if not found:
+    value = trainer.final_ndcg()
+    if value is None:
         raise InputError("there is no validation user; see interactions.split")
-    value = trainer.progress.best if getattr(chosen, asset).patience else found[-1]
     return value, {"steps": trainer.progress.step, **_facts(codebook)}
 
 

@@ -95,6 +95,10 @@ class Recorder:
             )
         }
 
+    def last(self, name: str) -> float | None:
+        """The newest value of a column, None where it has none."""
+        return next((row[name] for row in self.rows[::-1] if row[name] is not None), None)
+
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row, or to the row that this step has already; six digits are kept."""
         if not self.rows or self.rows[-1]["step"] != step:

@@ -223,13 +223,12 @@ def _publish(
 
 
 def _metadata(trainer: Trainer) -> dict[str, Any]:
-    counted, best = count_parameters(trainer.network), trainer.progress.best
     return {
         "history": trainer.recorder.rows,
-        "num_parameters": counted,
+        "num_parameters": count_parameters(trainer.network),
         "num_table_parameters": count_table_parameters(trainer.network),
         "steps": trainer.progress.step,
         "final_losses": trainer.recorder.final_losses(),
         "stopped_early": trainer.progress.stopped,
-        "validation_ndcg@10": best if best >= 0.0 else None,  # nobody to validate with
+        "validation_ndcg@10": trainer.final_ndcg(),
     }

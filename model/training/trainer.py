@@ -170,6 +170,12 @@ class Trainer:
         with applied:
             return self.sharded.whole(weights_of(self.network))
 
+    def final_ndcg(self) -> float | None:
+        """Validation NDCG@10 of the final weights; None where nobody validates."""
+        if self.best_weights:
+            return self.progress.best
+        return self.recorder.last("ndcg@10")
+
     def state(self) -> State:
         """Everything that decides what comes next; in a world of many, all must call it."""
         tensors = {

@@ -158,6 +158,20 @@ def test_early_stopping_keeps_the_best_weights(data, tmp_path):
     assert measured["ndcg@10"] == pytest.approx(max(found), abs=1e-5)
 
 
+def test_without_early_stopping_the_figure_of_the_last_weights_is_told(data, tmp_path):
+    """The last ones are kept then, and the best were others."""
+    params = training_params(
+        training={"epochs": 8, "patience": 0}, optimizer={"adamw_lr": 0.05, "muon_lr": 0.3}
+    )
+    train_recommender(data, params, tmp_path)
+    made = Checkpoint.load(tmp_path / "checkpoint")
+    found = [row["ndcg@10"] for row in made.metadata["history"] if row["ndcg@10"] is not None]
+    assert made.metadata["validation_ndcg@10"] == found[-1] < max(found)
+    trainer = build_trainer(training_inputs(data), params, RECOMMENDER, ALONE)
+    measured = trainer.validation.measure(made.build(), CPU)
+    assert measured["ndcg@10"] == pytest.approx(found[-1], abs=1e-5)
+
+
 def test_a_loss_that_is_not_a_number_stops_before_the_weights_are_touched(data, tmp_path, caplog):
     """The sentence names the step, users and the state before; the log names all users."""
     states = StateFolder(tmp_path, "x")
