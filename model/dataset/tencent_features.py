@@ -34,8 +34,11 @@ def add_feature(
     rows: np.ndarray,
     source: Rows,
     vocabulary_sizes: dict[str, int],
-) -> None:
-    """Add one column of some rows.
+) -> bool:
+    """Add one column of some rows, if it is a feature.
+
+    A column without a vocabulary is none: its largest value, as of a date or an id, would be the
+    size of a table.
 
     Args:
         builder: of the table.
@@ -45,14 +48,20 @@ def add_feature(
         source: where the column comes from, for messages.
         vocabulary_sizes: largest code by feature.
 
+    Returns:
+        Whether there is a vocabulary of that name.
+
     Raises:
         InputError: another type or another form than elsewhere, a name that cannot be one, or a
             code that the vocabulary does not have.
     """
     if pa.types.is_null(column.type):  # no cell is filled, which leaves no form to go by
-        return
+        return True
     wanted, listed = rows > 0, is_list(column.type)
     _check_form(builder, name, column, source)
+    largest = vocabulary_sizes.get(name)
+    if largest is None:
+        return False
     if listed:
         lengths = list_lengths(column)
         owner = np.repeat(np.arange(len(rows)), lengths)
@@ -61,13 +70,14 @@ def add_feature(
             return source.row(owner[index])
 
         codes = _codes(column.flatten(), name, source.path, where)
-        _check(codes, name, vocabulary_sizes, where)
+        _check(codes, name, largest, where)
         kept = wanted[owner]
         builder.add_arrays(name, rows[wanted], lengths[wanted], codes[kept])
-        return
+        return True
     codes = _codes(column, name, source.path, source.row)
-    _check(codes, name, vocabulary_sizes, source.row)
+    _check(codes, name, largest, source.row)
     builder.add_scalars(name, rows[wanted], codes[wanted])
+    return True
 
 
 def _check_form(builder: FeatureTableBuilder, name: str, column: pa.Array, source: Rows) -> None:
@@ -110,10 +120,9 @@ def _codes(column: pa.Array, name: str, path: Path, where: Callable[[int], str])
 def _check(
     codes: np.ndarray,
     name: str,
-    vocabulary_sizes: dict[str, int],
+    largest: int,
     where: Callable[[int], str],
 ) -> None:
-    largest = vocabulary_sizes.get(name, np.iinfo(np.int32).max)
     refuse_first(
         (codes < 0) | (codes > largest),
         lambda index: (

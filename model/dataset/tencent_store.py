@@ -146,6 +146,7 @@ def _add_rows(
 ) -> np.ndarray:
     """Add every feature column; (largest re-id + 1,) bool, which re-ids had a row."""
     seen = np.zeros(len(rows_by_re_id), bool)
+    unknown: dict[str, Path] = {}
     for piece in pieces:
         re_ids, where = piece.re_ids, piece.source.row
         check_re_ids(re_ids, key, len(seen) - 1, where)
@@ -155,7 +156,7 @@ def _add_rows(
         refuse_first(repeated, _twice(piece, key))
         seen[re_ids] = True
         for name, column in piece.columns.items():
-            add_feature(
+            known = add_feature(
                 builder,
                 name,
                 column,
@@ -163,6 +164,16 @@ def _add_rows(
                 source=piece.source,
                 vocabulary_sizes=indexer.vocabulary_sizes,
             )
+            if not known:
+                unknown.setdefault(name, piece.source.path)
+    for name, path in unknown.items():
+        logger.warning(
+            "%s: column %s is no feature of %s and is left out; if it is one, give it its codes "
+            "there, under 'f'",
+            path,
+            name,
+            INDEXER,
+        )
     return seen
 
 

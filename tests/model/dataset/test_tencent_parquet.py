@@ -360,6 +360,16 @@ def test_an_empty_file_whose_columns_have_no_type(root, world, name, place):
     assert found.users.vocabulary_sizes == expected.users.vocabulary_sizes
 
 
+@pytest.mark.parametrize("values", [1_700_000_000, -1, "a note"])
+def test_a_column_that_the_indexer_does_not_know_is_no_feature(root, values, caplog):
+    expected = read_tencent_parquet(root).items.vocabulary_sizes
+    for path in (root / "item_feat").iterdir():
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("noted", pa.array([values] * len(table))), path)
+    assert read_tencent_parquet(root).items.vocabulary_sizes == expected
+    assert caplog.text.count("column noted is no feature of indexer.pkl and is left out") == 1
+
+
 def test_users_without_features(root):
     for path in (root / "user_feat").iterdir():
         pq.write_table(pq.read_table(path).slice(0, 0), path)
