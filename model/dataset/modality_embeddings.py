@@ -6,6 +6,7 @@ streams past.
 """
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -155,26 +156,32 @@ def _match(source: VectorSource, raw_item_ids: pa.Array) -> np.ndarray:
 
 
 def _width(source: VectorSource, modality: str, root: Path) -> int:
-    """The commonest length in the first chunk that has any; the folder's name may be wrong."""
+    """The commonest length; of equally common ones that of the folder's name, which may be wrong.
+
+    As soon as the rows so far bear the name out, the others are not read for this.
+    """
+    found: Counter[int] = Counter()
     for chunk in source.chunks():
         lengths = np.diff(chunk.offsets)[~chunk.null]
-        if lengths.any():
-            counts = np.bincount(lengths[lengths > 0])
-            width, named = int(counts.argmax()), source.named_width or 0
-            if named < len(counts) and counts[named] == counts[width]:
-                width = named
-            if source.named_width not in (None, width):
-                logger.warning(
-                    "modality %s is %d wide, not %d as its name says",
-                    modality,
-                    width,
-                    source.named_width,
-                )
-            return width
-    raise InputError(
-        f"{root}: modality {modality} covers no item, every vector is null or empty; get its files "
-        "again or take it out of modality_embeddings.modalities"
-    )
+        lengths, counts = np.unique(lengths[lengths > 0], return_counts=True)
+        found.update(dict(zip(lengths.tolist(), counts.tolist(), strict=True)))
+        if found and _commonest(found, source.named_width) == source.named_width:
+            break
+    if not found:
+        raise InputError(
+            f"{root}: modality {modality} covers no item, every vector is null or empty; get its "
+            "files again or take it out of modality_embeddings.modalities"
+        )
+    width = _commonest(found, source.named_width)
+    if source.named_width not in (None, width):
+        logger.warning(
+            "modality %s is %d wide, not %d as its name says", modality, width, source.named_width
+        )
+    return width
+
+
+def _commonest(found: Counter[int], named: int | None) -> int:
+    return max(found, key=lambda length: (found[length], length == named, -length))
 
 
 def _fill(

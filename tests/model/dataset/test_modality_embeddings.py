@@ -351,6 +351,17 @@ def test_the_width_is_that_of_the_vectors_not_of_the_name(scene, caplog):
     assert "modality 90 is 2 wide, not 3" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "name, width", [("a-few.parquet", 3), ("a-few.parquet", 2), ("part-1.parquet", 2)]
+)
+def test_a_few_vectors_of_another_width_decide_nothing_wherever_they_stand(scene, name, width):
+    common = [(item, [1.0] * width) for item in range(1, 21)]
+    few = [(item, [1.0] * 5) for item in range(21, 24)]
+    found = scene.write(common).write(few, name).read()
+    assert found.width == width
+    assert found.states[[20, 21, 23]].tolist() == [VALID, WRONG_WIDTH, WRONG_WIDTH]
+
+
 def test_between_two_widths_the_name_decides(scene):
     found = scene.write([(1, [1.0, 2.0]), (2, [1.0, 2.0, 3.0])]).read()
     assert found.width == WIDTH
