@@ -79,7 +79,8 @@ def _extension(
     tokens = growth.tokens
     codes = np.maximum(growth.published, _codes_by_item(tokens, interactions))
     grown = {"sample": 0, "growth": _growth_row(frozen, growth)}  # nothing was fitted
-    row = _row(tokens, codes, interactions, params, seed) | grown
+    reported = replace(tokens, first=growth.unpublished)
+    row = _row(reported, codes, interactions, params, seed) | grown
     retired = growth.retired_ids, growth.retired
     revision = frozen.revision + 1
     return _codebook(tokens, codes, row, interactions, retired, frozen.method, revision)

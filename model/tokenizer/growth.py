@@ -24,7 +24,7 @@ from model.tokenizer.limits import overflow
 from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
 from model.tokenizer.room import require_free_ids
 from model.tokenizer.sids import prefix_keys
-from model.tokenizer.tokenize import Tokenization, resolve
+from model.tokenizer.tokenize import Tokenization, balanced, resolve
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -40,6 +40,8 @@ class Growth:
 
     Attributes:
         tokens: of all items with a vector, new and published.
+        unpublished: what their first codes would be, had nothing been published; the report
+            counts from there, as it did when the generation began.
         published: (I + 1, L) int32 from 1, the codes that items had before; 0 where none.
         retired: (R, L) int32 from 1, codes of published items that are no longer there.
         retired_ids: (R,) raw ids of those.
@@ -51,6 +53,7 @@ class Growth:
     """
 
     tokens: Tokenization
+    unpublished: Assignment
     published: np.ndarray
     retired: np.ndarray
     retired_ids: pa.Array
@@ -86,24 +89,29 @@ def extend(
     elsewhere = _without_vector(published, vectors)
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
     require_free_ids(int(is_new.sum()), codes_of(frozen.published) - 1, params)
-    vectors, first, unaligned = _in_its_space(frozen, quantizer, vectors, published, is_new)
-    distance = _mean_distance(first, ~is_new)
+    codes = published[vectors.item_ids] - 1
+    vectors, distances, unaligned = _in_its_space(frozen, quantizer, vectors, codes, ~is_new)
+    distance = _mean_distance(distances)
     _warn_if_drifted(frozen, distance)
+    nearest = quantize(quantizer, vectors)
+    first = _first(nearest, codes, distances, ~is_new)
     others = np.concatenate([elsewhere, retired]) - 1
     everything = Assignment(
         np.concatenate([first.codes, others]),
         np.concatenate([first.distances, np.zeros(others.shape, np.float32)]),
     )
     pinned = np.concatenate([~is_new, np.ones(len(others), bool)])
-    final, spilled = _resolve(quantizer, vectors, everything, pinned, params, seed)
+    final = _resolve(quantizer, vectors, everything, pinned, params, seed)
+    tokens = Tokenization(vectors, quantizer, first, final)
     return Growth(
-        tokens=Tokenization(vectors, quantizer, first, final, spilled),
+        tokens=tokens,
+        unpublished=balanced(quantizer, vectors, nearest, params),
         published=published,
         retired=retired,
         retired_ids=frozen.published.filter(absent)["raw_id"].combine_chunks(),
         added=int((published[1:] == 0).any(axis=1).sum()),
         assigned=int(is_new.sum()),
-        spilled=int(spilled.sum()),
+        spilled=int(tokens.spilled.sum()),
         published_distance=distance,
         unaligned_distance=unaligned,
     )
@@ -116,7 +124,7 @@ def _resolve(
     pinned: np.ndarray,
     params: "CodebookParams",
     seed: int,
-) -> tuple[Assignment, np.ndarray]:
+) -> Assignment:
     """As :func:`resolve`, of the items with a vector; an ID that is too full counts as full.
 
     Published items may share an ID beyond the capacity of today. Those too many stay where they
@@ -127,13 +135,12 @@ def _resolve(
     kept = np.ones(len(pinned), bool)
     kept[np.flatnonzero(pinned)[_too_many(places[pinned], params.capacity)]] = False
     some = Assignment(everything.codes[kept], everything.distances[kept])
-    some, left = resolve(quantizer, vectors.subset(kept[:count]), some, pinned[kept], params, seed)
+    some = resolve(quantizer, vectors.subset(kept[:count]), some, pinned[kept], params, seed)
     final = Assignment(everything.codes[:count].copy(), everything.distances[:count].copy())
-    here, spilled = kept[:count], np.zeros(count, bool)
+    here = kept[:count]
     num_here = int(here.sum())
     final.codes[here], final.distances[here] = some.codes[:num_here], some.distances[:num_here]
-    spilled[here] = left[:num_here]
-    return final, spilled
+    return final
 
 
 def _too_many(places: np.ndarray, capacity: int) -> np.ndarray:
@@ -210,46 +217,47 @@ def _without_vector(published: np.ndarray, vectors: ItemVectors) -> np.ndarray:
 
 
 def _first(
-    quantizer: Quantizer, vectors: ItemVectors, published: np.ndarray, is_new: np.ndarray
+    nearest: Assignment, codes: np.ndarray, distances: np.ndarray, is_published: np.ndarray
 ) -> Assignment:
-    """Published codes where there are, else the nearest ones.
+    """Published codes where there are, with their distances, else the nearest ones.
 
     Whatever the method: a limit on the sizes of clusters shaped the codebooks when they were
     fitted; new items balanced among themselves would get codes that depend on their batch.
     """
-    codes = published[vectors.item_ids] - 1
-    distances = np.empty(codes.shape, np.float32)
-    if is_new.any():
-        nearest = quantize(quantizer, vectors.subset(is_new))
-        codes[is_new], distances[is_new] = nearest.codes, nearest.distances
-    if not is_new.all():
-        distances[~is_new] = measure(quantizer, vectors.subset(~is_new), codes[~is_new])
-    return Assignment(codes, distances)
+    first = Assignment(nearest.codes.copy(), nearest.distances.copy())
+    first.codes[is_published] = codes[is_published]
+    first.distances[is_published] = distances
+    return first
 
 
 def _in_its_space(
     frozen: Codebook,
     quantizer: Quantizer,
     vectors: ItemVectors,
-    published: np.ndarray,
-    is_new: np.ndarray,
-) -> tuple[ItemVectors, Assignment, float | None]:
-    """The vectors and their first codes; turned, with the distance before, where that helps."""
-    first = _first(quantizer, vectors, published, is_new)
-    distance = _mean_distance(first, ~is_new)
+    codes: np.ndarray,
+    is_published: np.ndarray,
+) -> tuple[ItemVectors, np.ndarray, float | None]:
+    """The vectors, turned where that helps, and how far published items then lie from their codes.
+
+    Returns:
+        All vectors; (P, L) squared distances of the published ones; their mean distance before the
+        vectors were turned, None where they were not.
+    """
+    known, their_codes = vectors.subset(is_published), codes[is_published]
+    distances = measure(quantizer, known, their_codes)
+    distance = _mean_distance(distances)
     if quantizer.encoder or not _drifted(frozen, distance):  # latent places say little of vectors
-        return vectors, first, None
-    known = vectors.subset(~is_new)
-    rotation = rotation_back(quantizer, known, published[known.item_ids] - 1)
+        return vectors, distances, None
+    rotation = rotation_back(quantizer, known, their_codes)
     if rotation is None:
-        return vectors, first, None
+        return vectors, distances, None
     logger.info(
         "published items lie %.3f from their centroids: another encoder, so all vectors are turned "
         "back into the space of the generation",
         distance,
     )
-    vectors = replace(vectors, rotation=rotation)
-    return vectors, _first(quantizer, vectors, published, is_new), distance
+    distances = measure(quantizer, replace(known, rotation=rotation), their_codes)
+    return replace(vectors, rotation=rotation), distances, distance
 
 
 def _drifted(frozen: Codebook, distance: float | None) -> bool:
@@ -277,8 +285,8 @@ def generation_distance(frozen: Codebook) -> float:
     return row.get("growth", {}).get("generation_distance", now)
 
 
-def _mean_distance(first: Assignment, is_published: np.ndarray) -> float | None:
-    """Of published items to their centroids; None where there are none."""
-    if not is_published.any():
+def _mean_distance(distances: np.ndarray) -> float | None:
+    """Of (P, L) squared ones of published items; None where there are none."""
+    if len(distances) == 0:
         return None
-    return float(np.sqrt(first.distances[is_published, -1], dtype=np.float64).mean())
+    return float(np.sqrt(distances[:, -1], dtype=np.float64).mean())

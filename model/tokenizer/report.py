@@ -18,10 +18,10 @@ def report_row(tokens: Tokenization) -> dict[str, Any]:
         ``source``, ``items``, ``excluded`` zero vectors, ``loss1``, ``loss2`` and so on (mean
         squared distance after each level), ``levels`` (usage of each, of the nearest codes),
         ``usage`` (histograms of each, before and after re-assignment), ``before`` and ``after``
-        re-assignment, ``moved``, ``spilled``, ``drift``: what the mean distance to the assigned
-        centroid grew by. All these distances are among the vectors themselves, of every method,
-        see ``input_space``; ``codebook_distance`` is the mean distance after re-assignment where
-        the codebooks are.
+        re-assignment, items that it ``moved`` and, of these, ``spilled`` from their prefix,
+        ``drift``: what the mean distance to the assigned centroid grew by. All these distances are
+        among the vectors themselves, of every method, see ``input_space``; ``codebook_distance``
+        is the mean distance after re-assignment where the codebooks are.
     """
     quantizer = tokens.quantizer
     first, final = _among_the_vectors(tokens)

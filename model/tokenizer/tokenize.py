@@ -38,14 +38,17 @@ class Tokenization:
         quantizer: the codebooks.
         first: nearest codes, before re-assignment.
         final: codes after it, with their distances.
-        spilled: (N,) bool, items that had to leave their prefix.
     """
 
     vectors: ItemVectors
     quantizer: Quantizer
     first: Assignment
     final: Assignment
-    spilled: np.ndarray
+
+    @property
+    def spilled(self) -> np.ndarray:
+        """(N,) bool, items that had to leave their prefix."""
+        return (self.first.codes[:, :-1] != self.final.codes[:, :-1]).any(axis=1)
 
 
 def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Tokenization:
@@ -56,10 +59,10 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     """
     require_room(len(vectors), params, vectors.source)
     quantizer = fit_quantizer(vectors, params, seed)
-    first = _nearest_codes(quantizer, vectors, params)
+    first = balanced(quantizer, vectors, quantize(quantizer, vectors), params)
     nobody = np.zeros(len(vectors), bool)
-    final, spilled = resolve(quantizer, vectors, first, nobody, params, seed)
-    tokens = Tokenization(vectors, quantizer, first, final, spilled)
+    final = resolve(quantizer, vectors, first, nobody, params, seed)
+    tokens = Tokenization(vectors, quantizer, first, final)
     _warn(tokens, params.training_sample)
     return tokens
 
@@ -71,7 +74,7 @@ def resolve(
     pinned: np.ndarray,
     params: "CodebookParams",
     seed: int,
-) -> tuple[Assignment, np.ndarray]:
+) -> Assignment:
     """Re-assign items that share a semantic ID.
 
     Args:
@@ -83,11 +86,11 @@ def resolve(
         seed: of the paper's random fall-back.
 
     Returns:
-        Codes and distances of all items; (N,) bool, who left its prefix.
+        Codes and distances of all items.
     """
     sizes, capacity = quantizer.sizes, params.capacity
     if params.reassignment == "none":
-        return first, np.zeros(len(pinned), bool)
+        return first
     if params.reassignment == "paper":
         last = reassignment.reassign_paper(
             prefix_keys(first.codes[:, :-1], sizes[:-1]),
@@ -98,9 +101,9 @@ def resolve(
             capacity=capacity,
             seed=seed,
         )
-        return _with_last_code(quantizer, vectors, first, last), np.zeros(len(pinned), bool)
+        return _with_last_code(quantizer, vectors, first, last)
     rooms = [capacity * sid_room(sizes[level + 1 :]) for level in range(len(sizes) - 1)]
-    relieved, spilled = spill(quantizer, vectors, first, pinned, rooms)
+    relieved = spill(quantizer, vectors, first, pinned, rooms)[0]
     prefixes, shared = relieved.codes[:, :-1], quantizer.shared
 
     def residuals_of(items: np.ndarray) -> np.ndarray:
@@ -117,23 +120,28 @@ def resolve(
         residuals_of,
         capacity=capacity,
     )
-    return _with_last_code(quantizer, vectors, relieved, last), spilled
+    return _with_last_code(quantizer, vectors, relieved, last)
 
 
-def _nearest_codes(
-    quantizer: Quantizer, vectors: ItemVectors, params: "CodebookParams"
+def balanced(
+    quantizer: Quantizer, vectors: ItemVectors, nearest: Assignment, params: "CodebookParams"
 ) -> Assignment:
     """Codes before any re-assignment; the balanced method limits the sizes of clusters.
 
     Not on the last of several levels, whose codes only tell the items of one cluster apart.
+
+    Args:
+        quantizer: the codebooks.
+        vectors: of all items.
+        nearest: their nearest codes, which the other methods keep.
+        params: method.
     """
-    assigned = quantize(quantizer, vectors)
     if params.method != "balanced_residual_kmeans":
-        return assigned
+        return nearest
     limited = max(1, len(quantizer.sizes) - 1)
     nodes = [sid_room(quantizer.sizes[: level + 1]) for level in range(limited)]
     rooms = [math.ceil(BALANCE * len(vectors) / count) for count in nodes]
-    return spill(quantizer, vectors, assigned, np.zeros(len(vectors), bool), rooms)[0]
+    return spill(quantizer, vectors, nearest, np.zeros(len(vectors), bool), rooms)[0]
 
 
 def _with_last_code(

@@ -133,11 +133,18 @@ def test_the_id_of_an_item_that_has_gone_stays_taken(first, tmp_path):
     assert sids(third) == sids(after)  # the forty are back, under the IDs that were theirs
 
 
-def test_an_extension_by_nothing_changes_nothing(first):
-    before = Codebook.load(first)
-    after = build(list(range(120)), frozen_from=str(first))
+@pytest.mark.parametrize("method", ["residual_kmeans", "balanced_residual_kmeans", "rq_vae"])
+@pytest.mark.parametrize("reassignment", ["none", "paper", "exact"])
+def test_an_extension_by_nothing_changes_nothing(method, reassignment, tmp_path):
+    settings = {"method": method, "reassignment": reassignment}
+    before = build(list(range(120)), **settings)
+    before.save(tmp_path / "one")
+    after = build(list(range(120)), **settings, frozen_from=str(tmp_path / "one"))
     assert after.codes.tobytes() == before.codes.tobytes()
-    assert after.report[-1]["moved"] == after.report[-1]["growth"]["added"] == 0
+    old, new = before.report[-1], after.report[-1]
+    assert new["growth"]["added"] == 0
+    assert new.pop("codebook_distance") == pytest.approx(old.pop("codebook_distance"))
+    assert {**new, "sample": 120} == {**old, "growth": new["growth"]}
 
 
 def test_a_new_item_without_a_direction_is_added_and_not_assigned(first):
