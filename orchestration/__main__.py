@@ -56,6 +56,7 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Run the command line; a stage of `dvc repro` where everything is imported already."""
+    _open_closed_streams()
     if "DVC_STAGE" in os.environ:
         from orchestration import lock_guard
 
@@ -66,6 +67,18 @@ def main() -> None:
         if code is not None:
             sys.exit(code)
     run_command()
+
+
+def _open_closed_streams() -> None:
+    """Lead to nowhere what the caller closed, as in `2>&-`.
+
+    Else files would be opened in its place, and whoever prints would write into them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)  # dup2 leaves it where both are one
+            setattr(sys, name, os.fdopen(number, "r+"))
 
 
 def run_command() -> None:

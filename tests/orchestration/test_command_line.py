@@ -22,8 +22,9 @@ from model.progress import IN_BAR
 from orchestration import __main__
 from orchestration.failures import told
 from orchestration.workspace import ROOT
-from tests.orchestration.command import ENVIRONMENT, onepiece
+from tests.orchestration.command import ENVIRONMENT, onepiece, run
 from tests.orchestration.small_manifest import small_manifest
+from tests.orchestration.tiny_world import write_tiny_params
 
 
 def _params(folder, change):
@@ -209,6 +210,16 @@ def test_the_version_is_that_of_the_project_and_of_the_code(monkeypatch, git, to
     assert done.exit_code == 0
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert done.stdout == f"onepiece {project['version']}, {told}\n"
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_lead_to_nowhere(tmp_path, closed):
+    params = write_tiny_params(tmp_path / "params.yaml")
+    command = f"'{sys.executable}' -m orchestration materialize raw_data"
+    options = f"--params '{params}' --data '{tmp_path / 'data'}'"
+    done = run("sh", "-c", f"{command} {options} {closed}", cwd=ROOT)
+    assert done.returncode == 0
+    assert (tmp_path / "data" / "raw_data" / "lineage.json").exists()
 
 
 def test_without_a_command_the_help_is_shown():
