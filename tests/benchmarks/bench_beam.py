@@ -152,8 +152,10 @@ def main() -> None:
     legal = torch.zeros(given.size, given.size, dtype=torch.bool)
     legal[codes[:, 0] - 1, codes[:, 1] - 1] = True
     hidden = torch.randn(given.users, LENGTH, given.dim)
-    quota = {"beam_width": min(given.beam_width, given.size), "num_sids": given.num_sids}
-    users = {"ours": given.users} | {f"reference, {n} at once": n for n in given.reference_users}
+    beam_width = min(given.beam_width, given.size)  # more than there are, nobody can list
+    quota = {"beam_width": beam_width, "num_sids": min(given.num_sids, beam_width * given.size)}
+    pieces = sorted({min(n, given.users) for n in given.reference_users})
+    users = {"ours": given.users} | {f"reference, {n} at once": n for n in pieces}
     searches: dict[str, Callable[[], object]] = {
         name: partial(in_pytorch, expanded_search, decoder, hidden[:number], legal, **quota)
         for name, number in users.items()
@@ -161,7 +163,7 @@ def main() -> None:
     searches["ours"] = partial(shared_search, decoder, hidden, trie, **quota)
     with torch.inference_mode():
         rates = best_rates(searches, users, given.turns)
-        few = max(given.reference_users)
+        few = max(pieces)
         keys, log_probs = shared_search(decoder, hidden, trie, **quota)
         reference_keys, reference = expanded_search(decoder, hidden[:few], legal, **quota)
     print(f"{trie.num_sids:,} legal semantic IDs, {given.threads} thread(s)")
