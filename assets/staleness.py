@@ -29,7 +29,7 @@ def why_outdated(workspace: Workspace, recipe: Recipe) -> str | None:
     except InputError as error:
         return str(error)
     if lineage.recipe != recipe:
-        return ", ".join(_changes(lineage.recipe, recipe))
+        return ", ".join(changes(lineage.recipe, recipe))
     changed = differences(lineage, content_files(folder, workspace.hashes))
     if changed:
         logger.warning("%s: %s; it is made again", folder, changed[0])
@@ -37,7 +37,8 @@ def why_outdated(workspace: Workspace, recipe: Recipe) -> str | None:
     return None
 
 
-def _changes(made: Recipe, wanted: Recipe) -> Iterator[str]:
+def changes(made: Recipe, wanted: Recipe) -> Iterator[str]:
+    """What differs between the recipe that something was made from and another."""
     parents = _differing(made.parents, wanted.parents)
     if SOURCE in parents:
         yield "other raw files"

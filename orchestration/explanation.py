@@ -1,9 +1,13 @@
 """`onepiece explain`: why one user gets these ten."""
 
+import logging
+from contextlib import suppress
 from pathlib import Path
 
 from assets.device import inference_device
-from assets.workspace import CHAMPION, Workspace
+from assets.lineage import Lineage
+from assets.staleness import changes
+from assets.workspace import CHAMPION, SUBMISSION, Workspace
 from model.artifact import require_folder
 from model.dataset.split import Part
 from model.errors import InputError
@@ -13,6 +17,9 @@ from model.inference.inputs import InferenceInputs
 from model.inference.recommender import prepare_recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX, with_index
+from orchestration.follow_up import follow_up
+
+logger = logging.getLogger("onepiece")
 
 
 def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
@@ -22,12 +29,14 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
         workspace: holds the models and the data.
         user: raw id.
         part: ``submission`` explains what the champion submits, ``test`` what the evaluation of
-            the newest model saw.
+            the newest model saw; both under today's parameters, with a warning where that is not
+            what was made.
 
     Raises:
         InputError: no such user, or something is not materialised.
     """
     model, beam_weight = _asked(workspace, part)
+    _warn_of_another(workspace, SUBMISSION if part == "submission" else "evaluation_report")
     modalities = workspace.params.modality_embeddings.modalities
     inputs = InferenceInputs.load(workspace.data, model, modalities)
     recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
@@ -35,6 +44,20 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
     return explain_user(
         recommender, inputs.codebook.codes, user, beam_weight=beam_weight, part=part
     )
+
+
+def _warn_of_another(workspace: Workspace, asset: str) -> None:
+    """Say where the asset was made otherwise: what lies there may differ from what is explained."""
+    with suppress(InputError):  # nothing was made yet, or nothing could be made now
+        folder = workspace.current_folder(asset)
+        made, wanted = Lineage.read(folder).recipe, workspace.recipe(asset)
+        if made != wanted:
+            logger.warning(
+                "%s: made otherwise (%s); this explains what would be made now, by `%s`",
+                folder,
+                ", ".join(changes(made, wanted)),
+                follow_up(workspace, "materialize"),
+            )
 
 
 def require_page(file: Path) -> None:

@@ -1,6 +1,7 @@
 """Which model is explained, and where the page goes."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,23 @@ def test_a_submission_is_the_champions_and_a_test_the_newest_models(copied, test
     assert explain(copied.workspace, tested_user, "submission").target is None
     with pytest.raises(InputError, match="evaluation_report"):
         explain(copied.workspace, tested_user, "test")
+
+
+@pytest.mark.parametrize(
+    ("part", "asset"), [("submission", "submission"), ("test", "evaluation_report")]
+)
+def test_what_was_made_otherwise_than_it_is_explained_is_said(
+    finished, tested_user, caplog, part, asset
+):
+    explain(finished.workspace, tested_user, part)
+    assert not caplog.messages
+    workspace = finished.workspace
+    cascade = workspace.params.cascade.model_copy(update={"num_sids": 3})
+    edited = replace(workspace, params=workspace.params.model_copy(update={"cascade": cascade}))
+    assert explain(edited, tested_user, part).settings["num_sids"] == 3
+    (said,) = caplog.messages
+    assert str(workspace.current_folder(asset)) in said
+    assert "other parameters (cascade.num_sids)" in said
 
 
 def test_a_folder_is_no_place_for_a_page(tmp_path):
