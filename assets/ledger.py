@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +21,18 @@ logger = logging.getLogger("onepiece")
 
 LEDGER_FILE = "submissions.duckdb"
 _TABLE = """
-CREATE TABLE IF NOT EXISTS submissions (
+CREATE OR REPLACE TABLE submissions (
     id VARCHAR PRIMARY KEY, created TIMESTAMPTZ, content VARCHAR, champion VARCHAR,
     git_revision VARCHAR, dirty BOOLEAN, device VARCHAR, seed BIGINT,
-    hr_10 DOUBLE, ndcg_10 DOUBLE, score DOUBLE, metrics JSON, params JSON
+    hr_10 DOUBLE, ndcg_10 DOUBLE, score DOUBLE, metrics JSON, params JSON, measured VARCHAR
 )
 """
-_ADDED = "ALTER TABLE submissions ADD COLUMN IF NOT EXISTS measured VARCHAR"  # by a later version
 _FIGURES = ("hr_10", "ndcg_10", "score", "measured")
 COLUMNS = ("id", "created", "champion", "git_revision", "dirty", *_FIGURES)
 
 
 def update_ledger(workspace: Workspace) -> Path:
-    """Enter every submission on disk that the table lacks; a damaged table is made anew.
+    """Let the table hold the submissions on disk and no other; a damaged one is made anew.
 
     Returns:
         The DuckDB file.
@@ -54,6 +54,7 @@ def read_ledger(workspace: Workspace) -> list[dict[str, Any]]:
     """All submissions, oldest first, with the columns of ``COLUMNS``."""
     query = f"SELECT {', '.join(COLUMNS)} FROM submissions ORDER BY created, id"
     with _open_to_read(workspace) as ledger:
+        ledger.execute("SET TimeZone = 'UTC'")  # as the manifests have it
         return [dict(zip(COLUMNS, row, strict=True)) for row in ledger.execute(query).fetchall()]
 
 
@@ -71,21 +72,22 @@ def _enter_into(file: Path, workspace: Workspace) -> None:
 
 
 def _enter(workspace: Workspace, ledger: "Connection") -> None:
-    ledger.execute("SET TimeZone = 'UTC'")
+    """Write the table anew: a folder may be gone, or have come back with another manifest."""
+    rows = list(_rows(workspace))
+    ledger.begin()
     ledger.execute(_TABLE)
-    ledger.execute(_ADDED)
-    entered = "SELECT id FROM submissions WHERE measured IS NOT NULL"
-    known = {row[0] for row in ledger.execute(entered).fetchall()}
+    for row in rows:
+        marks = ", ".join("?" * len(row))
+        ledger.execute(f"INSERT INTO submissions VALUES ({marks})", row)
+    ledger.commit()
+
+
+def _rows(workspace: Workspace) -> Iterator[list[Any]]:
     for path in sorted(workspace.folder(SUBMISSION).glob("*/manifest.json")):
-        if path.parent.name in known:
-            continue
         try:
-            row = _row(read_manifest(path.parent))
+            yield _row(read_manifest(path.parent))
         except InputError as error:
             logger.warning("%s", error)
-            continue
-        marks = ", ".join("?" * len(row))
-        ledger.execute(f"INSERT OR REPLACE INTO submissions VALUES ({marks})", row)
 
 
 def _row(manifest: dict[str, Any]) -> list[Any]:

@@ -1,7 +1,9 @@
 """The ledger of submissions, lost and damaged."""
 
 import json
+import shutil
 import sys
+import time
 
 import duckdb
 import pytest
@@ -39,6 +41,15 @@ def test_every_submission_is_entered_once_in_order_of_time(workspace):
     assert read_ledger(workspace) == first
 
 
+def test_times_are_those_of_the_manifests_wherever_the_machine_stands(workspace, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        created = [row["created"].isoformat() for row in read_ledger(workspace)]
+    time.tzset()
+    assert created == ["2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00"]
+
+
 def test_every_submission_says_what_its_figures_are_of(workspace):
     other = {"measured_with": {"num_sids": 16}, "measured_on": {"interactions": "0123456789.dir"}}
     _submit(workspace, id="c", created="2026-01-04T00:00:00+00:00", **other)
@@ -68,6 +79,16 @@ def test_a_later_submission_is_added(workspace):
     assert [row["id"] for row in read_ledger(workspace)] == ["b", "a", "c"]
 
 
+def test_what_is_gone_is_not_listed_and_what_was_made_again_is_listed_as_it_is(workspace):
+    read_ledger(workspace)
+    home = workspace.folder("submission")
+    for name in ("a", "b"):
+        shutil.rmtree(home / name)
+    _submit(workspace, id="b", created="2026-02-01T00:00:00+00:00", device="another")
+    (row,) = read_ledger(workspace)
+    assert (row["id"], row["created"].month) == ("b", 2)
+
+
 @pytest.mark.parametrize(
     "spoil", [lambda file: file.unlink(), lambda file: file.write_bytes(b"x" * 99)]
 )
@@ -77,7 +98,10 @@ def test_a_lost_or_damaged_ledger_is_rebuilt_from_the_manifests(workspace, spoil
     assert read_ledger(workspace) == before
 
 
-def test_an_edited_manifest_does_not_get_in(workspace):
+@pytest.mark.parametrize("entered_before", [False, True])
+def test_an_edited_manifest_does_not_get_in(workspace, entered_before):
+    if entered_before:
+        read_ledger(workspace)
     file = workspace.folder("submission") / "a" / "manifest.json"
     file.write_text(file.read_text().replace("0.25", "0.95"))
     assert [row["id"] for row in read_ledger(workspace)] == ["b"]
