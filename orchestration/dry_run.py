@@ -8,9 +8,9 @@ from orchestration.materialization import (
     REUSED,
     Reason,
     reasons,
-    targets_of,
     warn_of_another_file,
 )
+from orchestration.targets import targets_of
 
 _UNCHANGED = Reason(REUSED, "unchanged")
 

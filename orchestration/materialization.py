@@ -2,14 +2,13 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from dagster._core.utils import make_new_run_id
 
-from assets.stages import Stage
 from assets.staleness import why_outdated
 from assets.workspace import Workspace
 from model.artifact import require_folder
@@ -19,6 +18,8 @@ from orchestration.failures import RunFailedError
 from orchestration.graph import load_assets
 from orchestration.instance import PROCESS_TAG, open_instance, process_tag
 from orchestration.lock_guard import LOCK
+from orchestration.synchronization import report_existing
+from orchestration.targets import Target, targets_of
 
 logger = logging.getLogger("onepiece")
 
@@ -26,17 +27,6 @@ RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_p
 MADE, REUSED, REFUSED = "made", "reused", "refused"
 _CHECK_FAILED = "DagsterAssetCheckFailedError"
 _INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
-
-
-@dataclass(frozen=True)
-class Target:
-    """An asset, or one partition of it."""
-
-    asset: str
-    partition: str | None
-
-    def __str__(self) -> str:
-        return self.asset if self.partition is None else f"{self.asset}@{self.partition}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +63,8 @@ def materialize(
     """
     targets = targets_of(workspace, names, only=only)
     require_folder(workspace.data, writable=True)
+    with open_instance(workspace) as instance:  # a run notes which versions of its inputs it knows
+        report_existing(instance, workspace)
     wanted = targets if only or workspace.force else outdated(workspace, targets)
     if not wanted:
         logger.info("%s: up to date", ", ".join(names) or "everything")
@@ -81,16 +73,6 @@ def materialize(
     for targets in split_into_runs(workspace, wanted):
         run(workspace, targets, tags)
     return True
-
-
-def targets_of(workspace: Workspace, names: Sequence[str], *, only: bool) -> list[Target]:
-    """What a selection means, upstream first.
-
-    Raises:
-        InputError: a name is unknown.
-    """
-    targets = parse_targets(workspace, names or workspace.main_line)
-    return targets if only else with_upstream(workspace, targets)
 
 
 def warn_of_another_file(workspace: Workspace) -> None:
@@ -103,49 +85,6 @@ def warn_of_another_file(workspace: Workspace) -> None:
             workspace.data,
             LOCK,
         )
-
-
-def parse_targets(workspace: Workspace, names: Sequence[str]) -> list[Target]:
-    """Names as the user gave them, upstream first.
-
-    Raises:
-        InputError: no such asset or partition, or an asset whose list of partitions is empty.
-    """
-    wanted: set[Target] = set()
-    for name in names:
-        asset, _, partition = name.partition("@")
-        stage = workspace.stages.get(asset)
-        if stage is None:
-            known = ", ".join(workspace.stages)
-            raise InputError(f"{asset}: no such asset; there are {known}")
-        keys = workspace.partitions(stage)
-        if not keys:
-            raise InputError(
-                f"{asset}: {stage.foreach} of {workspace.params_file} is empty; name there what is "
-                "to be made, params/ has examples"
-            )
-        if partition and partition not in keys:
-            raise InputError(
-                f"{name}: no such partition; {workspace.params_file} has "
-                f"{', '.join(key for key in keys if key) or 'none of this asset'}"
-            )
-        wanted.update(Target(asset, key) for key in keys if not partition or key == partition)
-    return _in_order(workspace, wanted)
-
-
-def with_upstream(workspace: Workspace, targets: Iterable[Target]) -> list[Target]:
-    """The targets and all that they are made from, upstream first."""
-    found = set(targets)
-
-    def add(stage: Stage) -> None:
-        for name in stage.inputs:
-            upstream = workspace.stages[name]
-            found.update(Target(name, key) for key in workspace.partitions(upstream))
-            add(upstream)
-
-    for asset in {target.asset for target in targets}:
-        add(workspace.stages[asset])
-    return _in_order(workspace, found)
 
 
 def outdated(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:
@@ -260,13 +199,3 @@ def split_into_runs(workspace: Workspace, targets: Sequence[Target]) -> list[lis
     together = [target for target in targets if target.asset in workspace.main_line]
     alone = [[target] for target in targets if target.asset not in workspace.main_line]
     return [together, *alone] if together else alone
-
-
-def _in_order(workspace: Workspace, targets: Iterable[Target]) -> list[Target]:
-    assets = list(workspace.stages)
-
-    def place(target: Target) -> tuple[int, int]:
-        keys = workspace.partitions(workspace.stages[target.asset])
-        return assets.index(target.asset), keys.index(target.partition)
-
-    return sorted(targets, key=place)

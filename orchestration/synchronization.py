@@ -14,14 +14,14 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
-from assets.lineage import Lineage, folder_hash
+from assets.lineage import Lineage, Recipe, folder_hash
 from assets.maker import Shown, maker_of
 from assets.peak_memory import reset_peak_memory
 from assets.report_metadata import pages
 from assets.stages import recipe_version
 from assets.workspace import NOT_JUDGED, VERSIONED, Workspace
 from model.errors import InputError
-from orchestration.materialization import Target, parse_targets
+from orchestration.targets import Target, parse_targets
 
 logger = logging.getLogger("onepiece")
 
@@ -70,17 +70,25 @@ def _news(
 ) -> dict[str, str] | None:
     """The tags of an artefact's materialisation; None where there is nothing to tell."""
     try:
-        tags = _tags(instance, workspace, target)
+        folder = workspace.current_folder(target.asset, target.partition)
+        recipe = Lineage.read(folder).recipe
+        version = workspace.version(target.asset, target.partition)
+        if _known(instance, target) == version:
+            return None
+        return _tags(instance, workspace, target, recipe, version)
     except InputError:  # not there, or damaged
         return None
-    return None if _known(instance, target) == tags[DATA_VERSION] else tags
 
 
-def _tags(instance: dg.DagsterInstance, workspace: Workspace, target: Target) -> dict[str, str]:
-    folder = workspace.current_folder(target.asset, target.partition)
-    recipe = Lineage.read(folder).recipe
+def _tags(
+    instance: dg.DagsterInstance,
+    workspace: Workspace,
+    target: Target,
+    recipe: Recipe,
+    version: str,
+) -> dict[str, str]:
     tags = {
-        DATA_VERSION: workspace.version(target.asset, target.partition),
+        DATA_VERSION: version,
         "dagster/data_version_is_user_provided": "true",
         CODE_VERSION: recipe_version(recipe.code, recipe.params),
     }

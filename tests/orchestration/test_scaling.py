@@ -4,13 +4,8 @@ import pytest
 import yaml
 
 from model.scaling.study import ScalingStudy
-from orchestration.materialization import (
-    Target,
-    parse_targets,
-    split_into_runs,
-    stale,
-    with_upstream,
-)
+from orchestration.materialization import split_into_runs, stale
+from orchestration.targets import Target, parse_targets, with_upstream
 from tests.orchestration.command import onepiece
 from tests.orchestration.tiny_world import write_tiny_params
 

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 
 import dagster as dg
+import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
@@ -35,6 +36,17 @@ def test_what_another_machine_has_made_is_not_out_of_date(copied):
     with open_instance(workspace) as instance:
         told = report_existing(instance, workspace)
         assert {target.asset for target in told} == set(workspace.main_line)
+        assert _stale(instance, workspace) == {}
+        assert report_existing(instance, workspace) == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("submission", "--only", "--force")])
+def test_materialize_tells_of_it_before_it_makes_anything(copied, arguments):
+    workspace = copied.workspace
+    shutil.rmtree(workspace.home)
+    done = copied.onepiece("materialize", *arguments)
+    assert done.returncode == 0, done.stderr
+    with open_instance(workspace) as instance:
         assert _stale(instance, workspace) == {}
         assert report_existing(instance, workspace) == []
 
