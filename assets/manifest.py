@@ -14,8 +14,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from assets.hashing import hash_bytes
-from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, folder_hash
+from assets.hashing import HashCache, hash_bytes, hash_file
+from assets.lineage import (
+    MANIFEST_FILE,
+    PAGE_FILE,
+    Lineage,
+    content_files,
+    differences,
+    folder_hash,
+)
 from assets.lineage_page import as_page
 from assets.lineage_text import SHORT
 from assets.measurement import Measurement
@@ -86,6 +93,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("hash") != manifest_hash(manifest):
         raise InputError(f"{folder / MANIFEST_FILE}: damaged or edited since it was written")
     return manifest
+
+
+def submission_damage(folder: Path, hashes: HashCache) -> list[str]:
+    """Sentences on all that is not as it was when a submission was made; none where it is whole."""
+    try:
+        manifest, lineage = read_manifest(folder), Lineage.read(folder)
+    except InputError as error:
+        return [str(error)]
+    problems = differences(lineage, content_files(folder, hashes))
+    if version_name(lineage) != folder.name or manifest["id"] != folder.name:
+        problems.append(f"its content belongs to the id {version_name(lineage)}")
+    if manifest["lineage"] != lineage.hash:
+        problems.append("its lineage file is not the one that the manifest was written for")
+    page = folder / PAGE_FILE
+    if "page" in manifest and (not page.is_file() or hash_file(page) != manifest["page"]):
+        problems.append(f"{PAGE_FILE} is not the page that was written with the manifest")
+    return problems
 
 
 def manifest_hash(manifest: dict[str, Any]) -> str:

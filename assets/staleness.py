@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from assets.lineage import LINEAGE_FILE, Lineage, Recipe, content_files, differences
-from assets.workspace import SOURCE, Workspace
+from assets.workspace import SOURCE, SUBMISSION, Workspace
 from model.errors import InputError
 
 logger = logging.getLogger("onepiece")
@@ -30,11 +31,19 @@ def why_outdated(workspace: Workspace, recipe: Recipe) -> str | None:
         return str(error)
     if lineage.recipe != recipe:
         return ", ".join(changes(lineage.recipe, recipe))
-    changed = differences(lineage, content_files(folder, workspace.hashes))
+    changed = _damage(workspace, lineage, folder)
     if changed:
         logger.warning("%s: %s; it is made again", folder, changed[0])
         return f"damaged: {changed[0]}"
     return None
+
+
+def _damage(workspace: Workspace, lineage: Lineage, folder: Path) -> list[str]:
+    if lineage.recipe.asset != SUBMISSION:
+        return differences(lineage, content_files(folder, workspace.hashes))
+    from assets.manifest import submission_damage  # imports the network: only where it is needed
+
+    return submission_damage(folder, workspace.hashes)
 
 
 def changes(made: Recipe, wanted: Recipe) -> Iterator[str]:

@@ -12,7 +12,7 @@ from assets.checks import Check, Verdict
 from assets.device import device_name, inference_device
 from assets.ledger import update_ledger
 from assets.lineage import Lineage
-from assets.manifest import version_name, write_manifest
+from assets.manifest import submission_damage, version_name, write_manifest
 from assets.measurement import measure_of_champion
 from assets.promotion import JudgedModel
 from assets.report_metadata import table
@@ -32,11 +32,12 @@ from model.params import Params
 def keep_by_id(workspace: Workspace, staging: Path, run_id: str) -> None:
     """Put a finished submission beside the earlier ones and let ``latest`` name it.
 
-    The same content from the same ancestors has the same id: what stands there already stays.
+    The same content from the same ancestors has the same id: what stands there already stays,
+    unless it is damaged.
     """
     name = version_name(Lineage.read(staging))
     folder = workspace.folder(SUBMISSION) / name
-    if not folder.exists():
+    if not folder.exists() or submission_damage(folder, workspace.hashes):
         write_manifest(
             workspace,
             staging,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from assets.hashing import HashCache, hash_file, hash_listing
-from assets.lineage import LINEAGE_FILE, PAGE_FILE, Lineage, content_files, differences
+from assets.lineage import LINEAGE_FILE, Lineage, content_files, differences
 from assets.lineage_text import SHORT
-from assets.manifest import ANCESTORS_FILE, read_manifest, version_name
+from assets.manifest import ANCESTORS_FILE, read_manifest, submission_damage
 from assets.workspace import CHAMPION, FROZEN, SOURCE, Workspace, is_artifact
 from model.artifact import read_json
 from model.errors import InputError
@@ -119,21 +119,11 @@ def is_frozen_intact(entry: Mapping[str, Any]) -> bool:
 
 
 def _verify_submission(workspace: Workspace, folder: Path) -> Finding:
-    path = folder.relative_to(workspace.data).as_posix()
-    try:
-        manifest, lineage = read_manifest(folder), Lineage.read(folder)
-    except InputError as error:
-        return Finding(path, str(error))
-    problems = differences(lineage, content_files(folder, HashCache(None)))
-    if version_name(lineage) != folder.name or manifest["id"] != folder.name:
-        problems.append(f"its content belongs to the id {version_name(lineage)}")
-    if manifest["lineage"] != lineage.hash:
-        problems.append("its lineage file is not the one that the manifest was written for")
-    page = folder / PAGE_FILE
-    if "page" in manifest and (not page.is_file() or hash_file(page) != manifest["page"]):
-        problems.append(f"{PAGE_FILE} is not the page that was written with the manifest")
-    problems += _missing_parents(lineage.recipe.parents, manifest["artifacts"])
-    return Finding(path, "; ".join(problems) or None)
+    problems = submission_damage(folder, HashCache(None))
+    if not problems:
+        artifacts = read_manifest(folder)["artifacts"]
+        problems = _missing_parents(Lineage.read(folder).recipe.parents, artifacts)
+    return Finding(folder.relative_to(workspace.data).as_posix(), "; ".join(problems) or None)
 
 
 def _find(
