@@ -218,9 +218,10 @@ def _make(maker: Maker, workspace: Workspace, recipe: Recipe, run_id: str) -> No
     shutil.rmtree(staging, ignore_errors=True)
     staging.parent.mkdir(parents=True, exist_ok=True)
     maker.make(workspace, recipe.partition, staging)
-    Lineage.of(recipe, staging, workspace.hashes).write(staging)
+    lineage = Lineage.of(recipe, staging, workspace.hashes)
+    lineage.write(staging)
     if any(check.blocking for check in maker.checks):
-        workspace.await_judgement(maker.name, recipe.partition)
+        workspace.await_judgement(maker.name, recipe.partition, lineage)
     if maker.publish is None:
         publish_folder(staging, workspace.folder(maker.name, recipe.partition))
     else:

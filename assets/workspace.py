@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from assets.hashing import HashCache, linked_folder
-from assets.lineage import Recipe, folder_hash
+from assets.lineage import Lineage, Recipe, folder_hash
 from assets.locks import locked
 from assets.stages import Stage, load_stages
 from model.artifact import atomic_write, named_version, read_json
@@ -153,24 +153,32 @@ class Workspace:
         return HashCache(self.data / ".hashes.json", remember=not self.read_only)
 
     def refusal(self, asset: str, partition: str | None = None) -> str | None:
-        """Why a blocking check refused what now lies in the asset's folder; None when it passed."""
-        file = self._refusal_file(asset, partition)
+        """Why a blocking check refused what now lies in the asset's folder; None when it passed.
+
+        What DVC has put there since is another artefact, one that had passed.
+        """
+        try:
+            lineage = Lineage.read(self.current_folder(asset, partition))
+        except InputError:  # nothing whole lies there
+            return None
+        file = self._refusal_file(asset, partition, lineage)
         return file.read_text() if file.exists() else None
 
     def note_refusal(self, asset: str, partition: str | None, reason: str | None) -> None:
         """Remember, or forget, that a blocking check failed: nothing may be built on it."""
-        file = self._refusal_file(asset, partition)
+        lineage = Lineage.read(self.current_folder(asset, partition))
+        file = self._refusal_file(asset, partition, lineage)
         if reason is None:
             file.unlink(missing_ok=True)
         else:
             atomic_write(file, reason)
 
-    def await_judgement(self, asset: str, partition: str | None) -> None:
+    def await_judgement(self, asset: str, partition: str | None, lineage: Lineage) -> None:
         """Refuse what is about to appear until it is judged, though its maker dies before."""
-        atomic_write(self._refusal_file(asset, partition), NOT_JUDGED)
+        atomic_write(self._refusal_file(asset, partition, lineage), NOT_JUDGED)
 
-    def _refusal_file(self, asset: str, partition: str | None) -> Path:
-        return self.data / ".refused" / self.stages[asset].target(partition)
+    def _refusal_file(self, asset: str, partition: str | None, lineage: Lineage) -> Path:
+        return self.data / ".refused" / f"{self.stages[asset].target(partition)}.{lineage.hash}"
 
     def recipe(self, asset: str, partition: str | None = None) -> Recipe:
         """What the asset would be made from, were it made now.

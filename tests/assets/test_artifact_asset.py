@@ -199,6 +199,22 @@ def test_nothing_is_built_on_what_was_refused(workspace):
         workspace.recipe("two")
 
 
+def test_what_was_put_in_place_of_a_refused_one_is_not_refused(workspace, tmp_path):
+    _run(workspace)
+    folder = workspace.folder("two")
+    passed = folder.rename(tmp_path / "in_the_cache_of_dvc")
+    limit, Calls.limit = Calls.limit, 50
+    other = _workspace(workspace.root, seed=43)
+    assert not _run(other).success
+    assert workspace.refusal("two") == "86 is too large"
+    refused, Calls.limit = folder.rename(tmp_path / "refused"), limit
+    passed.rename(folder)
+    assert workspace.refusal("two") is None
+    folder.rename(passed)
+    refused.rename(folder)
+    assert workspace.refusal("two") == "86 is too large"
+
+
 def test_a_missing_parent_is_named(workspace):
     with pytest.raises(InputError, match=r"data/one/lineage\.json: not found"):
         workspace.recipe("two")

@@ -9,6 +9,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
+from assets.lineage import Lineage
 from model.artifact import atomic_write
 from orchestration import synchronization
 from orchestration.definitions import build_definitions
@@ -109,7 +110,8 @@ def test_what_cannot_be_described_is_told_of_in_short(copied, caplog):
     workspace = copied.workspace
     shutil.rmtree(workspace.home)
     (workspace.folder("evaluation_report") / "metrics.json").write_text("{")
-    workspace.await_judgement("coverage_report", None)  # by the run that has just made it
+    made = Lineage.read(workspace.folder("coverage_report"))
+    workspace.await_judgement("coverage_report", None, made)  # by the run that has just made it
     with open_instance(workspace) as instance:
         told = report_existing(instance, workspace)
         assert {target.asset for target in told} == set(workspace.main_line)
