@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from assets.checks import Check, refusal
 from assets.lineage import Lineage, Recipe
 from assets.maker import Maker, Shown, remember
 from assets.peak_memory import reset_peak_memory
-from assets.staleness import is_current
+from assets.staleness import edited_since, is_current
 from assets.transient import forbidden_sentence, is_disk_full, is_forbidden, may_pass
 from assets.workspace import Workspace
 from model.artifact import Artifact, disk_filled_up, publish_folder
@@ -206,7 +207,7 @@ def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: s
         refused = refusal(maker.checks, shown.results)
         workspace.note_refusal(maker.name, partition, refused)
         if refused is None:
-            workspace.recorder.record(target)
+            workspace.recorder.record(target, partial(edited_since, workspace, recipe))
         if not reused:
             logger.info("%s: made in %.1f s", target, seconds)
         version = workspace.version(maker.name, partition)

@@ -79,6 +79,11 @@ def load_stages(root: Path) -> dict[str, Stage]:
 
 @cache
 def hash_code(root: Path, paths: tuple[str, ...]) -> str:
+    """:func:`read_code`, once: what this process has imported stays as it was then."""
+    return read_code(root, paths)
+
+
+def read_code(root: Path, paths: tuple[str, ...]) -> str:
     """The hash of files and folders of the repository: their names and their contents."""
     hashes = HashCache(None)
     entries = [[path, hashes.hash_path(root / path)] for path in sorted(paths)]

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assets.lineage import LINEAGE_FILE, Lineage, Recipe, content_files, differences
+from assets.stages import read_code
 from assets.workspace import SOURCE, SUBMISSION, Workspace
 from model.errors import InputError
+from model.params import Params
 
 logger = logging.getLogger("onepiece")
 
@@ -36,6 +39,18 @@ def why_outdated(workspace: Workspace, recipe: Recipe) -> str | None:
         logger.warning("%s: %s; it is made again", folder, changed[0])
         return f"damaged: {changed[0]}"
     return None
+
+
+def edited_since(workspace: Workspace, recipe: Recipe) -> str | None:
+    """What of a recipe was edited after this process had read it; None where nothing was."""
+    try:
+        reread = replace(workspace, params=Params.load(workspace.params_file))
+        now = reread.recipe(recipe.asset, recipe.partition)
+    except InputError as error:
+        return str(error)
+    stage = workspace.stages[recipe.asset]
+    now = replace(now, code=read_code(workspace.root, stage.code))
+    return None if now == recipe else ", ".join(_changes(recipe, now))
 
 
 def _damage(workspace: Workspace, lineage: Lineage, folder: Path) -> list[str]:

@@ -1,16 +1,17 @@
 """What an asset may ask for: the parameters, where artefacts lie, and who else must be told."""
 
 import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from assets.hashing import HashCache, linked_folder
 from assets.lineage import Lineage, Recipe, folder_hash
 from assets.locks import locked
+from assets.recorder import NoRecorder, Recorder
 from assets.stages import Stage, load_stages
 from model.artifact import atomic_write, named_version, read_json
 from model.errors import InputError
@@ -28,35 +29,6 @@ NOT_JUDGED = "the run that made it ended before the check; materialise it again"
 def is_artifact(parent: str) -> bool:
     """Whether a parent lies in the data folder, as raw files and a frozen codebook do not."""
     return parent.split("/")[0] not in (SOURCE, FROZEN)
-
-
-class Recorder(Protocol):
-    """Who keeps versions of what lies in the data folder (DVC, or nobody)."""
-
-    def exclusive(self, target: str) -> AbstractContextManager[None]:
-        """Keep others from a stage's files while they are being written."""
-        ...
-
-    def record(self, target: str) -> None:
-        """Take note of a stage's new outputs."""
-        ...
-
-    def unrecorded(self, targets: Sequence[str]) -> list[str]:
-        """Those whose outputs, as they are, have not been noted."""
-        ...
-
-
-class NoRecorder:
-    """For a data folder that is not the repository's own, and inside ``dvc repro``."""
-
-    def exclusive(self, target: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def record(self, target: str) -> None:
-        """Nothing to note: DVC does not know the folder, or does it itself afterwards."""
-
-    def unrecorded(self, targets: Sequence[str]) -> list[str]:
-        return []
 
 
 @dataclass(frozen=True)

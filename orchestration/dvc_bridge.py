@@ -9,11 +9,11 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
-from assets.workspace import NoRecorder, Recorder
+from assets.recorder import Edited, NoRecorder, Recorder
 from model.errors import InputError
 from orchestration.lock_guard import LOCK, is_whole, start_guard
 
@@ -67,14 +67,36 @@ class DvcRecorder:
             )
             return held.pop_all()
 
-    def record(self, target: str) -> None:
-        """Commit a stage's outputs, unless DVC has them already."""
+    def record(self, target: str, edited: Edited) -> None:
+        """Commit a stage's outputs, unless DVC has them already.
+
+        DVC would note as their making what its files say now. Where that was edited meanwhile the
+        outputs go into its cache alone, and ``dvc.lock`` stays.
+        """
 
         def commit() -> None:
-            if self._repo.status([target]):
+            if not self._repo.status([target]):
+                return
+            reason = edited()
+            if reason is None:
                 self._repo.commit(target, force=True)
+                return
+            logger.warning(
+                "%s: edited while it was made: %s; it is kept in DVC's cache, and not noted in %s",
+                target,
+                reason,
+                LOCK,
+            )
+            self._keep(target)
 
         self._wait(commit, target)
+
+    def _keep(self, target: str) -> None:
+        with self._repo.lock:
+            (stage,) = self._repo.stage.collect(target)
+            for out in stage.outs:
+                out.save()
+                out.commit()
 
     def unrecorded(self, targets: Sequence[str]) -> list[str]:
         """Stages whose outputs, dependencies or parameters DVC holds to be changed."""
@@ -87,7 +109,8 @@ class DvcRecorder:
         deadline, told = time.monotonic() + WAIT_SECONDS, False
         while True:
             try:
-                return action()
+                with chdir(self._root):  # where DVC looks for a stage that is named
+                    return action()
             except LockError as error:
                 if time.monotonic() > deadline:
                     raise InputError(f"{target}: DVC's lock is held since a day: {error}") from None
@@ -95,6 +118,22 @@ class DvcRecorder:
                     logger.info("%s: waiting for DVC: %s", target, error)
                     told = True
                 time.sleep(0.5)
+
+
+class InsideDvc(NoRecorder):
+    """Inside ``dvc repro``: DVC has the locks, and notes when the stage has ended."""
+
+    def record(self, target: str, edited: Edited) -> None:
+        """See that DVC will note what the outputs were made from.
+
+        Raises:
+            InputError: that was edited meanwhile, and DVC would note the edited files.
+        """
+        reason = edited()
+        if reason is not None:
+            raise InputError(
+                f"{target}: edited while it was made: {reason}; the same command makes it again"
+            )
 
 
 def _set_damaged_lock_aside(file: Path) -> None:
@@ -106,13 +145,12 @@ def _set_damaged_lock_aside(file: Path) -> None:
 
 
 def choose_recorder(root: Path, *, own: bool) -> Recorder:
-    """DVC for the repository's own data and parameters; nobody else and nobody inside DVC.
+    """DVC for the repository's own data and parameters, and nobody for others.
 
     Args:
         root: of the repository.
         own: whether the run uses the repository's own data folder and parameter file.
     """
-    inside_dvc = "DVC_STAGE" in os.environ
-    if not own or inside_dvc or not (root / ".dvc").is_dir():
+    if not own or not (root / ".dvc").is_dir():
         return NoRecorder()
-    return DvcRecorder(root)
+    return InsideDvc() if "DVC_STAGE" in os.environ else DvcRecorder(root)

@@ -1,10 +1,12 @@
 """`onepiece rollback`: an earlier champion again, in one step, on the record."""
 
+from functools import partial
 from pathlib import Path
 
-from assets.lineage import damage
+from assets.lineage import Lineage, damage
 from assets.promotion import DECISION_FILE, JudgedModel
 from assets.rollbacks import model_hashes, note_rollback
+from assets.staleness import edited_since
 from assets.workspace import CHAMPION, Workspace
 from model.artifact import atomic_write
 from model.errors import InputError
@@ -43,7 +45,8 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
             raise InputError(f"{home / name}: {damaged[0]}; put it back, or name another model")
         note_rollback(home, left=current.name, taken=name)
         atomic_write(home / CHAMPION_FILE, f"{name}\n")
-        workspace.recorder.record(CHAMPION)
+        recipe = Lineage.read(workspace.current_folder(CHAMPION)).recipe
+        workspace.recorder.record(CHAMPION, partial(edited_since, workspace, recipe))
     change = f"{current.name} -> {name}"
     with open_instance(workspace) as instance:
         report_existing(instance, workspace, made_by=f"onepiece rollback: {change}")

@@ -12,7 +12,8 @@ import pytest
 from assets.artifact_asset import artifact_asset
 from assets.checks import Check, Verdict
 from assets.lineage import Lineage
-from assets.workspace import NOT_JUDGED, NoRecorder, Workspace
+from assets.recorder import NoRecorder
+from assets.workspace import NOT_JUDGED, Workspace
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
 from model.params import Params
@@ -74,7 +75,7 @@ class Notes(NoRecorder):
     def __init__(self):
         self.targets = []
 
-    def record(self, target):
+    def record(self, target, edited):
         self.targets.append(target)
 
 

@@ -1,11 +1,12 @@
 """Why an artefact is made again is said in the words of what changed."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from assets.lineage import LINEAGE_FILE, Lineage, Recipe
-from assets.staleness import is_current, why_outdated
+from assets.staleness import edited_since, is_current, why_outdated
 from assets.workspace import Workspace
 from model.params import Params
 from orchestration.workspace import ROOT
@@ -74,3 +75,34 @@ def test_damage_is_named(workspace, made):
     assert why_outdated(workspace, RECIPE) == "damaged: events.npy is missing"
     (made / LINEAGE_FILE).write_text("{}")
     assert "lineage.json: damaged or edited" in why_outdated(workspace, RECIPE)
+
+
+@pytest.fixture
+def reading(workspace, tmp_path):
+    """A workspace whose parameter file and code may be edited, and what it would make."""
+    params_file = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", params_file)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    for path in workspace.stages["raw_data"].code:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    reading = replace(workspace, root=tmp_path, params_file=params_file)
+    return reading, reading.recipe("raw_data")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "more", "told"),
+    [
+        ("params.yaml", "num_heads: 4", "num_heads: 8", None),  # another stage's
+        ("params.yaml", "seed: 42", "seed: 43", "other parameters (seed), another seed"),
+        ("params.yaml", "seed: 42", "seeds: 42", "params.yaml: "),
+        ("assets/raw_data.py", "", "more = 1", "other code"),
+    ],
+)
+def test_what_was_edited_since_it_was_read(reading, file, text, more, told):
+    workspace, recipe = reading
+    assert edited_since(workspace, recipe) is None
+    edited = workspace.root / file
+    edited.write_text(edited.read_text().replace(text, more, 1))
+    found = edited_since(workspace, recipe)
+    assert found is None if told is None else told in found

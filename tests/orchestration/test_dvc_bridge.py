@@ -1,10 +1,12 @@
-"""A dvc.lock that cannot be read: a merge conflict, or half a file after a power cut."""
+"""DVC's side: a dvc.lock that cannot be read, and a command that is given in another folder."""
 
 import logging
 
 import pytest
 
-from orchestration.dvc_bridge import _set_damaged_lock_aside
+from orchestration.dvc_bridge import DvcRecorder, _set_damaged_lock_aside
+from tests.orchestration.command import run
+from tests.orchestration.tiny_repository import DVC
 
 WHOLE = "schema: '2.0'\nstages:\n  raw_data:\n    cmd: x\n"
 CONFLICT = "schema: '2.0'\n<<<<<<< HEAD\nstages: {}\n=======\nstages: {a: 1}\n>>>>>>> other\n"
@@ -27,3 +29,19 @@ def test_a_whole_lock_stays_and_none_is_none(tmp_path):
     file.write_text(WHOLE)
     _set_damaged_lock_aside(file)
     assert file.read_text() == WHOLE
+
+
+@pytest.mark.parametrize("where", [".", "other"])
+def test_stages_are_found_wherever_the_command_is_given(tmp_path, monkeypatch, where):
+    for command in (["git", "init", "-q"], [DVC, "init", "-q"]):
+        assert run(*command, cwd=tmp_path).returncode == 0
+    one = "cmd: none\n    outs: [data/one]"
+    (tmp_path / "dvc.yaml").write_text(f"stages:\n  one:\n    {one}\n")
+    (tmp_path / "data" / "one").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / where)
+    recorder = DvcRecorder(tmp_path)
+    assert recorder.unrecorded(["one"]) == ["one"]
+    with recorder.exclusive("one"):
+        recorder.record("one", lambda: None)
+    assert recorder.unrecorded(["one"]) == []
