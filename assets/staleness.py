@@ -50,7 +50,7 @@ def edited_since(workspace: Workspace, recipe: Recipe) -> str | None:
         return str(error)
     stage = workspace.stages[recipe.asset]
     now = replace(now, code=read_code(workspace.root, stage.code))
-    return None if now == recipe else ", ".join(_changes(recipe, now))
+    return None if now == recipe else ", ".join(changes(recipe, now))
 
 
 def _damage(workspace: Workspace, lineage: Lineage, folder: Path) -> list[str]:
