@@ -10,12 +10,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import yaml
 
 from assets.peak_memory import note_worker
+from assets.stages import read_code
 from assets.transient import OUT_OF_DEVICE_MEMORY, WorkerOutOfMemoryError
 from assets.workspace import Workspace
 from model.errors import REFUSED, InputError
@@ -35,7 +38,7 @@ def run_training(workspace: Workspace, asset: str, folder: Path) -> None:
         InputError: the worker refused its input; with its sentence.
         RuntimeError: the worker failed otherwise.
     """
-    _run_worker(workspace, ["model.training", asset], folder)
+    _run_worker(workspace, asset, ["model.training", asset], folder)
 
 
 def run_scaling_point(workspace: Workspace, point: str, folder: Path) -> None:
@@ -45,7 +48,7 @@ def run_scaling_point(workspace: Workspace, point: str, folder: Path) -> None:
         InputError: the worker refused its input; with its sentence.
         RuntimeError: the worker failed otherwise.
     """
-    _run_worker(workspace, ["model.scaling", point], folder)
+    _run_worker(workspace, "scaling_points", ["model.scaling", point], folder)
 
 
 def tell(line: str) -> None:
@@ -91,12 +94,25 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
         raise RuntimeError(f"the training worker ended with exit code {code}: {last}")
 
 
-def _run_worker(workspace: Workspace, module: list[str], folder: Path) -> None:
-    where = ["--params", str(workspace.params_file), "--data", str(workspace.data)]
-    stream(
-        ["-m", *launcher(torch.cuda.device_count()), *module, *where, "--out", str(folder)],
-        cwd=workspace.root,
-    )
+def _run_worker(workspace: Workspace, asset: str, module: list[str], folder: Path) -> None:
+    """Train by the parameters and the code that this process has read, which may be edited since.
+
+    Raises:
+        InputError: the code was, and the worker would import what it is now.
+    """
+    stage = workspace.stages[asset]
+    if read_code(workspace.root, stage.code) != stage.code_hash(workspace.root):
+        raise InputError(
+            f"{asset}: its code was edited since this run began; the same command again takes it up"
+        )
+    with tempfile.TemporaryDirectory(prefix="onepiece-") as read:
+        params = Path(read, workspace.params_file.name)
+        params.write_text(yaml.safe_dump(workspace.values, sort_keys=False))
+        where = ["--params", str(params), "--data", str(workspace.data), "--out", str(folder)]
+        stream(
+            ["-m", *launcher(torch.cuda.device_count()), *module, *where],
+            cwd=workspace.root,
+        )
 
 
 def launcher(devices: int) -> list[str]:

@@ -1,16 +1,21 @@
 """What a worker in another process tells, and what becomes of it."""
 
 import logging
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from assets.peak_memory import peak_memory_bytes, reset_peak_memory
-from assets.training_worker import stream, tell
+from assets.training_worker import run_training, stream, tell
 from assets.transient import WorkerOutOfMemoryError
 from model.errors import REFUSED, InputError
+from model.params import Params
 from model.progress import IN_BAR
+from orchestration.workspace import ROOT, open_workspace
+from tests.orchestration.tiny_world import write_tiny_params
 
 HERE = Path.cwd()
 
@@ -56,6 +61,39 @@ def test_its_memory_is_counted():
     before = peak_memory_bytes()
     _run(f"print(len(bytes(1) * {before}))", [])
     assert peak_memory_bytes() > before
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A workspace whose parameter file was edited after it had been read."""
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    workspace = open_workspace(write_tiny_params(tmp_path / "params.yaml"), tmp_path / "data")
+    workspace = replace(workspace, root=tmp_path)
+    for path in workspace.stages["encoder_checkpoint"].code:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    write_tiny_params(workspace.params_file, encoder_checkpoint={"epochs": 77})
+    return workspace
+
+
+def test_it_trains_by_the_parameters_that_the_run_has_read(edited, monkeypatch):
+    told = []
+
+    def note(arguments, **options):
+        told.append(Params.load(Path(arguments[arguments.index("--params") + 1])))
+
+    monkeypatch.setattr("assets.training_worker.stream", note)
+    run_training(edited, "encoder_checkpoint", edited.data / "out")
+    assert told == [edited.params]
+    assert told[0].encoder_checkpoint.epochs != 77
+
+
+def test_code_that_was_edited_since_is_refused(edited, monkeypatch):
+    monkeypatch.setattr("assets.training_worker.stream", lambda *arguments, **options: None)
+    run_training(edited, "encoder_checkpoint", edited.data / "out")
+    (edited.root / "model" / "training").write_text("more = 1")
+    with pytest.raises(InputError, match="encoder_checkpoint: its code was edited"):
+        run_training(edited, "encoder_checkpoint", edited.data / "out")
 
 
 def test_no_child_survives(tmp_path):
