@@ -82,7 +82,7 @@ class DvcRecorder:
                 self._repo.commit(target, force=True)
                 return
             logger.warning(
-                "%s: edited while it was made: %s; it is kept in DVC's cache, and not noted in %s",
+                "%s: edited meanwhile: %s; it is kept in DVC's cache, and not noted in %s",
                 target,
                 reason,
                 LOCK,
@@ -132,7 +132,7 @@ class InsideDvc(NoRecorder):
         reason = edited()
         if reason is not None:
             raise InputError(
-                f"{target}: edited while it was made: {reason}; the same command makes it again"
+                f"{target}: edited meanwhile: {reason}; the same command makes it again"
             )
 
 

@@ -38,7 +38,7 @@ def test_it_is_kept_and_not_noted(root, caplog):
     (root / "params.yaml").write_text("seed: 3\n")
     with caplog.at_level(logging.WARNING, "onepiece"):
         DvcRecorder(root).record("one", lambda: "other parameters (seed)")
-    assert "one: edited while it was made: other parameters (seed)" in caplog.text
+    assert "one: edited meanwhile: other parameters (seed)" in caplog.text
     assert (root / "dvc.lock").read_bytes() == before
     assert DvcStorage(root).holds(HashCache(None).hash_path(root / "data" / "one"))
     _make(root, seed=2)
@@ -51,5 +51,5 @@ def test_inside_dvc_the_stage_fails(root, monkeypatch):
     recorder = choose_recorder(root, own=True)
     assert isinstance(recorder, InsideDvc)
     recorder.record("one", lambda: None)
-    with pytest.raises(InputError, match=r"one: edited while it was made: other code; the same"):
+    with pytest.raises(InputError, match=r"one: edited meanwhile: other code; the same"):
         recorder.record("one", lambda: "other code")
