@@ -174,6 +174,9 @@ def find_damage(frozen: Codebook) -> str | None:
         )
     if pc.count_distinct(raw_ids).as_py() < len(raw_ids):
         return "names an item twice"
+    given = frozen.codes[(frozen.codes > 0).all(axis=1)]  # the table begins with these items
+    if not np.array_equal(codes[: len(given)], given):
+        return "gives other IDs than codes.npy"
     return None
 
 

@@ -186,6 +186,8 @@ def _with_sid2(table: pa.Table, values: list) -> pa.Table:
         (lambda t: _with_sid2(t, [17] * len(t)), r"gives raw0 the ID \[\d+, 17\], beyond sizes"),
         (lambda t: _with_sid2(t, [0] * len(t)), r"gives raw0 the ID \[\d+, 0\], beyond sizes"),
         (lambda t: pa.concat_tables([t, t]), "names an item twice"),
+        (lambda t: _with_sid2(t, t["sid2"].to_pylist()[::-1]), "gives other IDs than codes.npy"),
+        (lambda t: t.slice(0, 119), "gives other IDs than codes.npy"),
     ],
 )
 def test_a_table_that_was_not_published_like_this_is_refused(first, tmp_path, change, message):
