@@ -146,7 +146,7 @@ def _pruner(params: PrunerParams) -> optuna.pruners.BasePruner:
     if params.kind == "none":
         return optuna.pruners.NopPruner()
     return optuna.pruners.PercentilePruner(
-        params.percentile,
+        100.0 - params.percentile,  # Optuna asks for the best share of the trials, which is kept
         n_startup_trials=params.startup_trials,
         n_warmup_steps=params.warmup_validations,
     )

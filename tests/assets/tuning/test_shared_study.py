@@ -128,6 +128,26 @@ def test_a_trial_worse_than_the_others_is_to_be_ended_early(tmp_path):
         assert trial.should_prune()
 
 
+@pytest.mark.parametrize(("percentile", "ended"), [(10, []), (50, [0.21]), (90, [0.21, 0.44])])
+def test_what_lies_below_the_percentile_of_the_earlier_trials_is_ended(tmp_path, percentile, ended):
+    when = {"startup_trials": 5, "warmup_validations": 0}
+    pruner = {"kind": "percentile", "percentile": percentile, **when}
+    study = SharedStudy(tmp_path, "one", _params(pruner=pruner, num_trials=20))
+    found = []
+    with study.working():
+        for value in (0.1, 0.2, 0.3, 0.4, 0.5):
+            trial, _ = study.take()
+            trial.report(value, 0)
+            study.finish(trial, value, {})
+        for value in (0.21, 0.44):
+            trial, _ = study.take()
+            trial.report(value, 0)
+            if trial.should_prune():
+                found.append(value)
+            study.end_early(trial, "not to be among the earlier ones")
+    assert found == ended
+
+
 def test_importances_need_results_that_differ(tmp_path):
     study = SharedStudy(tmp_path, "one", _params())
     assert study.importances() == {}
