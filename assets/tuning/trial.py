@@ -59,7 +59,8 @@ class Watch:
                 and nothing is kept of it.
         """
         found = validations(self._trainer)
-        unfinished = self._trainer.progress.step < self._trainer.order.num_steps
+        progress = self._trainer.progress
+        unfinished = progress.step < self._trainer.order.num_steps and not progress.stopped
         if len(found) > self._told and self._tell(found) and unfinished:
             raise optuna.TrialPruned
         return self._interrupted()

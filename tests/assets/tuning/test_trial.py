@@ -12,7 +12,7 @@ from assets.tuning.trial import Watch
 def _trainer(steps=4):
     return SimpleNamespace(
         recorder=SimpleNamespace(rows=[]),
-        progress=SimpleNamespace(step=0),
+        progress=SimpleNamespace(step=0, stopped=False),
         order=SimpleNamespace(num_steps=steps),
         world=SimpleNamespace(device=torch.device("cpu")),
     )
@@ -60,6 +60,15 @@ def test_one_that_is_at_its_end_is_not(study):
     _step(trainer, 0.1)
     assert Watch(trainer, trial, lambda: False)() is False
     assert study.trials[-1].intermediate_values == {0: 0.1}
+
+
+def test_one_that_early_stopping_ended_is_at_its_end(study):
+    trainer, trial = _trainer(), study.ask()
+    watch = Watch(trainer, trial, lambda: False)
+    _step(trainer, 0.1)
+    trainer.progress.stopped = True
+    assert not watch()
+    assert trial.should_prune()
 
 
 def test_what_a_trial_had_told_before_it_was_killed_is_told_again(study):
