@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -49,6 +50,15 @@ def run_scaling_point(workspace: Workspace, point: str, folder: Path) -> None:
         RuntimeError: the worker failed otherwise.
     """
     _run_worker(workspace, "scaling_points", ["model.scaling", point], folder)
+
+
+@contextmanager
+def frozen_parameters(workspace: Workspace) -> Iterator[Path]:
+    """A file of the parameters that this process has read, for its workers."""
+    with tempfile.TemporaryDirectory(prefix="onepiece-") as folder:
+        file = Path(folder, workspace.params_file.name)
+        file.write_text(yaml.safe_dump(workspace.values, sort_keys=False))
+        yield file
 
 
 def tell(line: str) -> None:
@@ -105,9 +115,7 @@ def _run_worker(workspace: Workspace, asset: str, module: list[str], folder: Pat
         raise InputError(
             f"{asset}: its code was edited since this run began; the same command again takes it up"
         )
-    with tempfile.TemporaryDirectory(prefix="onepiece-") as read:
-        params = Path(read, workspace.params_file.name)
-        params.write_text(yaml.safe_dump(workspace.values, sort_keys=False))
+    with frozen_parameters(workspace) as params:
         where = ["--params", str(params), "--data", str(workspace.data), "--out", str(folder)]
         stream(
             ["-m", *launcher(torch.cuda.device_count()), *module, *where],

@@ -16,7 +16,7 @@ from types import FrameType
 
 import torch
 
-from assets.training_worker import die_with_parent, launcher, stream
+from assets.training_worker import die_with_parent, frozen_parameters, launcher, stream
 from assets.workspace import Workspace
 
 
@@ -27,9 +27,10 @@ def run_workers(workspace: Workspace, processes: int) -> None:
         InputError: they refused their input.
         RuntimeError: all of them failed.
     """
-    where = ["--params", str(workspace.params_file), "--data", str(workspace.data)]
-    module = ["-m", "assets.tuning.processes", *where]
-    stream([*module, "--processes", str(processes)], cwd=workspace.root)
+    with frozen_parameters(workspace) as params:
+        where = ["--params", str(params), "--data", str(workspace.data)]
+        module = ["-m", "assets.tuning.processes", *where]
+        stream([*module, "--processes", str(processes)], cwd=workspace.root)
 
 
 def shares(devices: Sequence[int], processes: int) -> list[list[int]]:

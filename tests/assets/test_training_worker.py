@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from assets.peak_memory import peak_memory_bytes, reset_peak_memory
-from assets.training_worker import run_training, stream, tell
+from assets.training_worker import frozen_parameters, run_training, stream, tell
 from assets.transient import WorkerOutOfMemoryError
+from assets.tuning.processes import run_workers
 from model.errors import REFUSED, InputError
 from model.params import Params
 from model.progress import IN_BAR
@@ -18,6 +19,7 @@ from orchestration.workspace import ROOT, open_workspace
 from tests.orchestration.tiny_world import write_tiny_params
 
 HERE = Path.cwd()
+SHIPPED = [ROOT / "params.yaml", *sorted((ROOT / "params").iterdir())]
 
 
 def _run(code, shown):
@@ -83,9 +85,18 @@ def test_it_trains_by_the_parameters_that_the_run_has_read(edited, monkeypatch):
         told.append(Params.load(Path(arguments[arguments.index("--params") + 1])))
 
     monkeypatch.setattr("assets.training_worker.stream", note)
+    monkeypatch.setattr("assets.tuning.processes.stream", note)
     run_training(edited, "encoder_checkpoint", edited.data / "out")
-    assert told == [edited.params]
-    assert told[0].encoder_checkpoint.epochs != 77
+    run_workers(edited, 2)
+    assert told == [edited.params] * 2
+    assert edited.params.encoder_checkpoint.epochs != 77
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_written_for_workers_a_parameter_file_says_the_same(file, tmp_path):
+    workspace = open_workspace(file, tmp_path)
+    with frozen_parameters(workspace) as written:
+        assert Params.load(written) == workspace.params
 
 
 def test_code_that_was_edited_since_is_refused(edited, monkeypatch):
