@@ -63,15 +63,15 @@ def materialize(
     """
     targets = targets_of(workspace, names, only=only)
     require_folder(workspace.data, writable=True)
-    with open_instance(workspace) as instance:  # a run notes which versions of its inputs it knows
-        report_existing(instance, workspace)
-    wanted = targets if only or workspace.force else outdated(workspace, targets)
-    if not wanted:
-        logger.info("%s: up to date", ", ".join(names) or "everything")
-        return False
-    warn_of_another_file(workspace)
-    for targets in split_into_runs(workspace, wanted):
-        run(workspace, targets, tags)
+    with open_instance(workspace) as instance:
+        report_existing(instance, workspace)  # a run notes which versions of its inputs are known
+        wanted = targets if only or workspace.force else outdated(workspace, targets)
+        if not wanted:
+            logger.info("%s: up to date", ", ".join(names) or "everything")
+            return False
+        warn_of_another_file(workspace)
+        for targets in split_into_runs(workspace, wanted):
+            run(instance, workspace, targets, tags)
     return True
 
 
@@ -130,7 +130,12 @@ def _reason(workspace: Workspace, target: Target) -> Reason | None:
     return None if refusal is None else Reason(REUSED, f"to be checked again: {refusal}")
 
 
-def run(workspace: Workspace, targets: Sequence[Target], tags: Mapping[str, str]) -> None:
+def run(
+    instance: dg.DagsterInstance,
+    workspace: Workspace,
+    targets: Sequence[Target],
+    tags: Mapping[str, str],
+) -> None:
     """Make the targets in one Dagster run in this process.
 
     Raises:
@@ -144,15 +149,14 @@ def run(workspace: Workspace, targets: Sequence[Target], tags: Mapping[str, str]
     keys = [target.partition for target in targets if target.partition is not None]
     ranged = {RANGE_START: keys[0], RANGE_END: keys[-1]} if keys else {}
     run_id = make_new_run_id()
-    with open_instance(workspace) as instance:
-        outcome = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey(name) for name in names],
-            run_id=run_id,
-            tags={PROCESS_TAG: process_tag(run_id), **ranged, **tags},
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            raise_on_error=False,
-        )
+    outcome = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(name) for name in names],
+        run_id=run_id,
+        tags={PROCESS_TAG: process_tag(run_id), **ranged, **tags},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
     if not outcome.success:
         raise _failure(outcome, workspace)
 
