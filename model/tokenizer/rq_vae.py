@@ -21,6 +21,7 @@ HIDDEN_DIM, LATENT_DIM = 128, 32
 BATCH_SIZE, LEARNING_RATE = 1024, 1e-3
 COMMITMENT_WEIGHT = 0.25
 SEEDING_ROWS, SEEDING_ITERATIONS = 65_536, 10
+_SMALLEST_SPREAD = 1e-30  # float32 holds weights in units of it
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def fit_in_any_unit(sample: np.ndarray, sizes: Sequence[int], **settings: Any) -
     center = sample.mean(axis=0, dtype=np.float64)
     centered = sample - center.astype(np.float32)
     energy = np.einsum("ij,ij->", centered, centered, dtype=np.float64) / len(sample)
-    scale = float(np.sqrt(energy)) or 1.0  # of copies of one vector nothing is left
+    scale = float(np.sqrt(energy))
+    if scale < _SMALLEST_SPREAD:  # as of copies of one vector, of which nothing is left
+        scale = 1.0
     centered /= np.float32(scale)
     fitted = fit(centered, sizes, **settings)
     weights = {name: value.astype(np.float64) for name, value in fitted.encoder.items()}

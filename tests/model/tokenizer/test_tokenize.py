@@ -253,6 +253,16 @@ def test_an_rq_vae_does_not_mind_what_all_vectors_share():
     assert far["levels"][0]["used"] == near["levels"][0]["used"] == 16
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-44, 1e-36, 1e-28])
+def test_an_rq_vae_of_vectors_that_hardly_differ_has_finite_weights(spread):
+    settings = codebook_params(method="rq_vae", metric="l2", iterations=2)
+    vectors = np.float32(spread) * clustered(100, 16)
+    vectors[:, 0] = 1.0
+    tokens = tokenize(item_vectors(vectors), settings, 0)
+    assert all(np.isfinite(weights).all() for weights in tokens.quantizer.encoder.values())
+    assert len(np.unique(tokens.final.codes, axis=0)) == 100
+
+
 @pytest.mark.parametrize("reassignment", ["exact", "paper"])
 def test_what_all_codes_of_a_single_level_share_hides_no_neighbour(reassignment):
     """Neither from items that look for a free code nor from the report."""
