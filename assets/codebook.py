@@ -81,7 +81,8 @@ def _describe(made: Codebook) -> dict[str, Any]:
 
 
 def _judge_spread(made: Codebook, workspace: Workspace) -> Verdict:
-    share, limit = made.report[-1]["levels"][0]["largest_share"], collapsed_share(made.sizes[0])
+    row, limit = made.report[-1], collapsed_share(made.sizes[0])
+    share = row.get("growth", row["levels"][0])["largest_share"]  # published IDs stay as they are
     reason = f"the most used first code of {made.sizes[0]:,} holds {share:.1%} of the items"
     if share > limit:
         reason += (

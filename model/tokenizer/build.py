@@ -20,6 +20,7 @@ from model.tokenizer.quality import cooccurrence, neighborhood
 from model.tokenizer.quantizer import sample_size
 from model.tokenizer.report import report_row
 from model.tokenizer.tokenize import Tokenization, tokenize
+from model.tokenizer.usage import level_usage
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -153,6 +154,9 @@ def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:
         "generation_distance": generation_distance(frozen),
         "published_distance": growth.published_distance,
         "unaligned_distance": growth.unaligned_distance,
+        "largest_share": level_usage(growth.tokens.first.codes[:, 0], frozen.sizes[0])[
+            "largest_share"
+        ],
     }
 
 

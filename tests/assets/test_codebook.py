@@ -18,6 +18,7 @@ from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.report_views import headlines
 from orchestration.report import collision_table
 from tests.model.inference.small_world import small_interactions
+from tests.model.tokenizer import test_growth as extension
 from tests.model.tokenizer.worlds import clustered, codebook_params
 
 
@@ -168,6 +169,15 @@ def test_a_collapsed_codebook_turns_the_check_red(made):
     verdict = asset._judge_spread(_with_largest_share(made, 0.9), None)
     assert not verdict.passed
     assert "first code of 4 holds 90.0% of the items, more than 50%; nearly all" in verdict.reason
+
+
+def test_published_ids_that_are_spread_stay_so_wherever_vectors_lie_today(tmp_path):
+    extension.build(list(range(120))).save(tmp_path / "one")
+    vectors = np.repeat(extension.VECTORS[:1], 130, axis=0)
+    after = extension.build(list(range(130)), vectors, frozen_from=str(tmp_path / "one"))
+    assert after.report[-1]["levels"][0]["largest_share"] == 1.0
+    assert after.report[-1]["growth"]["largest_share"] < 0.4
+    assert asset._judge_spread(after, None).passed
 
 
 def test_one_of_two_first_codes_always_holds_half_and_more():
