@@ -84,8 +84,11 @@ class Recorder:
         self.sums.zero_()
 
     def final_losses(self) -> dict[str, dict[str, float]]:
-        """``mean`` and ``std`` of each term over the newest steps, and their number ``steps``."""
-        count = min(FINAL_STEPS, max(1, int(FINAL_SHARE * self._order.num_steps)))
+        """``mean`` and ``std`` of each term over the newest steps, and their number ``steps``.
+
+        Early stopping may have left out most of the order's steps.
+        """
+        count = min(FINAL_STEPS, max(1, int(FINAL_SHARE * self.rows[-1]["step"])))
         newest = self.newest[-count:]
         means, spreads = newest.mean(dim=0), newest.std(dim=0, correction=0)
         return {

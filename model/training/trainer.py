@@ -50,7 +50,7 @@ class Progress:
         step: finished steps.
         best: validation NDCG@10 of the best weights so far, -1 before the first.
         waited: validations since then.
-        stopped: whether early stopping ended the training.
+        stopped: whether early stopping ended the training, with steps left.
         seconds: that the steps took, without validations.
     """
 
@@ -291,8 +291,8 @@ class Trainer:
             self.progress.best, self.progress.waited = found["ndcg@10"], 0
         else:
             self.progress.waited += 1
-        patience = self.params.patience
-        self.progress.stopped = bool(patience) and self.progress.waited >= patience
+        patience, more = self.params.patience, self.progress.step < self.order.num_steps
+        self.progress.stopped = bool(patience) and self.progress.waited >= patience and more
         return found
 
     def _any(self, condition: bool) -> bool:

@@ -156,6 +156,21 @@ def test_early_stopping_keeps_the_best_weights(data, tmp_path):
     trainer = build_trainer(training_inputs(data), params, RECOMMENDER, ALONE)
     measured = trainer.validation.measure(made.build(), CPU)
     assert measured["ndcg@10"] == pytest.approx(max(found), abs=1e-5)
+    steps = made.metadata["steps"]  # of three hundred that there might have been
+    assert made.metadata["final_losses"]["infonce"]["steps"] == max(1, steps // 5)
+
+
+def test_patience_that_ends_with_the_last_step_has_stopped_nothing(data, tmp_path):
+    params = training_params(
+        training={"epochs": 2, "patience": 1, "validate_every_epochs": 1},
+        optimizer={"adamw_lr": 0.05, "muon_lr": 0.3},
+    )
+    train_recommender(data, params, tmp_path)
+    made = Checkpoint.load(tmp_path / "checkpoint").metadata
+    first, last = (row["ndcg@10"] for row in made["history"] if row["ndcg@10"] is not None)
+    assert first > last
+    assert made["steps"] == 10
+    assert not made["stopped_early"]
 
 
 def test_without_early_stopping_the_figure_of_the_last_weights_is_told(data, tmp_path):
