@@ -62,6 +62,7 @@ def fused_embeddings(
     modality_embeddings: dict[str, ModalityEmbedding],
 ) -> FusedEmbeddings:
     """What the encoder makes of each item: unit vectors, no holes."""
+    encoder_checkpoint.require_data(interactions, item_statistics, modality_embeddings)
     device = inference_device()
     features = ItemFeatureStore(interactions, item_statistics, modality_embeddings, device)
     return embed_items(encoder_checkpoint, features, device, scratch=workspace.data)

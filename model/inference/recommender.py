@@ -174,11 +174,12 @@ def prepare_recommender(
         device: to compute on.
 
     Raises:
-        InputError: a checkpoint without a decoder, or of another codebook; nothing to
-            recommend, or a blocked item that is none of the data.
+        InputError: a checkpoint without a decoder, of another codebook or of other items;
+            nothing to recommend, or a blocked item that is none of the data.
     """
-    _check_fit(inputs.checkpoint, inputs.codebook)
     interactions, statistics = inputs.interactions, inputs.statistics
+    _check_fit(inputs.checkpoint, inputs.codebook)
+    inputs.checkpoint.require_data(interactions, statistics, inputs.embeddings)
     network = inputs.checkpoint.build().to(device)
     features = ItemFeatureStore(interactions, statistics, dict(inputs.embeddings), device)
     blocked, items = _blocked_and_allowed(interactions, statistics, params)

@@ -11,8 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.artifact import atomic_folder, read_json, write_json
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.raw_files import readable
-from model.dataset.schema import FeatureSchema
+from model.dataset.schema import FeatureSchema, describe_features
 from model.errors import InputError
 from model.network.onepiece import OnePiece
 
@@ -56,6 +59,34 @@ class Checkpoint:
                 f"says: {first}; train it again"
             ) from None
         return network.eval()
+
+    def require_data(
+        self,
+        interactions: Interactions,
+        statistics: ItemStatistics,
+        embeddings: Mapping[str, ModalityEmbedding],
+    ) -> None:
+        """See that the network reads the items and features that it was trained on.
+
+        Others have the same numbers, and would be taken for them.
+
+        Args:
+            interactions: gives items, users and their features.
+            statistics: gives the time buckets.
+            embeddings: the modalities, at least those that the network looks at.
+
+        Raises:
+            InputError: they are others.
+        """
+        names = self.network_params["features"]["modalities"]
+        looked_at = {name: embeddings[name] for name in names if name in embeddings}
+        given = describe_features(interactions, statistics, looked_at)
+        if given.vocabulary_hash != self.schema.vocabulary_hash:
+            raise InputError(
+                f"{self.folder or 'the checkpoint'}: trained on other items or features than those "
+                "of the interactions, statistics and modalities that are there now; materialise "
+                "without --only, which trains again"
+            )
 
     def save(self, folder: Path) -> None:
         """Write both files; the folder appears whole or not at all."""

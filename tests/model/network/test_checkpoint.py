@@ -33,6 +33,24 @@ def test_comes_back_as_it_was_saved(data, checkpoint, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_other_items_of_the_same_number_are_refused(data, checkpoint, tmp_path):
+    everything = (data.interactions, data.statistics, data.embeddings)
+    more = {**data.embeddings, "99": data.embeddings["81"]}  # that the network does not look at
+    checkpoint.require_data(*everything)
+    checkpoint.require_data(*everything[:2], more)
+    raw_ids = data.interactions.raw_item_ids
+    turned = dataclasses.replace(data.interactions, raw_item_ids=raw_ids[::-1])
+    for others in (
+        (turned, *everything[1:]),
+        (*everything[:2], {"81": data.embeddings["81"]}),
+    ):
+        with pytest.raises(InputError, match="the checkpoint: trained on other items or features"):
+            checkpoint.require_data(*others)
+    checkpoint.save(tmp_path / "one")
+    with pytest.raises(InputError, match="/one: trained on other items"):
+        Checkpoint.load(tmp_path / "one").require_data(turned, *everything[1:])
+
+
 @pytest.mark.parametrize("kept", [0, 5, 2000])
 def test_a_truncated_file_is_named(checkpoint, tmp_path, kept):
     checkpoint.save(tmp_path / "one")

@@ -1,0 +1,27 @@
+"""Made one by one, an artefact may meet a model of other items."""
+
+import pytest
+import yaml
+
+from model.errors import InputError
+from orchestration.explanation import explain
+
+DATA = ("raw_data", "interactions", "item_statistics", "modality_embeddings")
+
+
+def test_a_model_of_other_items_answers_for_none(copied):
+    values = yaml.safe_load(copied.params_file.read_text())
+    values["seed"] += 1  # as many items, under other raw ids
+    copied.params_file.write_text(yaml.safe_dump(values, sort_keys=False))
+    done = copied.onepiece("materialize", *DATA, "--only")
+    assert done.returncode == 0, done.stderr
+    for asset, model in (
+        ("fused_embeddings", "encoder_checkpoint"),
+        ("evaluation_report", "recommender_checkpoint"),
+        ("submission", "recommender_checkpoint"),
+    ):
+        done = copied.onepiece("materialize", asset, "--only")
+        assert done.returncode == 2, done.stderr
+        assert f"{model}: trained on other items or features" in done.stderr
+    with pytest.raises(InputError, match="trained on other items or features"):
+        explain(copied.workspace, "user_00000001", "submission")
