@@ -30,6 +30,7 @@ from model.network.unit import unit
 from model.params import CascadeParams
 from model.progress import track
 from model.tokenizer.codebook import Codebook
+from model.tokenizer.sids import hash_of_codes
 
 ACTIONS = {"click": CLICK, "conversion": CONVERSION}
 
@@ -230,4 +231,10 @@ def _check_fit(checkpoint: Checkpoint, codebook: Codebook) -> None:
         raise InputError(
             f"recommender_checkpoint was trained with codebook sizes {list(trained)} and the "
             f"codebook has {list(given)}; train the recommender again"
+        )
+    learned = checkpoint.metadata.get("semantic_ids")  # which those of earlier versions lack
+    if learned not in (None, hash_of_codes(codebook.codes)):
+        raise InputError(
+            "recommender_checkpoint was trained with another codebook, whose semantic IDs meant "
+            "other items; train the recommender again"
         )

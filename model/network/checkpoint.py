@@ -33,7 +33,8 @@ class Checkpoint:
         weights: by name.
         network_params: the ``network`` section that it was built with.
         schema: of the data that it was trained on.
-        metadata: ``history`` (rows of equal keys), ``num_parameters`` and whatever training tells.
+        metadata: ``history`` (rows of equal keys), ``semantic_ids`` (a hash of those that were
+            learned, None for none), ``num_parameters`` and whatever training tells.
         folder: that it was read from, for messages; None for one that was never written.
     """
 

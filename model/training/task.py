@@ -18,6 +18,7 @@ from model.network.checkpoint import Checkpoint, section
 from model.network.onepiece import OnePiece, count_parameters, count_table_parameters
 from model.network.sharded_table import sharding
 from model.sources import hash_sources
+from model.tokenizer.sids import hash_of_codes
 from model.training.distributed import World
 from model.training.history import write_events, write_history
 from model.training.inputs import TrainingInputs
@@ -216,15 +217,16 @@ def _publish(
     out: Path,
 ) -> None:
     network_params = params.network.model_dump(mode="json")
-    checkpoint = Checkpoint(weights, network_params, inputs.schema, _metadata(trainer))
+    checkpoint = Checkpoint(weights, network_params, inputs.schema, _metadata(trainer, inputs))
     with atomic_folder(out) as folder:
         checkpoint.write(folder)
         write_history(trainer.recorder.rows, trainer.recorder.columns, folder)
 
 
-def _metadata(trainer: Trainer) -> dict[str, Any]:
+def _metadata(trainer: Trainer, inputs: TrainingInputs) -> dict[str, Any]:
     return {
         "history": trainer.recorder.rows,
+        "semantic_ids": None if inputs.codes is None else hash_of_codes(inputs.codes),
         "num_parameters": count_parameters(trainer.network),
         "num_table_parameters": count_table_parameters(trainer.network),
         "steps": trainer.progress.step,

@@ -1,4 +1,4 @@
-"""Made one by one, an artefact may meet a model of other items."""
+"""Made one by one, an artefact may meet a model of other items or of other semantic IDs."""
 
 import pytest
 import yaml
@@ -25,3 +25,15 @@ def test_a_model_of_other_items_answers_for_none(copied):
         assert f"{model}: trained on other items or features" in done.stderr
     with pytest.raises(InputError, match="trained on other items or features"):
         explain(copied.workspace, "user_00000001", "submission")
+
+
+def test_a_model_of_another_codebook_proposes_for_none(copied):
+    values = yaml.safe_load(copied.params_file.read_text())
+    values["codebook"]["initialization"] = "sample"  # as many codes, of other items
+    copied.params_file.write_text(yaml.safe_dump(values, sort_keys=False))
+    done = copied.onepiece("materialize", "codebook", "--only")
+    assert done.returncode == 0, done.stderr
+    for command in (("materialize", "evaluation_report", "--only"), ("quotas",)):
+        done = copied.onepiece(*command)
+        assert done.returncode == 2, done.stderr
+        assert "recommender_checkpoint was trained with another codebook" in done.stderr
