@@ -177,12 +177,18 @@ def _described(sample: Any, key: str) -> tuple[str, str]:
 
 def _sentence(row: Row, demand: _Demand, items: Sequence[Row]) -> str:
     named = [one["item"] for one in items if one["modality"] == row["modality"]][:_NAMED]
+    measured, demanded = _told_apart(row[demand.measured], row[demand.threshold])
     return (
-        f"Modality {row['modality']}: {demand.measured} is {row[demand.measured]:.4f}, "
-        f"{demand.threshold} {row[demand.threshold]:.4f} ({row['covered']:,} of {row['total']:,} "
-        f"items covered, {row['invalid']:,} invalid, {row['zero']:,} zero). First items: "
-        f"{', '.join(named) or 'none'}."
+        f"Modality {row['modality']}: {demand.measured} is {measured}, {demand.threshold} "
+        f"{demanded} ({row['covered']:,} of {row['total']:,} items covered, {row['invalid']:,} "
+        f"invalid, {row['zero']:,} zero). First items: {', '.join(named) or 'none'}."
     )
+
+
+def _told_apart(share: float, other: float) -> tuple[str, str]:
+    """Two different shares, with four digits or as many more as show that they differ."""
+    digits = next((n for n in range(4, 17) if f"{share:.{n}f}" != f"{other:.{n}f}"), 17)
+    return f"{share:.{digits}f}", f"{other:.{digits}f}"
 
 
 COVERAGE_CHECKS = tuple(_check(demand) for demand in _DEMANDS)

@@ -60,6 +60,12 @@ def workspace(tmp_path):
     ("name", "spoiled", "numbers"),
     [
         ("enough_items_are_covered", {"rate": 0.5}, "rate is 0.5000, min_rate 0.8000"),
+        ("enough_items_are_covered", {"rate": 0.799999}, "rate is 0.799999, min_rate 0.800000"),
+        (
+            "vectors_are_valid",
+            {"covered": 19_099_626, "nan": 1},
+            "invalid_rate is 0.0000001, max_invalid_rate 0.0000000",
+        ),
         (
             "enough_candidates_are_covered",
             {"candidates": {"rate": 0.25}},
