@@ -82,8 +82,14 @@ def picture(path: Path) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{content})")
 
 
+def decimal(value: float) -> str:
+    """Four digits after the point; of what they would call nothing, three that say something."""
+    shown = f"{value:.4f}"
+    return shown if float(shown) or not value else f"{value:.2e}"
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+    shown = decimal(value) if isinstance(value, float) else str(value)
     return shown.replace("|", "\\|")  # a bare one would begin another column

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from assets.report_metadata import decimal
 from assets.workspace import Workspace
 from model.artifact import read_json
 from model.dataset.fused_embeddings import FusedEmbeddings
@@ -80,7 +81,7 @@ def _as_text(
 ) -> str:
     levels = [f"level {number}" for number in range(1, len(rows[0]["levels"]) + 1)]
     losses = [
-        [row["source"], *(f"{level['inertia']:.4f}" for level in row["levels"])] for row in rows
+        [row["source"], *(decimal(level["inertia"]) for level in row["levels"])] for row in rows
     ]
     tables = {
         "Mean squared distance to the centroid after each level": columns(

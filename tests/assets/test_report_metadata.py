@@ -56,3 +56,8 @@ def test_a_bar_in_a_cell_begins_no_column():
     assert table([{"category": "Books|Fiction", "items": 2}]).splitlines()[-1] == (
         r"| Books\|Fiction | 2 |"
     )
+
+
+def test_a_small_number_is_not_shown_as_none():
+    rows = [{"of": 0.25, "none": 0.0, "few": 5.2356e-8, "less": -0.00002}]
+    assert table(rows).splitlines()[-1] == "| 0.2500 | 0.0000 | 5.24e-08 | -2.00e-05 |"

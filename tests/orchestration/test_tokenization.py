@@ -7,7 +7,7 @@ import pytest
 
 from model.dataset.tencent_parquet import FOLDERS
 from model.errors import InputError
-from orchestration.tokenization import tokenize_sources
+from orchestration.tokenization import _as_text, tokenize_sources
 from orchestration.workspace import open_workspace
 from tests.orchestration.tiny_world import write_tiny_params
 from tests.tiny import NUM_KNOWN_ITEMS, write_tiny_world
@@ -53,3 +53,16 @@ def test_methods_stand_side_by_side(workspace):
         assert "no pairs" in lines[-1]  # without sequences nothing is held out
     with pytest.raises(InputError, match=r"--method rqvae: no such method; there are residual_km"):
         tokenize_sources(workspace, ["81"], ["rqvae"])
+
+
+def test_losses_of_short_vectors_are_not_shown_as_none():
+    counts = {"conflicts": 0, "conflict_rate": 0.0, "unique_pairs": 9}
+    near = {"recall@10": 0.5, "chance": 0.1}
+    row = {
+        "source": "81",
+        "levels": [{"inertia": 0.25}, {"inertia": 3.14159e-7}],
+        "before": counts,
+        "after": counts,
+        "quality": {"neighborhood": {"sid1": near, "vicinity": near}, "cooccurrence": None},
+    }
+    assert "81       0.2500  3.14e-07" in _as_text([], [row])
