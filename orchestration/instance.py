@@ -10,6 +10,7 @@ from dagster._core.instance.ref import InstanceRef
 
 from assets.workspace import Workspace
 from model.artifact import atomic_write, require_free_space
+from orchestration.synchronization import report_existing
 
 logger = logging.getLogger("onepiece")
 
@@ -63,12 +64,16 @@ def process_tag(run_id: str) -> str:
 
 
 def in_run_worker(workspace: Workspace) -> dg.ResourceDefinition:
-    """The workspace for runs that Dagster starts in a process of theirs, which is noted."""
+    """The workspace for runs that Dagster starts in a process of theirs, which is noted.
+
+    What DVC has restored Dagster is told first: a run notes which versions of its inputs are known.
+    """
 
     def note(context: dg.InitResourceContext) -> Workspace:
         if context.run is not None and context.instance is not None:
             tag = process_tag(context.run.run_id)
             context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: tag})
+            report_existing(context.instance, workspace)
         return workspace
 
     return dg.ResourceDefinition(note, config_schema={})  # without one anything would be taken

@@ -52,6 +52,15 @@ def test_materialize_tells_of_it_before_it_makes_anything(copied, arguments):
         assert report_existing(instance, workspace) == []
 
 
+def test_a_job_is_told_of_it_as_well(copied):
+    workspace = copied.workspace
+    shutil.rmtree(workspace.home)
+    job = build_definitions(workspace).resolve_job_def("refresh_submission")
+    with open_instance(workspace) as instance:
+        assert job.execute_in_process(instance=instance).success
+        assert _stale(instance, workspace) == {}
+
+
 def test_a_submission_of_another_champion_is_out_of_date(copied):
     workspace = copied.workspace
     shutil.rmtree(workspace.home)
