@@ -12,7 +12,8 @@ import dagster as dg
 from assets.artifact_asset import artifact_asset
 from assets.device import inference_device
 from assets.lineage import Lineage, damage
-from assets.manifest import ANCESTORS_FILE, ancestors, version_name
+from assets.manifest import ANCESTORS_FILE, ancestors
+from assets.manifest_file import version_name
 from assets.promotion import (
     CHECKPOINT_FOLDER,
     CODEBOOK_FOLDER,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from assets.lineage_text import measured_with
-from assets.manifest import read_manifest
+from assets.manifest_file import read_manifest
 from assets.workspace import SUBMISSION, Workspace
 from model.errors import InputError
 

@@ -4,7 +4,6 @@ Beside ``lineage.json``, which is the same every time, the manifest also tells t
 time, run, git revision, packages, device. It carries a hash of its own against later edits.
 """
 
-import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -14,32 +13,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from assets.hashing import HashCache, hash_bytes, hash_file
-from assets.lineage import (
-    MANIFEST_FILE,
-    PAGE_FILE,
-    Lineage,
-    content_files,
-    differences,
-    folder_hash,
-)
+from assets.hashing import hash_bytes
+from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, folder_hash
 from assets.lineage_page import as_page
 from assets.lineage_text import SHORT
+from assets.manifest_file import manifest_hash, version_name
 from assets.measurement import Measurement
 from assets.workspace import CHAMPION, Workspace, is_artifact
 from model.artifact import read_json, write_json
-from model.errors import InputError
 
 _PACKAGES = ("torch", "faiss-cpu", "faiss-gpu", "numpy", "scipy", "scikit-learn", "pandas", "numba")
 _PACKAGES_OF_STACK = ("pyarrow", "duckdb", "safetensors", "pydantic", "dagster", "dvc")
 _CODE = ("model/", "assets/", "orchestration/")
-ID_LENGTH = 12
 ANCESTORS_FILE = "ancestors.json"  # of a judged model: what it was made from, as it was then
-
-
-def version_name(lineage: Lineage) -> str:
-    """The name of a kept version: a function of its content and of all that it was made from."""
-    return lineage.hash[:ID_LENGTH]
 
 
 def write_manifest(
@@ -81,41 +67,6 @@ def write_manifest(
     (folder / PAGE_FILE).write_bytes(page)
     manifest["page"] = hash_bytes(page)
     write_json(folder / MANIFEST_FILE, {**manifest, "hash": manifest_hash(manifest)})
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a manifest and see that nobody edited it.
-
-    Raises:
-        InputError: missing, damaged or edited.
-    """
-    manifest = read_json(folder / MANIFEST_FILE)
-    if not isinstance(manifest, dict) or manifest.get("hash") != manifest_hash(manifest):
-        raise InputError(f"{folder / MANIFEST_FILE}: damaged or edited since it was written")
-    return manifest
-
-
-def submission_damage(folder: Path, hashes: HashCache) -> list[str]:
-    """Sentences on all that is not as it was when a submission was made; none where it is whole."""
-    try:
-        manifest, lineage = read_manifest(folder), Lineage.read(folder)
-    except InputError as error:
-        return [str(error)]
-    problems = differences(lineage, content_files(folder, hashes))
-    if version_name(lineage) != folder.name or manifest["id"] != folder.name:
-        problems.append(f"its content belongs to the id {version_name(lineage)}")
-    if manifest["lineage"] != lineage.hash:
-        problems.append("its lineage file is not the one that the manifest was written for")
-    page = folder / PAGE_FILE
-    if "page" in manifest and (not page.is_file() or hash_file(page) != manifest["page"]):
-        problems.append(f"{PAGE_FILE} is not the page that was written with the manifest")
-    return problems
-
-
-def manifest_hash(manifest: dict[str, Any]) -> str:
-    """The hash of everything in a manifest but the hash itself."""
-    rest = {key: value for key, value in manifest.items() if key != "hash"}
-    return hash_bytes(json.dumps(rest, sort_keys=True).encode())
 
 
 def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any]:

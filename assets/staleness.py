@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.lineage import LINEAGE_FILE, Lineage, Recipe, content_files, differences
+from assets.manifest_file import submission_damage
 from assets.stages import read_code
 from assets.workspace import SOURCE, SUBMISSION, Workspace
 from model.errors import InputError
@@ -56,8 +57,6 @@ def edited_since(workspace: Workspace, recipe: Recipe) -> str | None:
 def _damage(workspace: Workspace, lineage: Lineage, folder: Path) -> list[str]:
     if lineage.recipe.asset != SUBMISSION:
         return differences(lineage, content_files(folder, workspace.hashes))
-    from assets.manifest import submission_damage  # imports the network: only where it is needed
-
     return submission_damage(folder, workspace.hashes)
 
 

@@ -12,7 +12,8 @@ from assets.checks import Check, Verdict
 from assets.device import device_name, inference_device
 from assets.ledger import update_ledger
 from assets.lineage import Lineage
-from assets.manifest import submission_damage, version_name, write_manifest
+from assets.manifest import write_manifest
+from assets.manifest_file import submission_damage, version_name
 from assets.measurement import measure_of_champion
 from assets.promotion import JudgedModel
 from assets.report_metadata import table

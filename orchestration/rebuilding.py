@@ -19,7 +19,7 @@ import yaml
 
 from assets.device import device_name
 from assets.lineage import Lineage
-from assets.manifest import read_manifest
+from assets.manifest_file import read_manifest
 from assets.stages import load_stages
 from assets.workspace import CHAMPION, LATEST_FILE, SOURCE, SUBMISSION, Workspace
 from model.artifact import atomic_folder, atomic_write

@@ -62,7 +62,7 @@ def lineage(
 
     from assets import lineage_text
     from assets.lineage import PAGE_FILE
-    from assets.manifest import read_manifest
+    from assets.manifest_file import read_manifest
     from orchestration.submissions import find_submission
     from orchestration.workspace import open_existing
 
@@ -114,7 +114,7 @@ def diff(
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
     """Show what changed between two submissions: data, parameters, code, metrics."""
-    from assets.manifest import read_manifest
+    from assets.manifest_file import read_manifest
     from orchestration.comparison import compare
     from orchestration.submissions import find_submission
     from orchestration.workspace import open_existing

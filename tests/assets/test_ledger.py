@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from assets.ledger import read_ledger, update_ledger
-from assets.manifest import manifest_hash
+from assets.manifest_file import manifest_hash
 from assets.workspace import Workspace
 from model.params import Params
 from orchestration.workspace import ROOT

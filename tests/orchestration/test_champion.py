@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from assets.manifest import read_manifest
+from assets.manifest_file import read_manifest
 from assets.promotion import JudgedModel
 from model.artifact import read_json, write_json
 from model.errors import InputError

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from assets.manifest import read_manifest
+from assets.manifest_file import read_manifest
 from assets.workspace import SUBMISSION
 from model.errors import InputError
 from orchestration.dvc_storage import DvcStorage

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from assets.manifest import manifest_hash
+from assets.manifest_file import manifest_hash
 from assets.workspace import SUBMISSION
 from orchestration.verification import verify
 

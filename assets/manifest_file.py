@@ -1,0 +1,52 @@
+"""A submission's manifest as it lies there: read, and held against the submission beside it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from assets.hashing import HashCache, hash_bytes, hash_file
+from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, content_files, differences
+from model.artifact import read_json
+from model.errors import InputError
+
+ID_LENGTH = 12
+
+
+def version_name(lineage: Lineage) -> str:
+    """The name of a kept version: a function of its content and of all that it was made from."""
+    return lineage.hash[:ID_LENGTH]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a manifest and see that nobody edited it.
+
+    Raises:
+        InputError: missing, damaged or edited.
+    """
+    manifest = read_json(folder / MANIFEST_FILE)
+    if not isinstance(manifest, dict) or manifest.get("hash") != manifest_hash(manifest):
+        raise InputError(f"{folder / MANIFEST_FILE}: damaged or edited since it was written")
+    return manifest
+
+
+def submission_damage(folder: Path, hashes: HashCache) -> list[str]:
+    """Sentences on all that is not as it was when a submission was made; none where it is whole."""
+    try:
+        manifest, lineage = read_manifest(folder), Lineage.read(folder)
+    except InputError as error:
+        return [str(error)]
+    problems = differences(lineage, content_files(folder, hashes))
+    if version_name(lineage) != folder.name or manifest["id"] != folder.name:
+        problems.append(f"its content belongs to the id {version_name(lineage)}")
+    if manifest["lineage"] != lineage.hash:
+        problems.append("its lineage file is not the one that the manifest was written for")
+    page = folder / PAGE_FILE
+    if "page" in manifest and (not page.is_file() or hash_file(page) != manifest["page"]):
+        problems.append(f"{PAGE_FILE} is not the page that was written with the manifest")
+    return problems
+
+
+def manifest_hash(manifest: dict[str, Any]) -> str:
+    """The hash of everything in a manifest but the hash itself."""
+    rest = {key: value for key, value in manifest.items() if key != "hash"}
+    return hash_bytes(json.dumps(rest, sort_keys=True).encode())
