@@ -68,7 +68,7 @@ class ProgressReport:
 
         Args:
             step: steps done now.
-            tokens: that it had, in this process.
+            tokens: that it had, over all processes.
             terms: the latest losses and statistics.
         """
         if step == self.first_step + 2:  # the first waited for compilers: no measure for the others

@@ -215,11 +215,13 @@ class Trainer:
         return DistributedDataParallel(self.objective, broadcast_buffers=False)
 
     def _step(self, step: int) -> tuple[int, dict[str, float]]:
-        """One update of the weights: tokens of this process and the terms to show."""
+        """One update of the weights: tokens of all processes and the terms to show."""
         self.objective.train()
         batches = self.upcoming(step)
-        measured = total(torch.stack([self.objective.measure(one) for one in batches]).sum(dim=0))
-        totals = Totals(*[max(value, 1e-12) for value in measured.tolist()])
+        measured = torch.stack([self.objective.measure(one) for one in batches]).sum(dim=0)
+        own = measured.new_tensor([sum(len(batch.rows) for batch in batches)])
+        *sums, tokens = total(torch.cat([measured, own])).tolist()
+        totals = Totals(*[max(value, 1e-12) for value in sums])
         self.optimizers.zero_grad()
         terms = torch.zeros(len(self.recorder.term_names), device=self.world.device)
         for place, batch in enumerate(batches):
@@ -241,7 +243,7 @@ class Trainer:
             experts.end_step()
         if self.average is not None:
             self.average.update(self.network)
-        return sum(len(batch.rows) for batch in batches), self.recorder.add(terms, norm)
+        return int(tokens), self.recorder.add(terms, norm)
 
     def _accumulating(self, last: bool) -> Any:
         if last or not isinstance(self.parallel, DistributedDataParallel):

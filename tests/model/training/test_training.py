@@ -91,6 +91,14 @@ def test_how_often_the_state_is_kept_does_not_decide_what_it_is(data, tmp_path):
     assert len(seen) == total - 7
 
 
+def test_the_tokens_of_a_step_are_those_of_all_processes(data, monkeypatch):
+    trainer = build_trainer(training_inputs(data), training_params(), RECOMMENDER, ALONE)
+    own = sum(len(batch.rows) for batch in trainer.batches(0))
+    # As if there were another like this one.
+    monkeypatch.setattr("model.training.trainer.total", lambda values: 2 * values)
+    assert trainer._step(0)[0] == 2 * own
+
+
 def test_an_unfinished_training_shows_its_curves(data, tmp_path):
     events = tmp_path / "events"
     steps = iter(range(1, 1000))
