@@ -63,18 +63,19 @@ class TrainingInputs:
             asset: which of the two.
 
         Raises:
-            InputError: an artefact is missing or damaged, or there is nothing to train on.
+            InputError: an artefact is missing or damaged, or of other items than the rest; there
+                is nothing to train on.
         """
         training = getattr(params, asset)
         names = params.network.features.modalities
         folders = {name: data / "modality_embeddings" / name for name in names}
-        codebook, initial = None, None
+        codebook, encoder = None, None
         if training.loss.sid_weights:
             folders["codebook"] = data / "codebook"
             codebook = Codebook.load(folders["codebook"])
         if training.initialize_from_encoder:
             folders[ENCODER] = data / ENCODER
-            initial = Checkpoint.load(folders[ENCODER]).weights
+            encoder = Checkpoint.load(folders[ENCODER])
         for name in ("interactions", "item_statistics"):
             folders[name] = data / name
         interactions = Interactions.load(folders["interactions"])
@@ -83,13 +84,23 @@ class TrainingInputs:
                 f"{folders['interactions']}: there is no training event; the raw files hold no "
                 "sequences, or the split leaves none to train on"
             )
+        statistics = ItemStatistics.load(folders["item_statistics"])
+        embeddings = {name: ModalityEmbedding.load(folders[name]) for name in names}
+        if encoder is not None:
+            encoder.require_data(interactions, statistics, embeddings)
+        if codebook is not None and codebook.num_items != interactions.num_items:
+            raise InputError(
+                f"{folders['codebook']}: has the semantic IDs of {codebook.num_items:,} items and "
+                f"{folders['interactions']} holds {interactions.num_items:,}; materialise the "
+                "codebook again"
+            )
         return cls(
             interactions=interactions,
-            statistics=ItemStatistics.load(folders["item_statistics"]),
-            embeddings={name: ModalityEmbedding.load(folders[name]) for name in names},
+            statistics=statistics,
+            embeddings=embeddings,
             codes=None if codebook is None else codebook.codes,
             sid_sizes=() if codebook is None else tuple(codebook.sizes),
-            initial_weights=initial,
+            initial_weights=None if encoder is None else encoder.weights,
             content=_content(folders),
         )
 

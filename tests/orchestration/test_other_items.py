@@ -1,9 +1,11 @@
 """Made one by one, an artefact may meet a model of other items or of other semantic IDs."""
 
+import numpy as np
 import pytest
 import yaml
 
 from model.errors import InputError
+from model.training.inputs import TrainingInputs
 from orchestration.explanation import explain
 
 DATA = ("raw_data", "interactions", "item_statistics", "modality_embeddings")
@@ -17,6 +19,7 @@ def test_a_model_of_other_items_answers_for_none(copied):
     assert done.returncode == 0, done.stderr
     for asset, model in (
         ("fused_embeddings", "encoder_checkpoint"),
+        ("recommender_checkpoint", "encoder_checkpoint"),
         ("evaluation_report", "recommender_checkpoint"),
         ("submission", "recommender_checkpoint"),
     ):
@@ -25,6 +28,15 @@ def test_a_model_of_other_items_answers_for_none(copied):
         assert f"{model}: trained on other items or features" in done.stderr
     with pytest.raises(InputError, match="trained on other items or features"):
         explain(copied.workspace, "user_00000001", "submission")
+
+
+def test_a_codebook_of_fewer_items_teaches_none(copied):
+    file = copied.data / "codebook" / "codes.npy"
+    codes = np.load(file)
+    np.save(file, codes[:-1])
+    params, left = copied.workspace.params, len(codes) - 2
+    with pytest.raises(InputError, match=f"codebook: has the semantic IDs of {left} items"):
+        TrainingInputs.load(copied.data, params, "recommender_checkpoint")
 
 
 def test_a_model_of_another_codebook_proposes_for_none(copied):
