@@ -219,6 +219,7 @@ def _make(maker: Maker, workspace: Workspace, recipe: Recipe, run_id: str) -> No
     shutil.rmtree(staging, ignore_errors=True)
     staging.parent.mkdir(parents=True, exist_ok=True)
     maker.make(workspace, recipe.partition, staging)
+    workspace.require_recorded_source(maker.name)
     lineage = Lineage.of(recipe, staging, workspace.hashes)
     lineage.write(staging)
     if any(check.blocking for check in maker.checks):

@@ -18,7 +18,7 @@ from model.errors import InputError
 from model.inference.champion import CHAMPION, champion_folder
 from model.params import Params
 
-SUBMISSION, CODEBOOK = "submission", "codebook"
+RAW_DATA, SUBMISSION, CODEBOOK = "raw_data", "submission", "codebook"
 VERSIONED = (SUBMISSION, CHAMPION)  # their earlier versions stay beside the newest
 SOURCE = "source"  # stands for the raw files among an artefact's parents
 FROZEN = "frozen_codebook"  # begins what stands there for ``codebook.frozen_from``
@@ -182,6 +182,21 @@ class Workspace:
         if CODEBOOK in stage.sections and self.params.codebook.frozen_from is not None:
             parents |= self._frozen_codebook(Path(self.params.codebook.frozen_from))
         return parents
+
+    def require_recorded_source(self, asset: str) -> None:
+        """Refuse what has been read from other raw files than those that stand in its lineage.
+
+        Raises:
+            InputError: they have changed since ``raw_data`` was made, though only in their content.
+        """
+        if RAW_DATA not in self.stages[asset].inputs or self.params.raw_data.format == "synthetic":
+            return
+        recorded = Lineage.read(self.folder(RAW_DATA)).recipe.parents.get(SOURCE)
+        if self._source_hash() != recorded:
+            raise InputError(
+                f"{self.params.raw_data.source}: changed since raw_data was materialised; "
+                "materialise raw_data again"
+            )
 
     def _source_hash(self) -> str:
         source = Path(self.params.raw_data.source)
