@@ -1,6 +1,7 @@
 """The whole parameter file: how it is read, and what its sections owe each other."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -163,9 +164,12 @@ _MESSAGES = {
 
 
 def problems(error: ValidationError) -> str:
-    """Every key that is wrong, and what is wrong with it."""
+    """Every key that is wrong, and what is wrong with it; or which keys do not go together."""
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'file'}: "
-        f"{_MESSAGES.get(problem['type'], problem['msg'])}"
+        ": ".join(filter(None, (".".join(map(str, problem["loc"])), _message(problem))))
         for problem in error.errors()
     )
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    return _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))

@@ -44,7 +44,7 @@ class LossParams(Section):
     num_uniform_negatives: NonNegative
     logq: Literal["none", "static", "streaming"]
     cross_rank_negatives: bool
-    label_smoothing: Dropout  # of InfoNCE, over its negatives
+    label_smoothing: Dropout  # of InfoNCE, evenly over all items compared
 
     @model_validator(mode="after")
     def _trains_something(self) -> Self:

@@ -214,6 +214,13 @@ def test_a_mistake_is_named_with_file_and_key(tmp_path, change, told):
     assert "\n" not in str(refused.value)
 
 
+def test_what_does_not_go_together_is_said_without_a_word_of_the_machinery(tmp_path):
+    file = _changed(tmp_path, lambda v: v["codebook"].update(sizes=[8, 8, 8]))
+    with pytest.raises(InputError) as refused:
+        Params.load(file)
+    assert str(refused.value).startswith(f"{file}: recommender_checkpoint.loss.sid_weights has 2 ")
+
+
 def test_no_file_and_no_yaml(tmp_path):
     with pytest.raises(InputError, match="no such parameter file"):
         Params.load(tmp_path / "none.yaml")
