@@ -103,7 +103,13 @@ class DvcRecorder:
         return list(self._wait(lambda: self._repo.status(list(targets)), targets[0]))
 
     def _wait(self, action: Any, target: str) -> Any:
-        """Try until DVC's locks let us; say once who holds them."""
+        """Try until DVC's locks let us; say once who holds them.
+
+        Raises:
+            InputError: they did not for a day, or DVC cannot do it: it reads ``params.yaml`` again
+                and again, which may be broken or without the stage by now.
+        """
+        from dvc.exceptions import DvcException
         from dvc.lock import LockError
 
         deadline, told = time.monotonic() + WAIT_SECONDS, False
@@ -118,6 +124,11 @@ class DvcRecorder:
                     logger.info("%s: waiting for DVC: %s", target, error)
                     told = True
                 time.sleep(0.5)
+            except DvcException as error:  # a sentence for its user
+                raise InputError(
+                    f"{target}: DVC says: {error}; mend that, which may have been edited since "
+                    "this run began, and give the same command again"
+                ) from None
 
 
 class InsideDvc(NoRecorder):

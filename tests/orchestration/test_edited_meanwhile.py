@@ -46,6 +46,14 @@ def test_it_is_kept_and_not_noted(root, caplog):
     assert b"seed: 2" in (root / "dvc.lock").read_bytes()
 
 
+@pytest.mark.parametrize(("file", "text"), [("params.yaml", "seed: ["), ("dvc.yaml", "stages: {}")])
+def test_what_dvc_can_no_longer_read_is_one_sentence(root, file, text):
+    recorder = DvcRecorder(root)
+    (root / file).write_text(text)
+    with pytest.raises(InputError, match=r"one: DVC says: .*; mend that"):
+        recorder.unrecorded(["one"])
+
+
 def test_inside_dvc_the_stage_fails(root, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "one")
     recorder = choose_recorder(root, own=True)
