@@ -79,11 +79,11 @@ class HashCache:
         """The hash of a file or folder as ``dvc.lock`` records it."""
         return hash_listing(self.hash_files(path)) if path.is_dir() else self.hash_file(path)
 
-    def hash_delivery(self, source: Path) -> str:
-        """The hash of a folder of raw files, without the hidden ones, which no reader opens.
+    def hash_visible(self, source: Path) -> str:
+        """The hash of raw files or code, without the hidden files, which nobody reads.
 
-        ``.dvcignore`` has DVC pass them over as well below ``data/raw``. Where a delivery lies
-        elsewhere DVC counts them: its stage runs, finds nothing to do, and what follows stands.
+        ``.dvcignore`` has DVC pass them over as well below ``data/raw``. Elsewhere DVC counts them:
+        its stage runs, finds nothing to do, and what follows stands.
         """
         if not source.is_dir():
             return self.hash_file(source)

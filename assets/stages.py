@@ -84,9 +84,12 @@ def hash_code(root: Path, paths: tuple[str, ...]) -> str:
 
 
 def read_code(root: Path, paths: tuple[str, ...]) -> str:
-    """The hash of files and folders of the repository: their names and their contents."""
+    """The hash of files and folders of the repository: their names and their contents.
+
+    Without hidden files: an editor leaves one beside each file that it has open.
+    """
     hashes = HashCache(None)
-    entries = [[path, hashes.hash_path(root / path)] for path in sorted(paths)]
+    entries = [[path, hashes.hash_visible(root / path)] for path in sorted(paths)]
     return hash_bytes(json.dumps(entries).encode())
 
 

@@ -211,7 +211,7 @@ class Workspace:
                 f"{linked}: a link to a folder, behind which `dvc repro` does not look; put the "
                 "folder itself there, or give the artefacts a folder of their own by --data"
             )
-        return self.hashes.hash_delivery(source)
+        return self.hashes.hash_visible(source)
 
     def _frozen_codebook(self, frozen: Path) -> dict[str, str]:
         """The hash of the published codebook, by its generation and revision.

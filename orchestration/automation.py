@@ -187,7 +187,7 @@ def judge_delivery(
         return None, {**seen, "why": f"files have been still for less than {settled_seconds} s"}
     if seen.get("looked_into") == look:
         return None, {**seen, "why": "nothing has changed"}
-    content = hashes.hash_delivery(source)
+    content = hashes.hash_visible(source)
     left = {**seen, "looked_into": look, "content": content}
     if content == seen.get("content"):
         return None, {**left, "why": "dates changed, the content did not"}

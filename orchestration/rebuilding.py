@@ -85,7 +85,7 @@ def _find_raw_files(
     recorded = manifest["artifacts"][RAW_DATA]["parents"].get(SOURCE)
     if recorded is None:  # synthetic: written anew
         return source
-    if Path(source).exists() and workspace.hashes.hash_delivery(Path(source)) == recorded:
+    if Path(source).exists() and workspace.hashes.hash_visible(Path(source)) == recorded:
         return source
     files = {entry["path"]: entry["md5"] for entry in manifest["raw_files"]["files"]}
     lost = storage.restore(files, restored, beside=Path(source))

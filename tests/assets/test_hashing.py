@@ -59,13 +59,13 @@ def hide_files(folder):
 
 
 def test_hidden_files_of_a_delivery_do_not_count(folder):
-    before = HashCache(None).hash_delivery(folder)
+    before = HashCache(None).hash_visible(folder)
     assert before == HashCache(None).hash_path(folder)
     hide_files(folder)
-    assert HashCache(None).hash_delivery(folder) == before
+    assert HashCache(None).hash_visible(folder) == before
     assert HashCache(None).hash_path(folder) != before
     (folder / "inner" / "a.json").write_text("{ }")
-    assert HashCache(None).hash_delivery(folder) != before
+    assert HashCache(None).hash_visible(folder) != before
 
 
 def test_dvc_passes_over_the_same_files_below_data_raw(folder, tmp_path, monkeypatch):

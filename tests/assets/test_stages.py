@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from assets.stages import load_stages
+from assets.stages import load_stages, read_code
 
 DOCUMENT = """
     stages:
@@ -54,3 +54,15 @@ def test_the_code_version_changes_with_code_and_with_parameters_and_with_nothing
     assert version({"many": {"width": 4, "height": 1}}) != first
     (root / "model" / "a" / "x.py").write_text("x = 2\n")
     assert version({"many": {"width": 3, "height": 1}}) != first
+
+
+def test_what_an_editor_leaves_beside_a_file_is_no_code(tmp_path):
+    code = ("model/network", "model/other.py")
+    (tmp_path / "model" / "network").mkdir(parents=True)
+    for name in ("model/network/hstu.py", "model/other.py"):
+        (tmp_path / name).write_text("value = 1")
+    before = read_code(tmp_path, code)
+    (tmp_path / "model" / "network" / ".hstu.py.swp").write_text("an editor has it open")
+    assert read_code(tmp_path, code) == before
+    (tmp_path / "model" / "network" / "hstu.py").write_text("value = 2")
+    assert read_code(tmp_path, code) != before
