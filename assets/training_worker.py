@@ -30,6 +30,7 @@ logger = logging.getLogger("onepiece")
 
 STOP_SECONDS = 8.0
 _PR_SET_PDEATHSIG = 1
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "MemoryError")  # as PyTorch and numpy put it
 
 
 def run_training(workspace: Workspace, asset: str, folder: Path) -> None:
@@ -70,7 +71,8 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
     """Run Python with these arguments, passing its lines on, and end it when we end.
 
     Raises:
-        InputError: it refused its input, or one of the processes that it started did.
+        InputError: it refused its input, or one of the processes that it started did; or it asked
+            for memory that the machine has not.
         WorkerOutOfMemoryError: its device had no room, which another process may have taken.
         RuntimeError: it failed otherwise.
     """
@@ -84,7 +86,7 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
         start_new_session=True,
         preexec_fn=die_with_parent,
     )
-    last, refusal, exhausted = "", None, False
+    last, refusal, exhausted, too_large = "", None, False, False
     try:
         assert process.stdout is not None
         for line in process.stdout:
@@ -92,6 +94,7 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
             if line.startswith(REFUSED):
                 refusal = line.removeprefix(REFUSED).rstrip()
             exhausted = exhausted or OUT_OF_DEVICE_MEMORY in line
+            too_large = too_large or any(sign in line for sign in _OUT_OF_MEMORY)
             show(line.rstrip())
         code = _wait(process)
     finally:
@@ -100,6 +103,11 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
         raise InputError(refusal)
     if code != 0 and exhausted:
         raise WorkerOutOfMemoryError(f"the training worker found no room on its device: {last}")
+    if code != 0 and too_large:
+        raise InputError(
+            f"the training worker asked for more memory than there is ({last}); choose smaller "
+            "tables (item_id_dim and hash_sizes of network.features) or a smaller batch_size"
+        )
     if code != 0:
         raise RuntimeError(f"the training worker ended with exit code {code}: {last}")
 

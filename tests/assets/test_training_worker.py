@@ -58,6 +58,12 @@ def test_a_full_device_may_be_free_in_a_moment():
         _run("print('torch.OutOfMemoryError: CUDA'); print('tried 2 GiB'); exit(1)", [])
 
 
+@pytest.mark.parametrize("asked", ["import torch; torch.empty", "import numpy; numpy.empty"])
+def test_more_memory_than_there_is_is_one_sentence(asked):
+    with pytest.raises(InputError, match=r"memory than there is \(.*00000000000.*smaller tables"):
+        _run(f"{asked}(10**15)", [])
+
+
 def test_its_memory_is_counted():
     reset_peak_memory()
     before = peak_memory_bytes()
