@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.item_features import ItemFeatureStore
 from model.network.checkpoint import Checkpoint
+from model.network.few_rows import same_bits
 from model.network.onepiece import OnePiece
 from model.progress import track
 
@@ -61,7 +62,7 @@ def embed_chunks(
     starts = range(0, len(item_ids), ITEMS_AT_ONCE)
     for start in track(starts, total=len(starts), what="embedding items", unit="chunk"):
         ids = torch.from_numpy(item_ids[start : start + ITEMS_AT_ONCE].astype(np.int64))
-        with torch.inference_mode():
+        with torch.inference_mode(), same_bits(len(ids)):
             vectors = network.embed_items(features.gather(ids.to(device))).float()
             vectors = F.normalize(vectors, dim=-1)
         yield vectors

@@ -25,6 +25,7 @@ from model.inference.inputs import InferenceInputs
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
 from model.network.checkpoint import Checkpoint
+from model.network.few_rows import same_bits
 from model.network.onepiece import EncoderOutput, OnePiece
 from model.network.unit import unit
 from model.params import CascadeParams
@@ -104,7 +105,8 @@ class Recommender:
     @torch.inference_mode()
     def encode(self, batch: Batch) -> tuple[EncoderOutput, Tensor]:
         """The encoder's output and the users' unit vectors (B, D) float32."""
-        encoded = self.network.encode(batch)
+        with same_bits(batch.num_rows):
+            encoded = self.network.encode(batch)
         return encoded, unit(encoded.hidden[batch.last])
 
     @torch.inference_mode()
@@ -123,13 +125,14 @@ class Recommender:
         queries: Tensor,
     ) -> Proposals:
         """The same, after the encoder."""
-        beams = beam_search(
-            self.network.decoder,
-            self.network.start_decoding(encoded),
-            self.trie,
-            beam_width=self.params.beam_width,
-            num_sids=min(self.params.num_sids, self.trie.num_sids),
-        )
+        with same_bits(len(users)):
+            beams = beam_search(
+                self.network.decoder,
+                self.network.start_decoding(encoded),
+                self.trie,
+                beam_width=self.params.beam_width,
+                num_sids=min(self.params.num_sids, self.trie.num_sids),
+            )
         seen = self.seen(part, users)
         rows, cosines, log_probs = self._items(queries, beams.nodes, beams.log_probs)
         return Proposals(users, queries, rows, cosines, log_probs, seen, seen.contains(rows))

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from model.inference import ragged
 from model.inference.filters import Seen
+from model.network.few_rows import same_bits
 
 BLOCK = 64
 SCORES_AT_ONCE = {"cpu": 2_000_000, "cuda": 200_000_000}
@@ -91,7 +92,8 @@ class ExactSearch:
         if missing:
             vectors = F.pad(vectors, (0, 0, 0, missing))
             bias = F.pad(bias, (0, missing))
-        return torch.addmm(bias, queries, vectors.T)[:, : stop - start]
+        with same_bits(len(queries)):
+            return torch.addmm(bias, queries, vectors.T)[:, : stop - start]
 
 
 def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

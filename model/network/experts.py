@@ -13,6 +13,7 @@ where grouped products keep five.
 tests/benchmarks/bench_moe.py times them.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from model.network.backend import backend_for
+from model.network.few_rows import same_bits
 from model.network.routing import Routing
 
 
@@ -139,10 +141,11 @@ class _SegmentExperts(torch.autograd.Function):
             if at.start == at.stop:
                 continue
             here = tokens[at]
-            torch.mm(x.index_select(0, here), w1[expert].t(), out=pre[at])
-            gate, up = pre[at].chunk(2, dim=1)
-            hidden = F.silu(gate).mul_(up).mul_(weights[at, None])
-            out.index_add_(0, here, hidden @ w2[expert].t())
+            with same_bits(len(here)) if torch.is_inference_mode_enabled() else nullcontext():
+                torch.mm(x.index_select(0, here), w1[expert].t(), out=pre[at])
+                gate, up = pre[at].chunk(2, dim=1)
+                hidden = F.silu(gate).mul_(up).mul_(weights[at, None])
+                out.index_add_(0, here, hidden @ w2[expert].t())
         ctx.save_for_backward(x, w1, w2, weights, tokens, pre)
         ctx.segments = segments
         return out

@@ -1,0 +1,67 @@
+"""Answers have the same bits with any number of threads."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.inference.filters import Seen
+from model.inference.search import ExactSearch
+from model.network.experts import segment_experts
+from model.network.few_rows import same_bits
+from model.network.routing import sort_by_expert
+
+
+@pytest.fixture
+def with_threads():
+    """Computes something with so many threads."""
+    before = torch.get_num_threads()
+
+    def compute(threads: int, result: Callable[[], Tensor]) -> Tensor:
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            found = result()
+        assert torch.get_num_threads() == threads
+        return found
+
+    yield compute
+    torch.set_num_threads(before)
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8, 16])
+def test_of_a_product(with_threads, threads):
+    weight = normal(64, 64)
+    for num_rows in range(1, 60):
+        x = normal(num_rows, 64)
+
+        def product(x=x):
+            with same_bits(len(x)):
+                return x @ weight.T
+
+        assert torch.equal(with_threads(1, product), with_threads(threads, product))
+
+
+def test_of_experts_with_few_tokens_each(with_threads):
+    num_tokens, num_experts = 110, 12
+    x, w1, w2 = normal(num_tokens, 64), normal(num_experts, 128, 64), normal(num_experts, 64, 64)
+    chosen = torch.arange(num_tokens)[:, None] % torch.tensor([[12, 7]])
+    routing = sort_by_expert(chosen, torch.ones(num_tokens, 2), num_experts)
+    assert ((routing.loads > 0) & (routing.loads < 12)).any()
+    alone = with_threads(1, lambda: segment_experts(x, w1, w2, routing))
+    assert torch.equal(alone, with_threads(2, lambda: segment_experts(x, w1, w2, routing)))
+
+
+@pytest.mark.parametrize("num_users", [5, 11])
+def test_of_exact_search(with_threads, num_users):
+    search = ExactSearch(normal(5000, 64), torch.zeros(5000))
+    nobody = Seen(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), 5000)
+    found = [
+        with_threads(threads, lambda: search.search(normal(num_users, 64), 10, nobody)[0])
+        for threads in (1, 2)
+    ]
+    assert torch.equal(*found)
