@@ -172,4 +172,5 @@ def problems(error: ValidationError) -> str:
 
 
 def _message(problem: Mapping[str, Any]) -> str:
-    return _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    known = _MESSAGES.get(problem["type"])
+    return known or str(problem["msg"]).removeprefix("Value error, ")
