@@ -219,7 +219,7 @@ class Trainer:
         self.objective.train()
         batches = self.upcoming(step)
         measured = torch.stack([self.objective.measure(one) for one in batches]).sum(dim=0)
-        own = measured.new_tensor([sum(len(batch.rows) for batch in batches)])
+        own = torch.tensor([sum(len(batch.rows) for batch in batches)]).to(measured)
         *sums, tokens = total(torch.cat([measured, own])).tolist()
         totals = Totals(*[max(value, 1e-12) for value in sums])
         self.optimizers.zero_grad()
