@@ -7,10 +7,8 @@ from typing import Any
 
 from assets.lineage_text import parents_of
 from assets.stages import Stage
-from assets.workspace import CHAMPION, CODEBOOK, SUBMISSION
+from assets.workspace import CHAMPION, CODEBOOK, RAW_DATA, SUBMISSION
 from model.errors import InputError
-
-RAW_DATA = "raw_data"
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from assets.device import device_name
 from assets.lineage import Lineage
 from assets.manifest_file import read_manifest
 from assets.stages import load_stages
-from assets.workspace import CHAMPION, LATEST_FILE, SOURCE, SUBMISSION, Workspace
+from assets.workspace import CHAMPION, LATEST_FILE, RAW_DATA, SOURCE, SUBMISSION, Workspace
 from model.artifact import atomic_folder, atomic_write
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE
 from orchestration.dvc_storage import DvcStorage
 from orchestration.failures import RunFailedError
-from orchestration.rebuild_plan import RAW_DATA, RebuildPlan, Revision, plan_rebuild
+from orchestration.rebuild_plan import RebuildPlan, Revision, plan_rebuild
 from orchestration.submissions import find_submission
 from orchestration.verification import is_frozen_intact, problem_on_disk
 

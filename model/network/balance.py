@@ -96,10 +96,10 @@ def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int, earlier: Tensor) 
     target = reachable_target(num_experts, top_k)
     # The earlier ones were counted in full, in processes without a token for this one too.
     share = len(looked_at) / len(logits) if len(logits) else 1.0
-    before = _of_all_processes((earlier * share).long())
-    loads = _loads(looked_at, expert_bias, top_k)
+    own = _own_loads(looked_at, expert_bias, top_k)
+    loads, before = _of_all_processes(torch.stack([own, (earlier * share).long()]))
     enough = loads.sum() >= _FEWEST * num_experts
-    loads += before
+    loads = loads + before
     outside = ~_within(load_gini(loads), target, _OUTER) & enough
     # The CPU has the answer already; a GPU would have to be waited for.
     if logits.device.type == "cpu" and not outside:
@@ -110,7 +110,7 @@ def held_bias(logits: Tensor, expert_bias: Tensor, top_k: int, earlier: Tensor) 
         gini = load_gini(loads)
         moved = torch.where(gini > 0, balancing_step(bias, loads, step, target), bias + apart)
         bias = torch.where(outside & ~_within(gini, target, _INNER), moved, bias)
-        loads = _loads(looked_at, bias, top_k) + before
+        loads = _of_all_processes(_own_loads(looked_at, bias, top_k)) + before
     return bias
 
 
@@ -127,15 +127,15 @@ def _some(logits: Tensor, top_k: int) -> Tensor:
     return logits[torch.arange(wanted, device=logits.device) * _SPREADING % num_tokens]
 
 
-def _loads(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
-    """(E,) int64 slots of each expert, over all processes."""
+def _own_loads(logits: Tensor, expert_bias: Tensor, top_k: int) -> Tensor:
+    """(E,) int64 slots of each expert, in this process."""
     chosen = (logits + expert_bias).topk(top_k, dim=-1).indices.flatten()
     loads = torch.zeros(len(expert_bias), dtype=torch.int64, device=logits.device)
-    return _of_all_processes(loads.scatter_add_(0, chosen, torch.ones_like(chosen)))
+    return loads.scatter_add_(0, chosen, torch.ones_like(chosen))
 
 
 def _of_all_processes(loads: Tensor) -> Tensor:
-    """(E,) int64, changed in place to the sum over all processes."""
+    """(..., E) int64, changed in place to the sum over all processes."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(loads)
     return loads

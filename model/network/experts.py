@@ -137,11 +137,12 @@ class _SegmentExperts(torch.autograd.Function):
     ) -> Tensor:
         out = torch.zeros_like(x)
         pre = x.new_empty(len(tokens), w1.shape[1])
+        limited = same_bits if torch.is_inference_mode_enabled() else nullcontext
         for expert, at in enumerate(segments):
             if at.start == at.stop:
                 continue
             here = tokens[at]
-            with same_bits(len(here)) if torch.is_inference_mode_enabled() else nullcontext():
+            with limited(len(here)):
                 torch.mm(x.index_select(0, here), w1[expert].t(), out=pre[at])
                 gate, up = pre[at].chunk(2, dim=1)
                 hidden = F.silu(gate).mul_(up).mul_(weights[at, None])

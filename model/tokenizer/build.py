@@ -143,6 +143,7 @@ def _open_frozen(folder: str) -> Codebook:
 
 
 def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:
+    usage = level_usage(growth.tokens.first.codes[:, 0], frozen.sizes[0])
     return {
         "generation": frozen.generation,
         "revision": frozen.revision + 1,
@@ -154,9 +155,7 @@ def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:
         "generation_distance": generation_distance(frozen),
         "published_distance": growth.published_distance,
         "unaligned_distance": growth.unaligned_distance,
-        "largest_share": level_usage(growth.tokens.first.codes[:, 0], frozen.sizes[0])[
-            "largest_share"
-        ],
+        "largest_share": usage["largest_share"],
     }
 
 
