@@ -10,7 +10,12 @@ from model.dataset.packing import HOURS, LONGEST_GAP_DAYS, WEEKDAYS
 from model.dataset.schema import FeatureSchema
 from model.dataset.sequences import ACTION_CODES, NEXT_ACTION_CODES, POPULARITY_CODES, Batch
 from model.network.initialization import initialize
-from model.network.tables import embedding_table, feature_key, feature_tables
+from model.network.tables import (
+    INITIAL_SPREAD,
+    embedding_table,
+    feature_key,
+    feature_tables,
+)
 
 if TYPE_CHECKING:
     from model.params import FeatureParams
@@ -81,6 +86,8 @@ class UserTower(nn.Module):
         self.start = nn.Parameter(torch.zeros(dim))
         if self.projection is not None:
             initialize(self.projection)
+        else:  # zeros have no direction: the gradient of their cosine would drown all others
+            nn.init.normal_(self.start, std=INITIAL_SPREAD)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, dim) of the users of a batch; without features all are the same learned start."""

@@ -118,6 +118,23 @@ def test_every_feature_can_be_switched_off(data, switch):
     assert count_parameters(network) < count_parameters(data.network(PARAMS))
 
 
+@pytest.mark.parametrize("without", ["parameter", "data"])
+def test_users_without_features_leave_the_first_gradient_to_all_tokens(data, without):
+    """A first state of zeros had a cosine's gradient of 1e12, which clipping paid with the rest."""
+    params = network_params(features={"user_features": without == "data"}, history_skip=3)
+    schema = data.schema()
+    if without == "data":
+        schema = dataclasses.replace(schema, user_scalars={}, user_arrays={})
+    network = OnePiece(schema, params)
+    batch = data.training_batch(params)
+    hidden = network.encode(batch).hidden
+    hidden.retain_grad()
+    (unit(hidden) * torch.randn(hidden.shape[1], generator=torch.manual_seed(1))).sum().backward()
+    lengths = hidden.grad.norm(dim=1)
+    others = torch.ones_like(lengths, dtype=torch.bool).index_fill(0, batch.offsets[:-1], False)
+    assert lengths[~others].max() < 100 * lengths[others].median()
+
+
 def test_features_that_differ_in_a_dot_have_tables_of_their_own():
     sizes = {"a.b": 9, "a_b": 2, "type": 3}
     tables = feature_tables(sizes, 2)
