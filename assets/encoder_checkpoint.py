@@ -8,7 +8,7 @@ from assets.training_worker import run_training
 from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.network.checkpoint import Checkpoint
-from model.tokenizer.room import require_room
+from model.tokenizer.build import require_semantic_ids
 
 
 @artifact_asset(
@@ -25,9 +25,7 @@ def encoder_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
 
     More items than the codebook could give semantic IDs are refused here, before hours of training.
     """
-    codebook = workspace.params.codebook
-    if codebook.frozen_from is None:  # whose free IDs only its published items tell
-        items = Interactions.load(workspace.folder("interactions")).num_items
-        require_room(items, codebook, "the catalogue")
+    interactions = Interactions.load(workspace.folder("interactions"))
+    require_semantic_ids(interactions, workspace.params.codebook)
     run_training(workspace, "encoder_checkpoint", folder)
     return Checkpoint.load(folder)

@@ -14,11 +14,18 @@ from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.errors import InputError
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.growth import Growth, extend, find_damage, generation_distance
+from model.tokenizer.growth import (
+    Growth,
+    extend,
+    find_damage,
+    generation_distance,
+    require_extensible,
+)
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quality import cooccurrence, neighborhood
 from model.tokenizer.quantizer import sample_size
 from model.tokenizer.report import report_row
+from model.tokenizer.room import require_room
 from model.tokenizer.tokenize import Tokenization, tokenize
 from model.tokenizer.usage import level_usage
 
@@ -58,6 +65,18 @@ def build_codebook(
         for modality in modalities
     ]
     return replace(made, report=[*report, *made.report])
+
+
+def require_semantic_ids(interactions: Interactions, params: "CodebookParams") -> None:
+    """Refuse a catalogue for which there are not semantic IDs enough; asked before a training.
+
+    Raises:
+        InputError: as :func:`build_codebook` would, as far as the items' ids alone tell.
+    """
+    if params.frozen_from is None:
+        require_room(interactions.num_items, params, "the catalogue")
+    else:
+        require_extensible(_open_frozen(params.frozen_from), interactions.raw_item_ids, params)
 
 
 def _new_generation(

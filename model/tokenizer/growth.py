@@ -180,7 +180,24 @@ def find_damage(frozen: Codebook) -> str | None:
     return None
 
 
-def _quantizer(frozen: Codebook, vectors: ItemVectors, params: "CodebookParams") -> Quantizer:
+def require_extensible(frozen: Codebook, raw_item_ids: pa.Array, params: "CodebookParams") -> None:
+    """Refuse what no vectors are needed to see, before an encoder is trained for them.
+
+    Args:
+        frozen: the generation as it was last published.
+        raw_item_ids: (I,) string, the input's ids of a catalogue in which every item gets a vector.
+        params: as for :func:`extend`.
+
+    Raises:
+        InputError: codebooks of another shape or method, or no room left.
+    """
+    _require_same_form(frozen, params)
+    published, _ = _recognise(frozen, raw_item_ids)
+    is_new = (published[1:] == 0).any(axis=1)
+    require_free_ids(int(is_new.sum()), codes_of(frozen.published) - 1, params)
+
+
+def _require_same_form(frozen: Codebook, params: "CodebookParams") -> None:
     if list(frozen.sizes) != list(params.sizes) or frozen.metric != params.metric:
         raise InputError(
             f"codebook.frozen_from: that generation has sizes {list(frozen.sizes)} and metric "
@@ -192,6 +209,10 @@ def _quantizer(frozen: Codebook, vectors: ItemVectors, params: "CodebookParams")
             f"codebook.frozen_from: that generation was built by {frozen.method}, the parameters "
             f"say {params.method}; keep that one, or set frozen_from to null for a new generation"
         )
+
+
+def _quantizer(frozen: Codebook, vectors: ItemVectors, params: "CodebookParams") -> Quantizer:
+    _require_same_form(frozen, params)
     quantizer = Quantizer(frozen.metric, frozen.centroids, frozen.encoder)
     if quantizer.width != vectors.width:
         raise InputError(

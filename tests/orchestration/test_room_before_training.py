@@ -1,5 +1,7 @@
 """Semantic IDs that will not suffice are no reason to train first."""
 
+import shutil
+
 import yaml
 
 
@@ -11,4 +13,18 @@ def test_more_items_than_semantic_ids_are_refused_before_the_encoder_is_trained(
     done = copied.onepiece("materialize", "--only", "encoder_checkpoint")
     assert done.returncode != 0
     assert "codebook.capacity: the catalogue has 434 items and sizes [4, 4] spell 16" in done.stderr
+    assert "epoch" not in done.stderr
+
+
+def test_a_published_codebook_that_cannot_be_extended_is_refused_before_the_encoder(
+    copied, tmp_path
+):
+    shutil.copytree(copied.data / "codebook", tmp_path / "published")
+    values = yaml.safe_load(copied.params_file.read_text())
+    values["codebook"] |= {"sizes": [64, 64], "frozen_from": str(tmp_path / "published")}
+    values["encoder_checkpoint"]["epochs"] += 1  # so that it is due
+    copied.params_file.write_text(yaml.safe_dump(values, sort_keys=False))
+    done = copied.onepiece("materialize", "--only", "encoder_checkpoint")
+    assert done.returncode != 0
+    assert "codebook.frozen_from: that generation has sizes" in done.stderr
     assert "epoch" not in done.stderr

@@ -11,7 +11,7 @@ from model.dataset.features import FeatureTable
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.errors import InputError
-from model.tokenizer.build import build_codebook
+from model.tokenizer.build import build_codebook, require_semantic_ids
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.growth import codes_of, extend
 from model.tokenizer.item_vectors import ItemVectors
@@ -309,6 +309,14 @@ def test_distances_of_then_and_now_are_those_where_the_codebooks_are(tmp_path, c
     assert f"and lay {then:.3f} when the generation began" in caplog.text
 
 
+def refuse(items: list[int], message: str, **changes) -> None:
+    """Both the extension, and who asks beforehand by the items' ids alone."""
+    with pytest.raises(InputError, match=message):
+        build(items, **changes)
+    with pytest.raises(InputError, match=message):
+        require_semantic_ids(world(items)[1], codebook_params(**changes))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -319,8 +327,7 @@ def test_distances_of_then_and_now_are_those_where_the_codebooks_are(tmp_path, c
     ],
 )
 def test_what_does_not_fit_is_refused(first, changes, message):
-    with pytest.raises(InputError, match=message):
-        build(list(range(120)), **({"frozen_from": str(first)} | changes))
+    refuse(list(range(120)), message, **({"frozen_from": str(first)} | changes))
 
 
 def test_a_generation_that_is_full_says_what_capacity_it_needs(tmp_path):
@@ -331,15 +338,15 @@ def test_a_generation_that_is_full_says_what_capacity_it_needs(tmp_path):
         r"published, 64 IDs hold 1 each\); raise codebook\.capacity to at least 4, or set "
         r"codebook\.frozen_from to null for a new generation$"
     )
-    with pytest.raises(InputError, match=message):
-        build(list(range(220)), **settings)
+    refuse(list(range(220)), message, **settings)
+    require_semantic_ids(world(list(range(220)))[1], codebook_params(**settings, capacity=4))
     assert len(build(list(range(220)), **settings, capacity=4).sid_items) == 220
 
 
 def test_items_that_have_gone_are_not_counted_as_new(tmp_path):
     build(list(range(60)), sizes=[8, 8]).save(tmp_path / "one")
-    with pytest.raises(InputError, match="5 new items need a semantic ID and 4 are free"):
-        build(list(range(58, 65)), sizes=[8, 8], frozen_from=str(tmp_path / "one"))
+    message = "5 new items need a semantic ID and 4 are free"
+    refuse(list(range(58, 65)), message, sizes=[8, 8], frozen_from=str(tmp_path / "one"))
 
 
 @pytest.mark.parametrize(("sizes", "today"), [([8, 8], 60), ([4, 4, 4], 60), ([8, 8], 30)])
@@ -354,8 +361,8 @@ def test_ids_that_published_items_share_leave_the_others_free(sizes, today, tmp_
     known, now = sids(before), sids(after)
     assert known.items() <= now.items()
     assert len(set(now.values())) == 64  # each of the others is one new item's
-    with pytest.raises(InputError, match=f"{free + 1} new items need .* and {free} are free"):
-        build([*range(today), *range(60, 61 + free)], **settings)
+    message = f"{free + 1} new items need .* and {free} are free"
+    refuse([*range(today), *range(60, 61 + free)], message, **settings)
 
 
 def test_items_that_may_share_an_id_are_never_too_many(tmp_path):
