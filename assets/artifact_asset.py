@@ -149,8 +149,11 @@ class Made:
 def _materialize(
     maker: Maker, context: dg.AssetExecutionContext, workspace: Workspace
 ) -> Iterator[Any]:
-    partitioned = workspace.stages[maker.name].partitioned
-    partitions = list(context.partition_keys) if partitioned else [None]
+    stages = workspace.stages
+    for above in stages[maker.name].inputs:
+        if stages[above].partitioned:
+            workspace.remove_unnamed(stages[above])
+    partitions = list(context.partition_keys) if stages[maker.name].partitioned else [None]
     made = [_ensure(maker, workspace, key, context.run_id) for key in partitions]
     first = made[0]
     version = first.version if len(made) == 1 else _joint_version(made)

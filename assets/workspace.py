@@ -1,6 +1,8 @@
 """What an asset may ask for: the parameters, where artefacts lie, and who else must be told."""
 
 import fcntl
+import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.hashing import HashCache, linked_folder
-from assets.lineage import Lineage, Recipe, folder_hash
+from assets.lineage import LINEAGE_FILE, Lineage, Recipe, folder_hash
 from assets.locks import locked
 from assets.recorder import NoRecorder, Recorder
 from assets.stages import Stage, load_stages
@@ -17,6 +19,8 @@ from model.artifact import atomic_write, named_version, read_json
 from model.errors import InputError
 from model.inference.champion import CHAMPION, champion_folder
 from model.params import Params
+
+logger = logging.getLogger("onepiece")
 
 RAW_DATA, SUBMISSION, CODEBOOK = "raw_data", "submission", "codebook"
 VERSIONED = (SUBMISSION, CHAMPION)  # their earlier versions stay beside the newest
@@ -99,6 +103,19 @@ class Workspace:
     def partitions(self, stage: Stage) -> list[str | None]:
         """The partitions of an asset; a single None where it has none."""
         return [*stage.partitions(self.values)] if stage.partitioned else [None]
+
+    def remove_unnamed(self, stage: Stage) -> None:
+        """Remove an asset's partitions that the parameters no longer name.
+
+        What stands below reads the folder as a whole, as DVC sees it: with one partition too many
+        it would look changed wherever only those that are named have been fetched.
+        """
+        named = {str(self.folder(stage.name, partition)) for partition in self.partitions(stage)}
+        for file in self.folder(stage.name).glob(f"*/{LINEAGE_FILE}"):
+            if str(file.parent) not in named:
+                with self._locked(stage.target(file.parent.name), fcntl.LOCK_EX):
+                    shutil.rmtree(file.parent)
+                logger.info("%s: no longer named by %s, removed", file.parent, self.params_file)
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
