@@ -17,7 +17,8 @@ import pyarrow as pa
 from model.artifact import atomic_folder, open_array, read_json, write_json
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
-from model.dataset.vector_files import VectorSource, find_vectors
+from model.dataset.vector_chunk import VectorSource
+from model.dataset.vector_files import find_vectors
 from model.dataset.vector_matrix import VectorMatrix
 from model.dataset.vector_states import MISSING, STATE_NAMES, VALID, judge
 from model.errors import InputError

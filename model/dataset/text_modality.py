@@ -14,7 +14,7 @@ import pyarrow as pa
 from model.dataset.arrow import compute as pc
 from model.dataset.atomic_file import TOKEN, TOKEN_SEQ, AtomicFile, read_atomic_file
 from model.dataset.raw_files import files_named
-from model.dataset.vector_files import VectorChunk
+from model.dataset.vector_chunk import VectorChunk
 from model.errors import InputError
 
 _SEED = 0

@@ -3,7 +3,7 @@
 import numpy as np
 
 from model.dataset.csr import positions_of
-from model.dataset.vector_files import VectorChunk
+from model.dataset.vector_chunk import VectorChunk
 
 MISSING, VALID, NULL, ZERO, NOT_FINITE, WRONG_WIDTH = range(6)
 STATE_NAMES = ("missing", "valid", "null", "zero", "not_finite", "wrong_width")

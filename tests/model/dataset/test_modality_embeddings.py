@@ -213,6 +213,10 @@ def test_a_column_of_something_else_is_refused(scene, kind, vector, named):
         ("", "modality 90 covers no item, no rows"),
         ("\r\n\n", "modality 90 covers no item, no rows"),
         ("[1, 2]", "no line has the key anonymous_cid"),
+        (
+            '{"anonymous_cid": 1, "emb": [1.0]}\n{"anonymous_cid": "2", "emb": [1.0]}',
+            "get it again, or write all ids alike, quoted or not",
+        ),
         ('{"emb": [1.0]}', r"part\.json: no line has the key anonymous_cid; every vector needs"),
         ('{"anonymous_cid": null, "emb": [1.0]}', "none of its 1 ids is known"),
     ],
