@@ -14,7 +14,7 @@ from assets.checks import Check, Verdict
 from assets.expectations import Row, failing_rows
 from assets.report_metadata import page_address, table
 from assets.workspace import Workspace
-from model.dataset.coverage import CoverageReport
+from model.dataset.coverage_report import CoverageReport
 from model.params import CoverageThresholds
 
 _NAMED = 20  # items in the sentence

@@ -7,7 +7,8 @@ import dagster as dg
 from assets.artifact_asset import artifact_asset
 from assets.coverage_checks import COVERAGE_CHECKS
 from assets.report_metadata import table
-from model.dataset.coverage import CoverageReport, measure_coverage
+from model.dataset.coverage import measure_coverage
+from model.dataset.coverage_report import CoverageReport
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding

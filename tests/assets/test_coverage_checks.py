@@ -6,7 +6,7 @@ import pytest
 
 from assets.coverage_checks import COVERAGE_CHECKS, judged_rows
 from assets.expectations import failing_rows
-from model.dataset.coverage import CoverageReport
+from model.dataset.coverage_report import CoverageReport
 from model.params import CoverageThresholds
 
 CHECKS = {check.name: check for check in COVERAGE_CHECKS}

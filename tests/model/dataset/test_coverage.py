@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from model.artifact import read_json
-from model.dataset.coverage import CoverageReport, measure_coverage
+from model.dataset.coverage import measure_coverage
+from model.dataset.coverage_report import CoverageReport
 from model.dataset.item_statistics import compute_item_statistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.vector_audit import audit_vectors
