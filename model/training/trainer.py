@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from model.dataset.sequences import SequenceDataset
-from model.errors import InputError
 from model.network.checkpoint import weights_of
 from model.training.distributed import World, average_sparse_gradients, same_everywhere, total
 from model.training.ema import ExponentialMovingAverage
+from model.training.finiteness import all_finite, not_finite
 from model.training.lookahead import Lookahead
 from model.training.objective import Objective, Totals
 from model.training.optimizers import build_optimizers
@@ -237,7 +237,8 @@ class Trainer:
         norm = self.optimizers.clip(self.optimizer_params.clip_norm, self.sharded.tables)
         factor = self._factor(step)
         terms = total(terms)
-        self._require_finite(step, terms, norm)
+        if not all_finite(terms, norm):  # stop before a poisoned gradient reaches the weights
+            raise not_finite(self.what, step, self._users(step), self.kept)
         self.optimizers.step(factor)
         for experts in self.network.experts():
             experts.end_step()
@@ -259,21 +260,9 @@ class Trainer:
         given = self.optimizer_params
         return learning_rate_factor(step, self.order.num_steps, given.warmup_share, given.schedule)
 
-    def _require_finite(self, step: int, terms: Tensor, norm: Tensor) -> None:
-        """Stop before a poisoned gradient reaches the weights."""
-        if bool(torch.isfinite(terms).all()) and bool(torch.isfinite(norm)):
-            return
+    def _users(self, step: int) -> list[str]:
         raw_ids = self.dataset.interactions.raw_user_ids
-        users = [str(raw_ids[int(user)]) for user in self.order.rows(step)]
-        logger.error("%s: users of the batch of step %d: %s", self.what, step, ", ".join(users))
-        named = (
-            f"first of {len(users)} users of the batch: {', '.join(users[:10])}; the log has all"
-        )
-        kept = f"the last good state is {self.kept}" if self.kept else "no state was kept before"
-        raise InputError(
-            f"{self.what}: the loss or its gradient is not a number at step {step} ({named}); "
-            f"{kept}; {_remedy(step)}"
-        )
+        return [str(raw_ids[int(user)]) for user in self.order.rows(step)]
 
     def _validates(self, step: int) -> bool:
         every = max(1, round(self.params.validate_every_epochs * self.order.steps_per_epoch))
@@ -308,18 +297,3 @@ class Trainer:
         if self.world.is_first:
             states.save(state)
         self.kept = states.newest()
-
-
-def _remedy(step: int) -> str:
-    """What may help against a loss that is not a number; nothing has moved before step 0."""
-    if step == 0:
-        return (
-            "no learning rate has been at work yet: change the one of loss.temperature, "
-            "loss.infonce_weight, loss.sid_weights, loss.action_weights and "
-            "network.feed_forward.balance_loss_weight that is far too small or too large, and "
-            "run the same command again"
-        )
-    return (
-        "lower optimizer.muon_lr, adamw_lr or embedding_lr and run the same command again: "
-        "with other parameters it starts from the first step"
-    )
