@@ -177,7 +177,7 @@ def _column(values: list[Any], name: str, where: Callable[[int], str]) -> pa.Arr
         _refuse_no_code(values, name, where)
         raise InputError(
             f"{where(0)}: feature {name} must be a code or a list of codes here and below "
-            f"({error}); get it again"
+            f"({error}); get it again, or take the feature out"
         ) from None
     if not _is_number(column.type.value_type if pa.types.is_list(column.type) else column.type):
         _refuse_no_code(values, name, where)
@@ -207,7 +207,7 @@ def _refuse_no_code(values: list[Any], name: str, where: Callable[[int], str]) -
         np.array([bool(wrong(value)) for value in values]),
         lambda row: (
             f"{where(row)}: feature {name} must be a code or a list of codes and holds "
-            f"{reprlib.repr(wrong(values[row])[0])}; get it again"
+            f"{reprlib.repr(wrong(values[row])[0])}; get it again, or take the feature out"
         ),
     )
 
