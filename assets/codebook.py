@@ -6,18 +6,15 @@ import dagster as dg
 
 from assets.artifact_asset import artifact_asset
 from assets.checks import Check, Verdict
-from assets.lineage import damage
+from assets.published_ids import require_ids_hold
 from assets.report_metadata import table
-from assets.workspace import CODEBOOK, Workspace
+from assets.workspace import Workspace
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
-from model.errors import InputError
 from model.params import Params
 from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.given_out import change_of_ids
-from model.tokenizer.growth import find_damage
 from model.tokenizer.report_views import losses
 from model.tokenizer.usage import collapsed_share
 
@@ -98,33 +95,6 @@ def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
     return Verdict(after["conflicts"] == 0, reason, {"conflict rate": after["conflict_rate"]})
 
 
-def _require_ids_hold(made: Codebook, workspace: Workspace, frozen_from: str) -> None:
-    """Refuse to replace an extension of the same generation by one that contradicts it.
-
-    What stands in the data folder decides nothing of what is made, only whether it may be.
-
-    Raises:
-        InputError: IDs that the earlier run gave out would move or be lost, or one revision would
-            stand for two sets of IDs.
-    """
-    folder = workspace.folder(CODEBOOK)
-    if not folder.exists() or workspace.refusal(CODEBOOK) or damage(folder, workspace.hashes):
-        return  # nothing whole was given out from there
-    standing = Codebook.load(folder)
-    if standing.generation != made.generation or find_damage(standing) is not None:
-        return
-    change = change_of_ids(standing, made)
-    if change.keeps_all and (made.revision > standing.revision or not change.added):
-        return
-    raise InputError(
-        f"codebook.frozen_from: {folder} is revision {standing.revision} of generation "
-        f"{standing.generation}, and extending {frozen_from} (revision {made.revision - 1}) again "
-        f"would move {change.moved:,} of its IDs, lose {change.lost:,} and add {change.added:,}; "
-        f"keep it by `cp -r {folder} codebook_revision_{standing.revision}` and name that copy in "
-        f"codebook.frozen_from, or remove {folder} to start from {frozen_from} again"
-    )
-
-
 @artifact_asset(
     group="items",
     kinds={"faiss"},
@@ -159,5 +129,5 @@ def codebook(
         params.seed,
     )
     if params.codebook.frozen_from is not None:
-        _require_ids_hold(made, workspace, params.codebook.frozen_from)
+        require_ids_hold(made, workspace)
     return made

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from assets.artifact_asset import artifact_asset
+from assets.published_ids import require_codebook_possible
 from assets.training_metadata import TRAINING_CHECKS, describe_training
 from assets.training_worker import run_training
 from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.network.checkpoint import Checkpoint
-from model.tokenizer.build import require_semantic_ids
 
 
 @artifact_asset(
@@ -23,9 +23,9 @@ from model.tokenizer.build import require_semantic_ids
 def encoder_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     """The two-tower part of the model, trained with InfoNCE alone.
 
-    More items than the codebook could give semantic IDs are refused here, before hours of training.
+    What the items' ids alone show to be impossible for the codebook is refused here, before hours
+    of training.
     """
-    interactions = Interactions.load(workspace.folder("interactions"))
-    require_semantic_ids(interactions, workspace.params.codebook)
+    require_codebook_possible(workspace, Interactions.load(workspace.folder("interactions")))
     run_training(workspace, "encoder_checkpoint", folder)
     return Checkpoint.load(folder)

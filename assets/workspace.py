@@ -197,7 +197,7 @@ class Workspace:
         if not stage.inputs and self.params.raw_data.format != "synthetic":
             parents[SOURCE] = self._source_hash()
         if CODEBOOK in stage.sections and self.params.codebook.frozen_from is not None:
-            parents |= self._frozen_codebook(Path(self.params.codebook.frozen_from))
+            parents |= self.frozen_codebook()
         return parents
 
     def require_recorded_source(self, asset: str) -> None:
@@ -230,12 +230,14 @@ class Workspace:
             )
         return self.hashes.hash_visible(source)
 
-    def _frozen_codebook(self, frozen: Path) -> dict[str, str]:
-        """The hash of the published codebook, by its generation and revision.
+    def frozen_codebook(self) -> dict[str, str]:
+        """The hash of ``codebook.frozen_from``, by its generation and revision.
 
         Raises:
             InputError: the folder holds none, or is the one that will be replaced.
         """
+        assert self.params.codebook.frozen_from is not None, "asked only where one is named"
+        frozen = Path(self.params.codebook.frozen_from)
         if frozen.resolve().is_relative_to(self.folder(CODEBOOK).resolve()):
             raise InputError(
                 f"codebook.frozen_from: {frozen} is replaced by what is made of it; copy it out of "

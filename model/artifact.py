@@ -171,6 +171,21 @@ def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:
         )
 
 
+def allocate(file: int, size: int) -> None:
+    """Take the room for a file that will be written through a memory map.
+
+    Where none is left, a page of a map cannot be told so: the process would die by a signal.
+
+    Args:
+        file: its descriptor.
+        size: in bytes, above 0.
+
+    Raises:
+        OSError: the disk, or what the user may have of it, is full.
+    """
+    os.posix_fallocate(file, 0, size)
+
+
 def disk_filled_up(what: str, folder: Path) -> InputError:
     """The refusal when space ran out although it had been checked: others write as well.
 

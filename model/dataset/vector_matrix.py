@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
+from model.artifact import allocate
+
 _ROWS_PER_MOVE = 4096
 
 
@@ -17,6 +19,8 @@ class VectorMatrix:
         self.width = width
         self._path, self._items = path, items
         self._rows = npy.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(items), width))
+        with path.open("r+b") as file:
+            allocate(file.fileno(), self._rows.offset + self._rows.nbytes)
         self._place = np.full(int(items.max()) + 1, -1, np.int32)
         self._place[items] = np.arange(len(items))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.artifact import allocate, require_free_space
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.item_features import ItemFeatureStore
 from model.network.checkpoint import Checkpoint
@@ -39,6 +40,9 @@ def embed_items(
 
     Returns:
         ``matrix`` (num_items, dim) float32, rows of length 1, in the order of the ids.
+
+    Raises:
+        InputError: too little space in ``scratch``.
     """
     network = checkpoint.build().to(device)
     item_ids = np.arange(1, checkpoint.schema.num_items + 1, dtype=np.int32)
@@ -48,6 +52,10 @@ def embed_items(
         if matrix is None:
             file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 (the memory map holds it)
             shape = (len(item_ids), vectors.shape[1])
+            size = 4 * shape[0] * shape[1]
+            if scratch is not None:  # there it stands twice while it is saved
+                require_free_space(scratch, 2 * size, what="fused_embeddings")
+            allocate(file.fileno(), size)
             matrix = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
         matrix[done : done + len(vectors)] = vectors.cpu().numpy()
         done += len(vectors)

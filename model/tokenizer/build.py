@@ -1,36 +1,31 @@
 """The whole of a codebook: the collaborative tokenizer, and every modality's for comparison."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from model.artifact import read_json
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
 from model.dataset.modality_embeddings import ModalityEmbedding
-from model.errors import InputError
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.growth import (
-    Growth,
-    extend,
-    find_damage,
-    generation_distance,
-    require_extensible,
-)
+from model.tokenizer.growth import Growth, extend, generation_distance
 from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.published import open_published
 from model.tokenizer.quality import cooccurrence, neighborhood
 from model.tokenizer.quantizer import sample_size
 from model.tokenizer.report import report_row
-from model.tokenizer.room import require_room
+from model.tokenizer.room import has_room
 from model.tokenizer.tokenize import Tokenization, tokenize
 from model.tokenizer.usage import level_usage
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
+
+logger = logging.getLogger("onepiece")
 
 
 def build_codebook(
@@ -57,26 +52,31 @@ def build_codebook(
     made = (  # first: these are all items, and need the most room
         _new_generation(vectors, interactions, params, seed)
         if params.frozen_from is None
-        else _extension(_open_frozen(params.frozen_from), vectors, interactions, params, seed)
+        else _extension(open_published(params.frozen_from), vectors, interactions, params, seed)
     )
-    modalities = modality_embeddings if params.per_modality else []
-    report = [
-        report_source(ItemVectors.of_modality(modality), interactions, params, seed)
-        for modality in modalities
-    ]
+    modalities = _reported(modality_embeddings, params) if params.per_modality else []
+    report = [report_source(vectors, interactions, params, seed) for vectors in modalities]
     return replace(made, report=[*report, *made.report])
 
 
-def require_semantic_ids(interactions: Interactions, params: "CodebookParams") -> None:
-    """Refuse a catalogue for which there are not semantic IDs enough; asked before a training.
+def _reported(
+    modality_embeddings: Sequence[ModalityEmbedding], params: "CodebookParams"
+) -> Iterator[ItemVectors]:
+    """Those that a codebook of their own would have room for: all, unless one is extended.
 
-    Raises:
-        InputError: as :func:`build_codebook` would, as far as the items' ids alone tell.
+    Published items may share their IDs beyond the capacity; those of a comparison may not.
     """
-    if params.frozen_from is None:
-        require_room(interactions.num_items, params, "the catalogue")
-    else:
-        require_extensible(_open_frozen(params.frozen_from), interactions.raw_item_ids, params)
+    for vectors in map(ItemVectors.of_modality, modality_embeddings):
+        if has_room(len(vectors), params):
+            yield vectors
+        else:
+            logger.warning(
+                "codebook: %s covers %d items, more than %s spell IDs for; its row of the report "
+                "is left out",
+                vectors.source,
+                len(vectors),
+                params.sizes,
+            )
 
 
 def _new_generation(
@@ -140,25 +140,6 @@ def _codes_by_item(tokens: Tokenization, interactions: Interactions) -> np.ndarr
     codes = np.zeros((interactions.num_items + 1, len(tokens.quantizer.sizes)), np.int32)
     codes[tokens.vectors.item_ids] = tokens.final.codes + 1
     return codes
-
-
-def _open_frozen(folder: str) -> Codebook:
-    if not (Path(folder) / "codebook.json").exists():
-        raise InputError(
-            f"codebook.frozen_from: {folder} holds no codebook; name a copy of a published "
-            "codebook folder, or null"
-        )
-    frozen, named = Codebook.load(Path(folder)), read_json(Path(folder) / "codebook.json")
-    damage = find_damage(frozen)
-    if damage is not None:
-        what = f"published.parquet {damage}"
-    elif named.get("generation", frozen.generation) != frozen.generation:
-        what = f"the centroids are not those of generation {named['generation']}"
-    else:
-        return frozen
-    raise InputError(
-        f"codebook.frozen_from: {folder} is not as it was published, {what}; copy the folder again"
-    )
 
 
 def _growth_row(frozen: Codebook, growth: Growth) -> dict[str, Any]:

@@ -93,6 +93,11 @@ class Codebook:
         return len(self.codes) - 1
 
     @property
+    def width(self) -> int:
+        """Numbers in a vector that it can quantise, before any encoder."""
+        return vector_width(self.centroids, self.encoder)
+
+    @property
     def generation(self) -> str:
         """The name of this set of codebooks: twelve digits of its content's hash."""
         digest = hashlib.sha256(self.metric.encode())
@@ -166,3 +171,9 @@ class Codebook:
             published=open_table(folder / "published.parquet"),
             revision=facts["revision"],
         )
+
+
+def vector_width(centroids: Sequence[np.ndarray], encoder: Mapping[str, np.ndarray]) -> int:
+    """Numbers in a vector that goes into these codebooks, before any encoder."""
+    entrance = encoder["0.weight"] if encoder else centroids[0]
+    return entrance.shape[1]

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from model.dataset.arrow import compute as pc
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.growth import codes_of
+from model.tokenizer.published import codes_of
 
 
 @dataclass(frozen=True)
@@ -14,18 +15,22 @@ class Change:
     """What becomes of published IDs when one codebook takes the place of another.
 
     Attributes:
-        moved: items that would get another ID.
+        moved: items that would get another ID; None before that can be known.
         lost: items whose ID would no longer be known as theirs.
         added: items that would get their first ID.
     """
 
-    moved: int
+    moved: int | None
     lost: int
     added: int
 
     @property
     def keeps_all(self) -> bool:
         return not self.moved and not self.lost
+
+    def __str__(self) -> str:
+        moved = "" if self.moved is None else f"move {self.moved:,} of its IDs, "
+        return f"{moved}lose {self.lost:,} and add {self.added:,}"
 
 
 def change_of_ids(before: Codebook, after: Codebook) -> Change:
@@ -39,4 +44,23 @@ def change_of_ids(before: Codebook, after: Codebook) -> Change:
         moved=int((old != new).any(axis=1).sum()),
         lost=int((~held).sum()),
         added=len(known) - int(held.sum()),
+    )
+
+
+def foreseen_change(before: Codebook, extended: Codebook, raw_item_ids: pa.Array) -> Change:
+    """The part of it that ids alone tell, when an older revision is extended again.
+
+    Args:
+        before: the revision that would be replaced.
+        extended: the older one, all of whose items stay published.
+        raw_item_ids: (I,) string, the items of today, all of which get an ID.
+    """
+    published = before.published["raw_id"].combine_chunks()
+    older = extended.published["raw_id"].combine_chunks()
+    known = pa.concat_arrays([older, raw_item_ids.cast(older.type)])
+    added = pc.invert(pc.is_in(known, value_set=published))
+    return Change(
+        moved=None,
+        lost=pc.sum(pc.invert(pc.is_in(published, value_set=known))).as_py() or 0,
+        added=len(pc.unique(known.filter(added))),
     )

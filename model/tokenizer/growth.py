@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from model.dataset.arrow import compute as pc
-from model.errors import InputError
 from model.tokenizer.alignment import rotation_back
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.limits import overflow
+from model.tokenizer.published import codes_of, recognise
 from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
-from model.tokenizer.room import require_free_ids
+from model.tokenizer.room import require_free_ids, require_same_form
 from model.tokenizer.sids import prefix_keys
 from model.tokenizer.tokenize import Tokenization, balanced, resolve
 
@@ -84,7 +83,7 @@ def extend(
         InputError: codebooks of another shape or method, or no room left.
     """
     quantizer = _quantizer(frozen, vectors, params)
-    published, absent = _recognise(frozen, raw_item_ids)
+    published, absent = recognise(frozen, raw_item_ids)
     retired = codes_of(frozen.published.filter(absent))
     elsewhere = _without_vector(published, vectors)
     is_new = (published[vectors.item_ids] == 0).any(axis=1)
@@ -149,88 +148,9 @@ def _too_many(places: np.ndarray, capacity: int) -> np.ndarray:
     return overflow(places, alike, np.zeros(len(places), bool), capacity)
 
 
-def codes_of(published: pa.Table) -> np.ndarray:
-    """(n, L) int32 from 1."""
-    columns = [f"sid{level}" for level in range(1, published.num_columns)]
-    return np.stack([published[name].to_numpy() for name in columns], axis=1).astype(np.int32)
-
-
-def find_damage(frozen: Codebook) -> str | None:
-    """What is wrong with the table of published IDs, as the rest of a sentence; None if nothing."""
-    table, sizes = frozen.published, np.asarray(frozen.sizes)
-    names = ["raw_id", *(f"sid{level}" for level in range(1, len(sizes) + 1))]
-    if sorted(table.column_names) != sorted(names):
-        return f"has the columns {', '.join(table.column_names)} and not {', '.join(names)}"
-    empty = [name for name in names if table[name].null_count]
-    if empty:
-        return f"has empty cells in {', '.join(empty)}"
-    codes, raw_ids = codes_of(table), table["raw_id"]
-    unknown = np.flatnonzero(((codes < 1) | (codes > sizes)).any(axis=1))
-    if len(unknown):
-        row = unknown[0]
-        return (
-            f"gives {raw_ids[row].as_py()} the ID {codes[row].tolist()}, beyond sizes "
-            f"{sizes.tolist()}"
-        )
-    if pc.count_distinct(raw_ids).as_py() < len(raw_ids):
-        return "names an item twice"
-    given = frozen.codes[(frozen.codes > 0).all(axis=1)]  # the table begins with these items
-    if not np.array_equal(codes[: len(given)], given):
-        return "gives other IDs than codes.npy"
-    return None
-
-
-def require_extensible(frozen: Codebook, raw_item_ids: pa.Array, params: "CodebookParams") -> None:
-    """Refuse what no vectors are needed to see, before an encoder is trained for them.
-
-    Args:
-        frozen: the generation as it was last published.
-        raw_item_ids: (I,) string, the input's ids of a catalogue in which every item gets a vector.
-        params: as for :func:`extend`.
-
-    Raises:
-        InputError: codebooks of another shape or method, or no room left.
-    """
-    _require_same_form(frozen, params)
-    published, _ = _recognise(frozen, raw_item_ids)
-    is_new = (published[1:] == 0).any(axis=1)
-    require_free_ids(int(is_new.sum()), codes_of(frozen.published) - 1, params)
-
-
-def _require_same_form(frozen: Codebook, params: "CodebookParams") -> None:
-    if list(frozen.sizes) != list(params.sizes) or frozen.metric != params.metric:
-        raise InputError(
-            f"codebook.frozen_from: that generation has sizes {list(frozen.sizes)} and metric "
-            f"{frozen.metric}, the parameters say {list(params.sizes)} and {params.metric}; keep "
-            "those, or set frozen_from to null for a new generation"
-        )
-    if frozen.method != params.method:
-        raise InputError(
-            f"codebook.frozen_from: that generation was built by {frozen.method}, the parameters "
-            f"say {params.method}; keep that one, or set frozen_from to null for a new generation"
-        )
-
-
 def _quantizer(frozen: Codebook, vectors: ItemVectors, params: "CodebookParams") -> Quantizer:
-    _require_same_form(frozen, params)
-    quantizer = Quantizer(frozen.metric, frozen.centroids, frozen.encoder)
-    if quantizer.width != vectors.width:
-        raise InputError(
-            f"codebook.frozen_from: that generation was built on vectors of {quantizer.width} "
-            f"numbers and these have {vectors.width}; set frozen_from to null for a new generation"
-        )
-    return quantizer
-
-
-def _recognise(frozen: Codebook, raw_item_ids: pa.Array) -> tuple[np.ndarray, pa.Array]:
-    """Published codes by item of today, and which published rows have no item today."""
-    known = frozen.published["raw_id"].combine_chunks()
-    today = raw_item_ids.cast(pa.large_string())
-    rows = pc.fill_null(pc.index_in(today, value_set=known), -1).to_numpy().astype(np.int64)
-    published = np.zeros((len(today) + 1, len(frozen.sizes)), np.int32)
-    here = np.flatnonzero(rows >= 0)
-    published[here + 1] = codes_of(frozen.published)[rows[here]]
-    return published, pc.invert(pc.is_in(known, value_set=today))
+    require_same_form(frozen, vectors.width, params)
+    return Quantizer(frozen.metric, frozen.centroids, frozen.encoder)
 
 
 def _without_vector(published: np.ndarray, vectors: ItemVectors) -> np.ndarray:

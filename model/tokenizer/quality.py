@@ -78,7 +78,8 @@ def cooccurrence(
 
     Returns:
         ``pairs``, and for ``sid1`` and ``vicinity`` the ``share`` and the ``chance``, which is the
-        share when the targets are dealt out anew; None where no transition is held out.
+        share when the targets are dealt out anew, of the pairs of two items among these; None where
+        no transition is held out.
     """
     held_out = interactions.validation_event[interactions.validation_event >= 0]
     before, after = interactions.item_ids[held_out - 1], interactions.item_ids[held_out]
@@ -88,19 +89,27 @@ def cooccurrence(
         return None
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(before))[:PAIRS]
-    left, right = codes[before[chosen]] - 1, codes[after[chosen]] - 1
-    strangers = right[generator.permutation(len(right))]
-    near = _near_pairs(quantizer, left, right, vicinity)
-    chance = _near_pairs(quantizer, left, strangers, vicinity)
-    return {"pairs": len(left)} | {
-        name: {"share": float(near[name].mean()), "chance": float(chance[name].mean())}
+    before, after = before[chosen], after[chosen]
+    strangers = after[generator.permutation(len(after))]
+    near = _near_pairs(quantizer, codes[before] - 1, codes[after] - 1, vicinity)
+    met = before != strangers  # nobody is near to themselves by chance
+    chance = _near_pairs(quantizer, codes[before[met]] - 1, codes[strangers[met]] - 1, vicinity)
+    return {"pairs": len(before)} | {
+        name: {
+            "share": float(near[name].mean()),
+            "chance": float(chance[name].sum() / max(1, int(met.sum()))),
+        }
         for name in near
     }
 
 
 def _draw_queries(num_items: int, seed: int) -> np.ndarray:
-    """(Q,) positions, ascending; in two steps, so that no step draws as many as there are items."""
-    generator = np.random.default_rng(seed)
+    """(Q,) positions, ascending; in two steps, so that no step draws as many as there are items.
+
+    A pool of some items comes from a stream of its own: the training sample begins the seed's by
+    the same kind of draw, and from equal numbers numpy draws the same items.
+    """
+    generator = np.random.default_rng((seed, int(num_items > _DRAWN_FROM)))
     size = min(num_items, _DRAWN_FROM)
     pool = np.sort(generator.choice(num_items, size, replace=False, shuffle=False))
     chosen = generator.choice(size, min(size, QUERIES), replace=False, shuffle=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from model.tokenizer import rq_vae
+from model.tokenizer.codebook import vector_width
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.kmeans import fit_kmeans
 from model.tokenizer.nearest import nearest_centroid, shared_part
@@ -45,8 +46,7 @@ class Quantizer:
     @property
     def width(self) -> int:
         """Numbers in a vector, before any encoder."""
-        entrance = self.encoder["0.weight"] if self.encoder else self.centroids[0]
-        return entrance.shape[1]
+        return vector_width(self.centroids, self.encoder)
 
     @property
     def shared(self) -> np.ndarray:

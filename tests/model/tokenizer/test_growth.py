@@ -10,12 +10,16 @@ from model.artifact import read_json, write_json
 from model.dataset.features import FeatureTable
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.interactions import Interactions
+from model.dataset.modality_embeddings import ModalityEmbedding
+from model.dataset.vector_states import VALID
 from model.errors import InputError
-from model.tokenizer.build import build_codebook, require_semantic_ids
+from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.growth import codes_of, extend
+from model.tokenizer.growth import extend
 from model.tokenizer.item_vectors import ItemVectors
+from model.tokenizer.published import codes_of, open_published
 from model.tokenizer.quantizer import Quantizer, quantize
+from model.tokenizer.room import require_semantic_ids
 from tests.model.inference.small_world import small_interactions
 from tests.model.tokenizer.worlds import clustered, codebook_params, item_vectors
 
@@ -309,12 +313,18 @@ def test_distances_of_then_and_now_are_those_where_the_codebooks_are(tmp_path, c
     assert f"and lay {then:.3f} when the generation began" in caplog.text
 
 
-def refuse(items: list[int], message: str, **changes) -> None:
+def ask_beforehand(items: list[int], vectors: np.ndarray = VECTORS, **changes) -> None:
+    params = codebook_params(**changes)
+    frozen = open_published(params.frozen_from)
+    require_semantic_ids(world(items)[1], frozen, params, vectors.shape[1])
+
+
+def refuse(items: list[int], message: str, vectors: np.ndarray = VECTORS, **changes) -> None:
     """Both the extension, and who asks beforehand by the items' ids alone."""
     with pytest.raises(InputError, match=message):
-        build(items, **changes)
+        build(items, vectors, **changes)
     with pytest.raises(InputError, match=message):
-        require_semantic_ids(world(items)[1], codebook_params(**changes))
+        ask_beforehand(items, vectors, **changes)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +340,12 @@ def test_what_does_not_fit_is_refused(first, changes, message):
     refuse(list(range(120)), message, **({"frozen_from": str(first)} | changes))
 
 
+def test_vectors_of_another_width_are_refused(first):
+    wider = np.pad(VECTORS, ((0, 0), (0, 1)))
+    message = rf"built on vectors of {VECTORS.shape[1]} numbers and these have {wider.shape[1]}"
+    refuse(list(range(120)), message, wider, frozen_from=str(first))
+
+
 def test_a_generation_that_is_full_says_what_capacity_it_needs(tmp_path):
     build(list(range(60)), sizes=[8, 8]).save(tmp_path / "one")
     settings = {"sizes": [8, 8], "frozen_from": str(tmp_path / "one")}
@@ -339,7 +355,7 @@ def test_a_generation_that_is_full_says_what_capacity_it_needs(tmp_path):
         r"codebook\.frozen_from to null for a new generation$"
     )
     refuse(list(range(220)), message, **settings)
-    require_semantic_ids(world(list(range(220)))[1], codebook_params(**settings, capacity=4))
+    ask_beforehand(list(range(220)), **settings, capacity=4)
     assert len(build(list(range(220)), **settings, capacity=4).sid_items) == 220
 
 
@@ -370,3 +386,16 @@ def test_items_that_may_share_an_id_are_never_too_many(tmp_path):
     build(list(range(60)), **settings).save(tmp_path / "one")
     after = build(list(range(220)), **settings, frozen_from=str(tmp_path / "one"))
     assert len(after.sid_items) == 220
+
+
+def test_a_modality_that_a_codebook_of_its_own_has_no_room_for_stops_no_extension(tmp_path, caplog):
+    """Its row is a comparison; published items may share IDs beyond the capacity of today."""
+    build(list(range(60)), sizes=[8, 8], reassignment="none").save(tmp_path / "one")
+    fused, interactions = world(list(range(70)))
+    changes = {"sizes": [8, 8], "frozen_from": str(tmp_path / "one"), "per_modality": True}
+    params = codebook_params(**changes)
+    item_ids, states = np.arange(1, 71, dtype=np.int32), np.full(71, VALID, np.uint8)
+    modality = ModalityEmbedding("81", item_ids, VECTORS[:70], states, np.arange(-1, 70), {})
+    made = build_codebook(fused, [modality], interactions, params, 1)
+    assert [row["source"] for row in made.report] == ["collaborative"]
+    assert "81 covers 70 items, more than [8, 8] spell IDs for" in caplog.text

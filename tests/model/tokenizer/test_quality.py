@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from model.tokenizer import true_neighbors as true_neighbors_module
-from model.tokenizer.quality import cooccurrence, neighborhood
+from model.tokenizer.quality import _draw_queries, cooccurrence, neighborhood
 from model.tokenizer.quantizer import Quantizer
 from model.tokenizer.true_neighbors import true_neighbors
 from tests.model.inference.small_world import small_interactions
@@ -122,3 +124,22 @@ def test_held_out_transitions_are_counted():
     assert found["sid1"]["share"] == found["vicinity"]["share"] == 0.0
     codes[4] = 0
     assert cooccurrence(quantizer(), codes, interactions, vicinity=1, seed=0) is None
+
+
+def test_chance_is_of_two_items_as_the_share_is():
+    """Half of the targets that are dealt out anew are the item itself, which is near to itself."""
+    events = np.array([[1, 2], [2, 1]] * 500, np.int32).ravel()
+    last = np.arange(1, len(events), 2)
+    interactions = replace(small_interactions(), item_ids=events, validation_event=last)
+    codes = np.array([[0, 0], [1, 1], [2, 1]], np.int32)
+    found = cooccurrence(quantizer(), codes, interactions, vicinity=1, seed=0)
+    nothing = {"share": 0.0, "chance": 0.0}
+    assert found == {"pairs": 1000, "sid1": nothing, "vicinity": nothing}
+
+
+def test_no_training_sample_holds_all_the_queries():
+    """Both are drawn without replacement from the same positions, by the same seed."""
+    count, size = 300_000, 150_000
+    sample = np.random.default_rng(7).choice(count, size, replace=False, shuffle=False)
+    shared = np.isin(_draw_queries(count, 7), sample).mean()
+    assert shared == pytest.approx(size / count, abs=0.1)

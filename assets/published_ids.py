@@ -1,0 +1,72 @@
+"""IDs that an earlier run has given out hold: what would break them is refused.
+
+What stands in the data folder decides nothing of what is made, only whether it may be.
+"""
+
+from assets.lineage import damage
+from assets.workspace import CODEBOOK, Workspace
+from model.dataset.interactions import Interactions
+from model.errors import InputError
+from model.tokenizer.codebook import Codebook
+from model.tokenizer.given_out import Change, change_of_ids, foreseen_change
+from model.tokenizer.published import find_damage, open_published
+from model.tokenizer.room import require_semantic_ids
+
+
+def require_codebook_possible(workspace: Workspace, interactions: Interactions) -> None:
+    """Refuse, before an encoder is trained, a codebook that its items' ids alone rule out.
+
+    Raises:
+        InputError: too few semantic IDs; a published codebook that does not fit, or that an
+            extension in the data folder has overtaken.
+    """
+    params, width = workspace.params.codebook, workspace.params.network.dim
+    if params.frozen_from is None:
+        require_semantic_ids(interactions, None, params, width)
+        return
+    workspace.frozen_codebook()
+    frozen = open_published(params.frozen_from)
+    require_semantic_ids(interactions, frozen, params, width)
+    standing = _standing(workspace, frozen.generation)
+    if standing is None or standing.revision <= frozen.revision:
+        return
+    change = foreseen_change(standing, frozen, interactions.raw_item_ids)
+    if not change.keeps_all or change.added:
+        raise _overtaken(workspace, standing, frozen.revision, change)
+
+
+def require_ids_hold(made: Codebook, workspace: Workspace) -> None:
+    """Refuse to replace an extension of the same generation by one that contradicts it.
+
+    Raises:
+        InputError: IDs that the earlier run gave out would move or be lost, or one revision would
+            stand for two sets of IDs.
+    """
+    standing = _standing(workspace, made.generation)
+    if standing is None:
+        return
+    change = change_of_ids(standing, made)
+    if not change.keeps_all or (change.added and made.revision <= standing.revision):
+        raise _overtaken(workspace, standing, made.revision - 1, change)
+
+
+def _standing(workspace: Workspace, generation: str) -> Codebook | None:
+    """What an earlier run has given out of a generation; None where it is nothing whole."""
+    folder = workspace.folder(CODEBOOK)
+    if not folder.exists() or workspace.refusal(CODEBOOK) or damage(folder, workspace.hashes):
+        return None
+    standing = Codebook.load(folder)
+    is_other = standing.generation != generation or find_damage(standing) is not None
+    return None if is_other else standing
+
+
+def _overtaken(
+    workspace: Workspace, standing: Codebook, extended: int, change: Change
+) -> InputError:
+    folder, frozen_from = workspace.folder(CODEBOOK), workspace.params.codebook.frozen_from
+    return InputError(
+        f"codebook.frozen_from: {folder} is revision {standing.revision} of generation "
+        f"{standing.generation}, and extending {frozen_from} (revision {extended}) again would "
+        f"{change}; keep it by `cp -r {folder} codebook_revision_{standing.revision}` and name "
+        f"that copy in codebook.frozen_from, or remove {folder} to start from {frozen_from} again"
+    )
