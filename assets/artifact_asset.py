@@ -152,7 +152,7 @@ def _materialize(
     stages = workspace.stages
     for above in stages[maker.name].inputs:
         if stages[above].partitioned:
-            workspace.remove_unnamed(stages[above])
+            workspace.set_aside_unnamed(stages[above])
     partitions = list(context.partition_keys) if stages[maker.name].partitioned else [None]
     made = [_ensure(maker, workspace, key, context.run_id) for key in partitions]
     first = made[0]
@@ -195,6 +195,8 @@ def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: s
     """Make an artefact, or find that it stands; check it; have it recorded."""
     target = workspace.stages[maker.name].target(partition)
     with workspace.exclusive(maker.name, partition):
+        if partition is not None:
+            workspace.bring_back(maker.name, partition)
         recipe = workspace.recipe(maker.name, partition)
         reused = not workspace.force and is_current(workspace, recipe)
         started = time.monotonic()

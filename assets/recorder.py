@@ -8,7 +8,13 @@ Edited = Callable[[], str | None]  # what an artefact is made from and was edite
 
 
 class Recorder(Protocol):
-    """Who keeps versions of what lies in the data folder (DVC, or nobody)."""
+    """Who keeps versions of what lies in the data folder (DVC, or nobody).
+
+    Attributes:
+        counts_folders: whether what reads all partitions depends on their folder as a whole.
+    """
+
+    counts_folders: bool
 
     def exclusive(self, target: str) -> AbstractContextManager[None]:
         """Keep others from a stage's files while they are being written."""
@@ -25,6 +31,8 @@ class Recorder(Protocol):
 
 class NoRecorder:
     """For a data folder that is not the repository's own."""
+
+    counts_folders = False
 
     def exclusive(self, target: str) -> AbstractContextManager[None]:
         return nullcontext()

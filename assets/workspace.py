@@ -104,18 +104,36 @@ class Workspace:
         """The partitions of an asset; a single None where it has none."""
         return [*stage.partitions(self.values)] if stage.partitioned else [None]
 
-    def remove_unnamed(self, stage: Stage) -> None:
-        """Remove an asset's partitions that the parameters no longer name.
+    def set_aside_unnamed(self, stage: Stage) -> None:
+        """Move partitions that the parameters no longer name out of their asset's folder.
 
-        What stands below reads the folder as a whole, as DVC sees it: with one partition too many
-        it would look changed wherever only those that are named have been fetched.
+        DVC sees what reads them all depend on that folder: with one too many in it everything below
+        looks changed wherever only those that are named have been fetched.
         """
-        named = {str(self.folder(stage.name, partition)) for partition in self.partitions(stage)}
+        if not self.recorder.counts_folders:
+            return
+        named = set(self.partitions(stage))
         for file in self.folder(stage.name).glob(f"*/{LINEAGE_FILE}"):
-            if str(file.parent) not in named:
-                with self._locked(stage.target(file.parent.name), fcntl.LOCK_EX):
-                    shutil.rmtree(file.parent)
-                logger.info("%s: no longer named by %s, removed", file.parent, self.params_file)
+            name = file.parent.name
+            if name in named:
+                continue
+            with self._locked(stage.target(name), fcntl.LOCK_EX):
+                if file.exists():  # another process may have done it
+                    aside = self._aside(stage.name, name)
+                    shutil.rmtree(aside, ignore_errors=True)
+                    aside.parent.mkdir(exist_ok=True)
+                    file.parent.rename(aside)
+                    logger.info("%s: no longer named, kept in %s", stage.target(name), aside)
+
+    def bring_back(self, asset: str, partition: str) -> None:
+        """Put a partition that is named again where it lay; whether it holds is asked after."""
+        folder, aside = self.folder(asset, partition), self._aside(asset, partition)
+        if aside.exists() and not folder.exists():
+            folder.parent.mkdir(exist_ok=True)
+            aside.rename(folder)
+
+    def _aside(self, asset: str, partition: str) -> Path:
+        return self.data / ".aside" / f"{asset}@{partition}"
 
     @cached_property
     def stages(self) -> dict[str, Stage]:

@@ -25,6 +25,8 @@ WAIT_SECONDS = 24 * 3600.0
 class DvcRecorder:
     """Keeps ``dvc.lock`` and DVC's cache in step with what Dagster makes."""
 
+    counts_folders = True
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._repository: Any = None
@@ -133,6 +135,8 @@ class DvcRecorder:
 
 class InsideDvc(NoRecorder):
     """Inside ``dvc repro``: DVC has the locks, and notes when the stage has ended."""
+
+    counts_folders = True
 
     def record(self, target: str, edited: Edited) -> None:
         """See that DVC will note what the outputs were made from.
