@@ -16,7 +16,13 @@ def materialize(
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
-    force: Annotated[bool, typer.Option("--force", help="Make them anew, changed or not.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Make them and all that they are made from anew; with --only, them alone.",
+        ),
+    ] = False,
     only: Annotated[bool, typer.Option("--only", help="Leave what is upstream alone.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be made, and why; write nothing.")

@@ -3,8 +3,9 @@
 ``python -m tests.benchmarks.bench_public --params params/amazon_beauty.yaml --data DIR --seeds 3``
 materialises the evaluation report once per seed under DIR (what is there is not made again) and
 prints embedding-only and cascade with mean and spread; the co-occurrence counter; SASRec with full
-cross-entropy, its width and dropout chosen on validation items; and the first seed and both
-baselines once more on a copy of the data in which the ties of each user are shuffled.
+cross-entropy, its width chosen on validation items; and the first seed and both baselines once more
+on a copy of the data in which ties of each user are shuffled (assumed and drawn where the file has
+places instead of times: ``shuffled_ties``).
 Leave-one-out, ranking over the full catalogue, seen items masked.
 
 ``--validation-only`` prints validation figures instead and never ranks a test item: it is for

@@ -110,8 +110,12 @@ def print_rates(given: argparse.Namespace) -> None:
 
 def print_memory(given: argparse.Namespace) -> None:
     """Peak memory of each way above the idle process."""
-    for way in WAYS:
-        print(f"{way:10s} {peak(given, way) / 2**20:7,.0f} MiB above the idle process")
+    peaks = {way: peak(given, way) for way in WAYS}
+    for way, found in peaks.items():
+        print(f"{way:10s} {found / 2**20:7,.0f} MiB above the idle process")
+    ours, *others = peaks.items()
+    for way, found in others:
+        print(f"{ours[0]} / {way}: {ours[1] / found:.2f}")
 
 
 def peak(given: argparse.Namespace, way: Backend) -> int:

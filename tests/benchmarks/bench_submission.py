@@ -170,7 +170,7 @@ def main() -> None:
     for peak in peaks:
         print(f"{peak.users:>9,} users: {peak.owned / GIB:.2f} GiB owned, ", end="")
         print(f"{peak.mapped / GIB:.2f} GiB with mapped files, {peak.seconds:.0f} s", end="")
-        print("" if given.answer else f", {peak.users / peak.seconds:.0f} users/s")
+        print("" if given.answer is not None else f", {peak.users / peak.seconds:.0f} users/s")
     first, last = peaks[0], peaks[-1]
     if last.users > first.users:
         slope = (last.owned - first.owned) / (last.users - first.users)
