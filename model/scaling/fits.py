@@ -17,7 +17,7 @@ from scipy import stats
 
 from model.errors import InputError
 from model.scaling.laws import PowerLaw, fit_law
-from model.scaling.residuals import Residuals
+from model.scaling.residuals import Residuals, groups_of
 
 SIGNIFICANCE = 0.05
 NO_LAW = "no power law"
@@ -167,6 +167,7 @@ def fit_losses(
     losses: np.ndarray,
     variables: Sequence[str],
     *,
+    levels: np.ndarray,
     samples: int,
     confidence: float,
     seed: int,
@@ -177,6 +178,9 @@ def fit_losses(
         x: (n, k) float64 variables in billions.
         losses: (n,) float64.
         variables: their k names.
+        levels: (n, k) float64, the variables as they were asked for: trainings that differ in
+            nothing but the seed have the same, though the users that it draws may not have equally
+            many tokens.
         samples: of the bootstrap.
         confidence: of the intervals.
         seed: of the bootstrap.
@@ -185,16 +189,17 @@ def fit_losses(
         InputError: too few different sizes for a law.
     """
     x, losses = np.asarray(x, np.float64), np.asarray(losses, np.float64)
-    _require_spread(x, variables)
+    _require_spread(levels, variables)
+    groups = groups_of(levels)
     laws = {PLAIN: fit_law(x, losses, irreducible=False)}
-    if _can_bend(x):
+    if _count(x, ABOVE_FLOOR) < groups.max() + 1:  # more sizes (and shares) than numbers
         laws[ABOVE_FLOOR] = fit_law(x, losses, irreducible=True)
     qualities = [_quality("constant", 1, losses, np.full(len(losses), losses.mean()))]
     qualities += [_quality(form, _count(x, form), losses, law(x)) for form, law in laws.items()]
     chosen = min(qualities[1:], key=lambda one: one.bic)
     p_value = _f_test(qualities[0], chosen, len(losses))
     law = laws[chosen.form]
-    residuals = Residuals.of(x, losses - law(x), chosen.parameters)
+    residuals = Residuals.of(groups, losses - law(x), chosen.parameters)
     return Fit(
         variables=tuple(variables),
         law=law,
@@ -207,20 +212,15 @@ def fit_losses(
     )
 
 
-def _require_spread(x: np.ndarray, variables: Sequence[str]) -> None:
-    for name, column in zip(variables, x.T, strict=True):
+def _require_spread(levels: np.ndarray, variables: Sequence[str]) -> None:
+    for name, column in zip(variables, levels.T, strict=True):
         if len(np.unique(column)) < 3:
             raise InputError(
                 f"scaling_study.points: a law in {name} needs at least three different values of "
                 f"it and there are {len(np.unique(column))} among the points that it is fitted to "
-                "(one in N alone: those of the largest share of users); add points"
+                "(one in N alone: those of the largest share of users; all seeds of a share are "
+                "one value of D); add points"
             )
-
-
-def _can_bend(x: np.ndarray) -> bool:
-    """Whether there are more points, and more values of a single variable, than numbers."""
-    needed = _count(x, ABOVE_FLOOR) + 1
-    return len(np.unique(x[:, 0])) >= needed if x.shape[1] == 1 else len(x) >= needed
 
 
 def _count(x: np.ndarray, form: str) -> int:

@@ -6,6 +6,11 @@ from typing import Self
 import numpy as np
 
 
+def groups_of(levels: np.ndarray) -> np.ndarray:
+    """Number the different rows of ``levels`` (n, k) from 0: (n,) int64."""
+    return np.unique(levels, axis=0, return_inverse=True)[1].reshape(-1)
+
+
 @dataclass(frozen=True)
 class Residuals:
     """What the law leaves unexplained, in two parts that are drawn apart.
@@ -13,7 +18,7 @@ class Residuals:
     Both parts have mean 0 and are as wide as those of points that no law was fitted to, on average.
 
     Attributes:
-        groups: (n,) int64, the size (and data) that each point belongs to, from 0.
+        groups: (n,) int64, the size (and share of the data) that each point belongs to, from 0.
         common: (G,) float64 mean residual of each group.
         own: (n,) float64 residual of each point within its group.
     """
@@ -23,11 +28,15 @@ class Residuals:
     own: np.ndarray
 
     @classmethod
-    def of(cls, x: np.ndarray, residuals: np.ndarray, parameters: int) -> Self:
-        """Split residuals (n,) of points (n, k) to which ``parameters`` numbers were fitted."""
-        _, groups, counts = np.unique(x, axis=0, return_inverse=True, return_counts=True)
-        groups = groups.reshape(-1)
-        means = np.bincount(groups, residuals) / counts
+    def of(cls, groups: np.ndarray, residuals: np.ndarray, parameters: int) -> Self:
+        """Split residuals (n,) of points to which ``parameters`` numbers were fitted.
+
+        Args:
+            groups: (n,) int64, see :func:`groups_of`.
+            residuals: (n,) float64.
+            parameters: of the law.
+        """
+        means = np.bincount(groups, residuals) / np.bincount(groups)
         common = (means - means.mean()) * np.sqrt(len(means) / max(len(means) - parameters, 1))
         repeats = len(residuals) - len(means)
         widened = np.sqrt(len(residuals) / repeats) if repeats else 0.0

@@ -229,6 +229,7 @@ def _fit(
         variables_of(rows, variables),
         column(rows, loss),
         variables,
+        levels=levels_of(rows, variables),
         samples=params.bootstrap_samples,
         confidence=params.confidence,
         seed=seed,
@@ -239,6 +240,12 @@ def variables_of(rows: Sequence[Row], variables: Sequence[str]) -> np.ndarray:
     """(n, k) float64 sizes and tokens of some rows, in billions."""
     names = {SIZE: "parameters", DATA: "tokens"}
     return np.stack([column(rows, names[name]) for name in variables], axis=1) / BILLION
+
+
+def levels_of(rows: Sequence[Row], variables: Sequence[str]) -> np.ndarray:
+    """(n, k) float64 sizes and shares of the users, which are the same for all seeds."""
+    names = {SIZE: "parameters", DATA: "percent"}
+    return np.stack([column(rows, names[name]) for name in variables], axis=1)
 
 
 def _shape_with_most_data(rows: Sequence[Row]) -> list[Row]:

@@ -17,10 +17,16 @@ PAPER = {
 }
 
 
-def _fit(x, losses, variables=("N",), samples=60, seed=0):
+def _fit(x, losses, variables=("N",), samples=60, seed=0, levels=None):
     columns = np.asarray(x, float).reshape(len(losses), -1)
     return fit_losses(
-        columns, np.asarray(losses), variables, samples=samples, confidence=0.9, seed=seed
+        columns,
+        np.asarray(losses),
+        variables,
+        levels=columns if levels is None else np.reshape(levels, columns.shape),
+        samples=samples,
+        confidence=0.9,
+        seed=seed,
     )
 
 
@@ -109,7 +115,8 @@ def test_plain_values_and_back():
     assert again.interval(at, of_a_run=True) == fit.interval(at, of_a_run=True)
 
 
-def test_more_seeds_of_the_same_sizes_do_not_make_a_law_surer():
+@pytest.mark.parametrize("apart", [0.0, 1e-3])  # as the tokens of the users that a seed draws
+def test_more_seeds_of_the_same_sizes_do_not_make_a_law_surer(apart):
     sizes = np.geomspace(0.01, 1.0, 7)
     # Of a shape, so that all seeds share it.
     misfit = np.array([0.02, -0.02, 0.01, 0.02, -0.03, -0.01, 0.02])
@@ -117,8 +124,10 @@ def test_more_seeds_of_the_same_sizes_do_not_make_a_law_surer():
     beyond = np.array([[5.0]])
     widths = {}
     for seeds in (1, 4):
-        noise = np.random.default_rng(seeds).normal(0, 1e-3, (seeds, len(sizes)))
-        fit = _fit(np.tile(sizes, seeds), (losses + noise).ravel(), samples=200)
+        noise, shift = np.random.default_rng(seeds).normal(0, 1e-3, (2, seeds, len(sizes)))
+        x = sizes * (1 + apart / 1e-3 * shift)
+        levels = np.tile(sizes, seeds)
+        fit = _fit(x.ravel(), (losses + noise).ravel(), samples=200, levels=levels)
         low, high = fit.interval(beyond, of_a_run=False)
         widths[seeds] = float(high[0] - low[0])
     assert widths[4] > 0.8 * widths[1]

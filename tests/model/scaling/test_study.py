@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from model.errors import InputError
-from model.scaling.fits import NO_LAW
+from model.scaling.fits import NO_LAW, PLAIN
 from model.scaling.study import ScalingStudy
 from tests.model.scaling.fake_study import TRUTH, fake_points, fake_study, of_another_protocol
 
@@ -52,6 +52,18 @@ def test_what_cannot_be_fitted_is_said(points):
     two = {name: one for name, one in few.items() if one.point.width in (8, 16)}
     with pytest.raises(InputError, match="at least three different values of it and there are 2"):
         fake_study(two)
+
+
+def test_seeds_of_one_share_are_one_data_size(points):
+    """Though each of them draws users who have another number of tokens."""
+    seeds = (0, 1, 2)
+    two = fake_study(fake_points() | fake_points([(4, 64)], seeds, (50,)), samples=2)
+    assert len({row["tokens"] for row in two.table}) == 4
+    assert "needs at least three different values of it and there are 2" in two.skipped["sid1 D"]
+    assert "sid1 N,D" in two.skipped
+    three = fake_study(fake_points() | fake_points([(4, 64)], seeds, (25, 50)), samples=2)
+    forms = [one.form for one in three.fits["sid1 D"].qualities]
+    assert forms == ["constant", PLAIN]  # three sizes do not tell a floor from a slope
 
 
 def test_flat_losses_are_no_law():
