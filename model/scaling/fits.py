@@ -4,8 +4,8 @@ Three forms compete: a constant, a power law, and a power law above an irreducib
 between the last two, an F test at five per cent must reject the constant, else the verdict is "no
 power law". Intervals come from a bootstrap of residuals that chooses the form anew in every sample,
 so that they hold the doubt about the form as well. What the seeds of one size have in common (its
-shape suits it well or badly) is drawn once per size: more seeds do not make a law surer than its
-sizes allow.
+shape suits it well or badly) is drawn once per size, and the means of the sizes must reject the
+constant as well: more seeds do not make a law surer than its sizes allow.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from scipy import stats
 
 from model.errors import InputError
 from model.scaling.laws import PowerLaw, fit_law
-from model.scaling.residuals import Residuals, groups_of
+from model.scaling.residuals import Residuals, groups_of, means_of
 
 SIGNIFICANCE = 0.05
 NO_LAW = "no power law"
@@ -54,7 +54,8 @@ class Fit:
         variables: names, such as ``N`` or ``N``, ``D``; in billions.
         law: of the better of both forms.
         verdict: which form that is, or "no power law".
-        p_value: of the F test against a constant.
+        p_value: of the F test against a constant, from all trainings or from the means of sizes,
+            whichever is the larger.
         qualities: of all forms.
         residuals: (n,) of the points, inflated as in :class:`~model.scaling.residuals.Residuals`.
         samples: (B, 1 + 2k) E, scales and exponents of each bootstrap sample.
@@ -197,8 +198,11 @@ def fit_losses(
     qualities = [_quality("constant", 1, losses, np.full(len(losses), losses.mean()))]
     qualities += [_quality(form, _count(x, form), losses, law(x)) for form, law in laws.items()]
     chosen = min(qualities[1:], key=lambda one: one.bic)
-    p_value = _f_test(qualities[0], chosen, len(losses))
     law = laws[chosen.form]
+    p_value = max(
+        _f_test(qualities[0].rss, chosen.rss, chosen.parameters, len(losses)),
+        _f_test_of_means(groups, losses - losses.mean(), losses - law(x), chosen.parameters),
+    )
     residuals = Residuals.of(groups, losses - law(x), chosen.parameters)
     return Fit(
         variables=tuple(variables),
@@ -242,13 +246,31 @@ def _quality(form: str, parameters: int, losses: np.ndarray, predicted: np.ndarr
     )
 
 
-def _f_test(constant: Quality, chosen: Quality, count: int) -> float:
-    """How likely so much better a fit is if the loss depends on nothing."""
-    more, left = chosen.parameters - 1, count - chosen.parameters
-    if left <= 0 or constant.rss <= 0:
+def _f_test(constant: float, chosen: float, parameters: int, count: int) -> float:
+    """How likely so much smaller a residual sum of squares is if the loss depends on nothing."""
+    more, left = parameters - 1, count - parameters
+    if left <= 0 or constant <= 0:
         return 1.0
-    gain = max(constant.rss - chosen.rss, 0.0) / more
-    return float(stats.f.sf(gain / max(chosen.rss / left, 1e-300), more, left))
+    gain = max(constant - chosen, 0.0) / more
+    return float(stats.f.sf(gain / max(chosen / left, 1e-300), more, left))
+
+
+def _f_test_of_means(
+    groups: np.ndarray, constant: np.ndarray, chosen: np.ndarray, parameters: int
+) -> float:
+    """The same of the groups' means: how far a shape misses the law no further seed averages out.
+
+    Args:
+        groups: (n,) int64 of the trainings.
+        constant: (n,) float64 residuals of the constant.
+        chosen: (n,) float64 residuals of the law.
+        parameters: of the law.
+    """
+
+    def squares(residuals: np.ndarray) -> float:
+        return float((means_of(groups, residuals)[groups] ** 2).sum())
+
+    return _f_test(squares(constant), squares(chosen), parameters, int(groups.max()) + 1)
 
 
 def _bootstrap(

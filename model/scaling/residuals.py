@@ -11,6 +11,11 @@ def groups_of(levels: np.ndarray) -> np.ndarray:
     return np.unique(levels, axis=0, return_inverse=True)[1].reshape(-1)
 
 
+def means_of(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(G,) float64 means of values (n,) within each group."""
+    return np.bincount(groups, values) / np.bincount(groups)
+
+
 @dataclass(frozen=True)
 class Residuals:
     """What the law leaves unexplained, in two parts that are drawn apart.
@@ -36,7 +41,7 @@ class Residuals:
             residuals: (n,) float64.
             parameters: of the law.
         """
-        means = np.bincount(groups, residuals) / np.bincount(groups)
+        means = means_of(groups, residuals)
         common = (means - means.mean()) * np.sqrt(len(means) / max(len(means) - parameters, 1))
         repeats = len(residuals) - len(means)
         widened = np.sqrt(len(residuals) / repeats) if repeats else 0.0

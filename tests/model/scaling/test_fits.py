@@ -115,6 +115,16 @@ def test_plain_values_and_back():
     assert again.interval(at, of_a_run=True) == fit.interval(at, of_a_run=True)
 
 
+def test_more_seeds_of_the_same_sizes_do_not_make_a_law_of_none():
+    sizes, means = np.geomspace(0.01, 1.0, 4), np.array([4.00, 3.98, 4.01, 3.97])
+    one = _fit(sizes, means, samples=1)
+    assert one.verdict == NO_LAW
+    noise = np.random.default_rng(0).normal(0, 1e-5, (8, 4))
+    eight = _fit(np.tile(sizes, 8), (means + noise).ravel(), samples=1)
+    assert eight.verdict == NO_LAW
+    assert eight.p_value == pytest.approx(one.p_value, abs=0.01)
+
+
 @pytest.mark.parametrize("apart", [0.0, 1e-3])  # as the tokens of the users that a seed draws
 def test_more_seeds_of_the_same_sizes_do_not_make_a_law_surer(apart):
     sizes = np.geomspace(0.01, 1.0, 7)
