@@ -7,6 +7,7 @@ import torch
 
 from model import metrics
 from model.dataset.item_features import ItemFeatureStore
+from model.dataset.recommendable import blocked_items
 from model.dataset.sequences import Batch, SequenceDataset, Windows
 from model.dataset.split import sample_test_users
 from model.inference.catalogue import build_catalogue
@@ -121,7 +122,10 @@ def _embedding_ranks(
     features = ItemFeatureStore(interactions, inputs.statistics, inputs.embeddings, device)
     dataset = SequenceDataset(interactions, inputs.statistics, features, checkpoint.network_params)
     counts = inputs.statistics.counts.sum(axis=1)
-    items = allowed_items(interactions, counts, filter_cold=params.cascade.filter_cold)
+    blocked = blocked_items(interactions, params.cascade.blocked_items)
+    items = allowed_items(
+        interactions, counts, filter_cold=params.cascade.filter_cold, blocked=blocked
+    )
     catalogue = build_catalogue(
         network,
         features,

@@ -10,15 +10,16 @@ import torch
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 
-from model.network.checkpoint import Checkpoint
+from model.network.checkpoint import Checkpoint, weights_of
 from model.scaling.grid import Point
 from model.scaling.point import ScalingPoint
-from model.scaling.quality import validation_losses
+from model.scaling.quality import catalogue_metrics, validation_losses
 from model.scaling.training import make_point, with_share
+from model.tokenizer.codebook import Codebook
 from model.training.distributed import World, join_world, leave_world
 from model.training.inputs import TrainingInputs
 from model.training.task import build_trainer
-from tests.model.small_network import CPU, SIZES, pipeline_params
+from tests.model.small_network import CPU, SIZES, network_params, pipeline_params
 
 ALONE = World(0, 1, CPU)
 POINT = Point.parse("infonce_only_l2_d16_e0_f100_s3")
@@ -95,10 +96,14 @@ def test_tokens_are_counted_as_the_batches_hold_them(data, artefacts, tmp_path):
     assert ScalingPoint.load(tmp_path / "point").tokens == 3 * int(tokens[lengths > 0].sum())
 
 
-def test_a_smaller_share_lies_within_a_larger(data):
-    inputs = TrainingInputs(
+def _inputs(data):
+    return TrainingInputs(
         data.interactions, data.statistics, data.embeddings, data.codes, SIZES, None, "content"
     )
+
+
+def test_a_smaller_share_lies_within_a_larger(data):
+    inputs = _inputs(data)
 
     def users(percent, seed=1):
         interactions = with_share(inputs, percent, seed).interactions
@@ -166,6 +171,34 @@ def test_validation_losses_are_of_the_weights_and_negatives_that_count(data, neg
     users = np.flatnonzero(data.interactions.validation_event >= 0)[:8]  # one batch
     found = validation_losses(trainer, made.build(), users, ["infonce"])["infonce"]
     assert found == pytest.approx(_by_hand(trainer, made.build(), users), rel=1e-4)
+
+
+def _untrained(data):
+    """A joint model and its codebook."""
+    params = network_params()
+    weights = weights_of(data.network(params))
+    return (
+        Checkpoint(weights, params.model_dump(mode="json"), data.schema(), {}),
+        Codebook.of(data.codes, [np.zeros((size, 2), np.float32) for size in SIZES], []),
+    )
+
+
+def test_models_with_and_without_a_decoder_are_measured_with_the_same_masks(data):
+    interactions = data.interactions
+    targets = np.unique(interactions.item_ids[interactions.test_event])
+    blocked = [interactions.raw_item_ids[int(item) - 1].as_py() for item in targets[::2]]
+    checkpoint, codebook = _untrained(data)
+    found = []
+    for raw_ids in ([], blocked):
+        params = pipeline_params(cascade={"blocked_items": raw_ids})
+        both = (
+            catalogue_metrics(checkpoint, codes, _inputs(data), params, CPU)["embedding"]
+            for codes in (codebook, None)
+        )
+        with_decoder, without = both
+        assert without == pytest.approx(with_decoder)
+        found.append(without)
+    assert found[0] != found[1]
 
 
 def _by_hand(trainer, network, users):
