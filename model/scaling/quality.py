@@ -17,6 +17,7 @@ from model.inference.inputs import InferenceInputs
 from model.inference.recommender import ACTIONS
 from model.inference.search import ExactSearch
 from model.network.checkpoint import Checkpoint
+from model.network.few_rows import same_bits
 from model.network.onepiece import OnePiece
 from model.network.unit import unit
 from model.params import Params
@@ -144,7 +145,7 @@ def _embedding_ranks(
         params.cascade.batch_size,
         default_action=ACTIONS[params.cascade.default_action],
     ):
-        with torch.inference_mode():
+        with torch.inference_mode(), same_bits(len(batch.last)):
             moved = batch.to(device)
             queries = unit(network.encode(moved).hidden[moved.last])
         seen = seen_items(

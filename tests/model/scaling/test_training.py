@@ -11,6 +11,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 
 from model.network.checkpoint import Checkpoint, weights_of
+from model.network.onepiece import OnePiece
 from model.scaling.grid import Point
 from model.scaling.point import ScalingPoint
 from model.scaling.quality import catalogue_metrics, validation_losses
@@ -188,17 +189,34 @@ def test_models_with_and_without_a_decoder_are_measured_with_the_same_masks(data
     targets = np.unique(interactions.item_ids[interactions.test_event])
     blocked = [interactions.raw_item_ids[int(item) - 1].as_py() for item in targets[::2]]
     checkpoint, codebook = _untrained(data)
-    found = []
-    for raw_ids in ([], blocked):
-        params = pipeline_params(cascade={"blocked_items": raw_ids})
-        both = (
-            catalogue_metrics(checkpoint, codes, _inputs(data), params, CPU)["embedding"]
-            for codes in (codebook, None)
-        )
-        with_decoder, without = both
-        assert without == pytest.approx(with_decoder)
-        found.append(without)
-    assert found[0] != found[1]
+    params = pipeline_params(cascade={"blocked_items": blocked})
+    with_decoder, without = (
+        catalogue_metrics(checkpoint, codes, _inputs(data), params, CPU)["embedding"]
+        for codes in (codebook, None)
+    )
+    assert without == pytest.approx(with_decoder)
+    unblocked = catalogue_metrics(checkpoint, None, _inputs(data), pipeline_params(), CPU)
+    assert without != unblocked["embedding"]
+
+
+def test_few_users_are_measured_with_the_same_bits_by_any_number_of_threads(data, monkeypatch):
+    checkpoint, _ = _untrained(data)
+    encode, before = OnePiece.encode, torch.get_num_threads()
+    threads = {}
+
+    def watched(network, batch):
+        threads[len(batch.last)] = torch.get_num_threads()
+        return encode(network, batch)
+
+    monkeypatch.setattr(OnePiece, "encode", watched)
+    params = pipeline_params(cascade={"batch_size": 33})
+    try:
+        torch.set_num_threads(2)
+        catalogue_metrics(checkpoint, None, _inputs(data), params, CPU)
+    finally:
+        torch.set_num_threads(before)
+    assert threads.pop(33) == 2
+    assert set(threads.values()) == {1}  # of the few that are left
 
 
 def _by_hand(trainer, network, users):
