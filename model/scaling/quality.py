@@ -21,6 +21,7 @@ from model.network.few_rows import same_bits
 from model.network.onepiece import OnePiece
 from model.network.unit import unit
 from model.params import Params
+from model.scaling.grid import Point
 from model.scaling.point import METRICS, PATHS
 from model.tokenizer.codebook import Codebook
 from model.training.inputs import TrainingInputs
@@ -77,15 +78,17 @@ def _validation_batch(trainer: Trainer, users: np.ndarray, extra: np.ndarray | N
 
 
 def catalogue_metrics(
+    point: Point,
     checkpoint: Checkpoint,
     codebook: Codebook | None,
     inputs: TrainingInputs,
     params: Params,
     device: torch.device,
 ) -> dict[str, dict[str, float]]:
-    """HR@10, NDCG@10 and score of every path that the model has.
+    """HR@10, NDCG@10 and score of every path that the point's protocol trains.
 
     Args:
+        point: says the protocol.
         checkpoint: the point's weights.
         codebook: semantic IDs of all items; None for a model without a decoder.
         inputs: the artefacts that it was trained from.
@@ -98,7 +101,8 @@ def catalogue_metrics(
         checkpoint, codebook, inputs.interactions, inputs.statistics, inputs.embeddings
     )
     report = evaluate(model, params, device)
-    return {path: {name: report.metrics[path][name] for name in METRICS} for path in PATHS}
+    paths = PATHS if point.trains_infonce else ("sid",)  # the others rank by cosines
+    return {path: {name: report.metrics[path][name] for name in METRICS} for path in paths}
 
 
 def _embedding_metrics(

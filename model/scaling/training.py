@@ -142,7 +142,7 @@ def _measure(
         steps=trainer.progress.step,
         final_losses={name: final[name] for name in trained},
         validation_losses=validation_losses(trainer, network, users, trained),
-        metrics=catalogue_metrics(checkpoint, codebook, inputs, params, device),
+        metrics=catalogue_metrics(point, checkpoint, codebook, inputs, params, device),
         timing=Timing(trainer.progress.seconds, trainer.world.size, _name(device)),
         history=trainer.recorder.rows,
     )

@@ -24,6 +24,7 @@ from tests.model.small_network import CPU, SIZES, network_params, pipeline_param
 
 ALONE = World(0, 1, CPU)
 POINT = Point.parse("infonce_only_l2_d16_e0_f100_s3")
+JOINT, SID_ONLY = (Point.parse(f"{name}_l1_d16_e2_f100_s3") for name in ("joint", "sid_only"))
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +192,23 @@ def test_models_with_and_without_a_decoder_are_measured_with_the_same_masks(data
     checkpoint, codebook = _untrained(data)
     params = pipeline_params(cascade={"blocked_items": blocked})
     with_decoder, without = (
-        catalogue_metrics(checkpoint, codes, _inputs(data), params, CPU)["embedding"]
+        catalogue_metrics(JOINT, checkpoint, codes, _inputs(data), params, CPU)["embedding"]
         for codes in (codebook, None)
     )
     assert without == pytest.approx(with_decoder)
-    unblocked = catalogue_metrics(checkpoint, None, _inputs(data), pipeline_params(), CPU)
+    unblocked = catalogue_metrics(POINT, checkpoint, None, _inputs(data), pipeline_params(), CPU)
     assert without != unblocked["embedding"]
+
+
+def test_a_path_that_the_protocol_does_not_train_is_left_out(data):
+    checkpoint, codebook = _untrained(data)
+    params, inputs = pipeline_params(), _inputs(data)
+    joint, sid_only = (
+        catalogue_metrics(point, checkpoint, codebook, inputs, params, CPU)
+        for point in (JOINT, SID_ONLY)
+    )
+    assert set(joint) == {"embedding", "sid", "cascade"}
+    assert sid_only == {"sid": joint["sid"]}
 
 
 def test_few_users_are_measured_with_the_same_bits_by_any_number_of_threads(data, monkeypatch):
@@ -212,7 +224,7 @@ def test_few_users_are_measured_with_the_same_bits_by_any_number_of_threads(data
     params = pipeline_params(cascade={"batch_size": 33})
     try:
         torch.set_num_threads(2)
-        catalogue_metrics(checkpoint, None, _inputs(data), params, CPU)
+        catalogue_metrics(POINT, checkpoint, None, _inputs(data), params, CPU)
     finally:
         torch.set_num_threads(before)
     assert threads.pop(33) == 2
