@@ -29,6 +29,9 @@ from model.training.trainer import Trainer
 
 CODEBOOK = "codebook"
 INFONCE, BALANCE = "infonce", "balance"
+# The split draws its users by the file's seed alone, and a point may have the same. Order and
+# negatives have an epoch or a step in this place, which never is so large.
+SHARES = 2**32 - 1
 
 
 def make_point(
@@ -88,7 +91,8 @@ def with_share(inputs: TrainingInputs, percent: int, seed: int) -> TrainingInput
     if percent == 100:
         return inputs
     interactions = inputs.interactions
-    drawn = np.random.default_rng(seed).random(interactions.num_users) < percent / 100
+    stream = (seed, SHARES)
+    drawn = np.random.default_rng(stream).random(interactions.num_users) < percent / 100
     begins = np.asarray(interactions.offsets[:-1])
     ends = np.where(drawn, np.asarray(interactions.train_end), begins)
     if not (ends > begins).any():
@@ -99,7 +103,7 @@ def with_share(inputs: TrainingInputs, percent: int, seed: int) -> TrainingInput
     return dataclasses.replace(
         inputs,
         interactions=dataclasses.replace(interactions, train_end=ends),
-        content=f"{inputs.content} {percent} % drawn by {seed}",
+        content=f"{inputs.content} {percent} % drawn by {stream}",
     )
 
 
