@@ -110,6 +110,18 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _targets_weigh_something(self) -> Self:
+        """Known here, and not only after all trainings, of a split by action."""
+        weights, strategy = self.evaluation_report.action_weights, self.interactions.split.strategy
+        if strategy == "last_positive" and not any(weights[1:]):
+            raise ValueError(
+                f"evaluation_report.action_weights {list(weights)} gives no weight to a click or "
+                f"a conversion, and interactions.split.strategy {strategy} holds out nothing "
+                "else; give one of them a weight above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tuned_keys_exist(self) -> Self:
         for dotted in self.tuning_study.space:
             fields: Any = type(self)

@@ -52,3 +52,10 @@ class EvaluationReportParams(Section):
                 f"{SCORED_CUTOFF} must be among them: the score and the checks are defined there"
             )
         return cutoffs
+
+    @field_validator("action_weights")
+    @classmethod
+    def _weigh_somebody(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if not any(weights):
+            raise ValueError("all are 0: no user would count; give one of them a weight above 0")
+        return weights

@@ -117,6 +117,15 @@ def test_ids_are_read_as_they_are_written():
             lambda v: v["evaluation_report"].update(action_weights=[0.0, 1.0, 1e308]),
             r"evaluation_report\.action_weights\.2: Input should be less than or equal to 1000000",
         ),
+        (
+            lambda v: v["evaluation_report"].update(action_weights=[0.0, 0.0, 0.0]),
+            r"evaluation_report\.action_weights: all are 0: no user would count; give",
+        ),
+        (
+            lambda v: v["evaluation_report"].update(action_weights=[1.0, 0.0, 0.0]),
+            r"evaluation_report\.action_weights \[1\.0, 0\.0, 0\.0\] gives no weight to a click or "
+            r"a conversion, and interactions\.split\.strategy last_positive holds out nothing else",
+        ),
         *(
             (lambda v, wrong=wrong: v["network"].update(max_length=wrong), r"max_length: Input sh")
             for wrong in ("5", True, 2**40)
@@ -219,6 +228,14 @@ def test_what_does_not_go_together_is_said_without_a_word_of_the_machinery(tmp_p
     with pytest.raises(InputError) as refused:
         Params.load(file)
     assert str(refused.value).startswith(f"{file}: recommender_checkpoint.loss.sid_weights has 2 ")
+
+
+def test_an_exposure_may_be_all_that_weighs_where_it_may_be_a_target(tmp_path):
+    def change(values):
+        values["interactions"]["split"].update(strategy="leave_one_out")
+        values["evaluation_report"].update(action_weights=[1.0, 0.0, 0.0])
+
+    Params.load(_changed(tmp_path, change))
 
 
 def test_no_file_and_no_yaml(tmp_path):
