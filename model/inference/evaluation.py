@@ -47,11 +47,12 @@ def evaluate(
     Raises:
         InputError: no test user, no validation user, or no weight on any target's action.
     """
+    section = params.evaluation_report
+    users = sample_test_users(inputs.interactions, section.max_users, params.seed)
+    weights = user_weights(inputs.interactions, users, section)  # refused before the catalogue
     recommender = prepare_recommender(inputs, params.cascade, device)
     recommender, index_facts = with_index(recommender, index_folder)
-    tuning, section = choose_beam_weight(recommender, params), params.evaluation_report
-    users = sample_test_users(inputs.interactions, section.max_users, params.seed)
-    weights = user_weights(inputs.interactions, users, section)
+    tuning = choose_beam_weight(recommender, params)
     lists = rank_paths(recommender, users, tuning.beam_weight, section.cutoffs)
     counts = inputs.statistics.counts.sum(axis=1)
     report = summarise(recommender, counts, lists, weights, tuning, section, seed=params.seed)

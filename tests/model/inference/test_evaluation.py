@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from model import metrics
 from model.errors import InputError
 from model.inference.beam_weight import GRID, Tuning, choose, tune_beam_weight
 from model.inference.cascade import recommend
-from model.inference.evaluation import summarise
+from model.inference.evaluation import evaluate, summarise
 from model.inference.loss_funnel import Fate
 from model.inference.paths import PATHS, rank_paths
 from model.inference.recommender import Recommender
@@ -24,6 +26,7 @@ from tests.model.inference.fakes import (
     random_interactions,
     training_counts,
 )
+from tests.model.small_network import CPU, pipeline_params
 
 USERS = np.arange(40)
 SECTION = EvaluationReportParams(
@@ -285,6 +288,16 @@ def test_more_ids_and_longer_lists_than_there_are_change_nothing(recommender):
     whole = rank_paths(replace(recommender, params=everything), USERS, 0.1, [10, 74])
     for path, ranks in lists.ranks.items():
         np.testing.assert_array_equal(ranks, whole.ranks[path])
+
+
+def test_targets_that_weigh_nothing_are_refused_before_a_catalogue_is_laid_out(monkeypatch):
+    interactions = random_interactions(4, 20)
+    interactions.action_types[:] = 0
+    prepared = "model.inference.evaluation.prepare_recommender"
+    monkeypatch.setattr(prepared, lambda *given: pytest.fail("it was laid out"))
+    inputs: Any = SimpleNamespace(interactions=interactions)
+    with pytest.raises(InputError, match=r"evaluation_report\.action_weights .*only \[0\] occur"):
+        evaluate(inputs, pipeline_params(), CPU)
 
 
 def test_tuning_without_validation_users_says_what_to_change():
