@@ -6,6 +6,7 @@ from assets.artifact_asset import artifact_asset
 from assets.training_metadata import TRAINING_CHECKS, describe_training
 from assets.training_worker import run_training
 from assets.workspace import Workspace
+from model.errors import InputError
 from model.network.checkpoint import Checkpoint
 
 
@@ -25,6 +26,14 @@ from model.network.checkpoint import Checkpoint
     checks=TRAINING_CHECKS,
 )
 def recommender_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
-    """The joint model: InfoNCE and the loss of every semantic ID level."""
+    """The joint model: InfoNCE and the loss of every semantic ID level.
+
+    One without a decoder, which could not propose anything, is refused before hours of training.
+    """
+    if not workspace.params.recommender_checkpoint.loss.sid_weights:
+        raise InputError(
+            "recommender_checkpoint.loss.sid_weights is [], which trains no semantic ID decoder; "
+            "give one weight per codebook level"
+        )
     run_training(workspace, "recommender_checkpoint", folder)
     return Checkpoint.load(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.maker import maker_of
 from assets.peak_memory import peak_memory_bytes, reset_peak_memory
 from assets.training_worker import frozen_parameters, run_training, stream, tell
 from assets.transient import WorkerOutOfMemoryError
@@ -16,7 +17,7 @@ from model.errors import REFUSED, InputError
 from model.params import Params
 from model.progress import IN_BAR
 from orchestration.workspace import ROOT, open_workspace
-from tests.orchestration.tiny_world import write_tiny_params
+from tests.orchestration.tiny_world import tiny_params, write_tiny_params
 
 HERE = Path.cwd()
 SHIPPED = [ROOT / "params.yaml", *sorted((ROOT / "params").iterdir())]
@@ -111,6 +112,17 @@ def test_code_that_was_edited_since_is_refused(edited, monkeypatch):
     (edited.root / "model" / "training").write_text("more = 1")
     with pytest.raises(InputError, match="encoder_checkpoint: its code was edited"):
         run_training(edited, "encoder_checkpoint", edited.data / "out")
+
+
+def test_a_recommender_without_a_decoder_is_refused_before_it_is_trained(tmp_path, monkeypatch):
+    trained = "assets.recommender_checkpoint.run_training"
+    monkeypatch.setattr(trained, lambda *given: pytest.fail("it was trained"))
+    file = tmp_path / "params.yaml"
+    loss = tiny_params()["recommender_checkpoint"]["loss"] | {"sid_weights": []}
+    write_tiny_params(file, recommender_checkpoint={"loss": loss})
+    workspace = open_workspace(file, tmp_path / "data")
+    with pytest.raises(InputError, match=r"recommender_checkpoint\.loss\.sid_weights is \[\]"):
+        maker_of("recommender_checkpoint").make(workspace, None, tmp_path / "out")
 
 
 def test_no_child_survives(tmp_path):
