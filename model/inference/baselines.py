@@ -7,6 +7,7 @@ by sqrt(count + 3); a user's score is the sum over the last ten items, the k-th 
 0.8^k, plus a whiff of popularity.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -79,25 +80,17 @@ class Cooccurrence:
             sources: item ids that may be asked about; transitions from others are not kept, so
                 that the matrix grows with the users asked about and not with the catalogue.
         """
-        asked = np.zeros(interactions.num_items + 1, bool)
-        asked[sources] = True
-        shape = (interactions.num_items + 1, len(counts))
-        total = sparse.csr_matrix(shape, dtype=np.float32)
-        for users in _user_blocks(interactions):
-            items, owners = _training_items(interactions, users)
-            for distance in range(1, MAX_DISTANCE + 1):
-                together = owners[distance:] == owners[:-distance]
-                earlier, later = items[:-distance][together], items[distance:][together]
-                for source, target, gain in (
-                    (earlier, later, 1.0 / distance),
-                    (later, earlier, BACKWARD / distance),
-                ):
-                    keep = asked[source] & (rows[target] >= 0)
-                    pairs = (source[keep], rows[target[keep]])
-                    gains = np.full(int(keep.sum()), gain, np.float32)
-                    total = total + sparse.csr_matrix((gains, pairs), shape=shape)
+        asked = np.unique(sources)
+        places = np.full(interactions.num_items + 1, -1)
+        places[asked] = np.arange(len(asked))
+        shape = (len(asked), len(counts))
+        total = _sum(
+            _transitions(*_training_items(interactions, users), places, rows, shape)
+            for users in _user_blocks(interactions)
+        )
         damped = total @ sparse.diags((1.0 / np.sqrt(counts + DAMPING)).astype(np.float32))
-        return cls(sparse.csr_matrix(damped), counts)
+        spread = _spread(sparse.csr_matrix(damped), asked, (len(places), len(counts)))
+        return cls(spread, counts)
 
     def scores(
         self, interactions: Interactions, users: np.ndarray, part: Part
@@ -159,6 +152,63 @@ def _fill_up(best: np.ndarray, spare: np.ndarray) -> np.ndarray:
     chosen = np.argsort(drop, axis=1, kind="stable")[:, :k]
     taken = np.take_along_axis(joined, chosen, axis=1)
     return np.where(np.take_along_axis(drop, chosen, axis=1), -1, taken)
+
+
+def _transitions(
+    items: np.ndarray,
+    owners: np.ndarray,
+    places: np.ndarray,
+    rows: np.ndarray,
+    shape: tuple[int, int],
+) -> sparse.csr_matrix:
+    """What the items of some users gain from each other, CSR float32.
+
+    Args:
+        items: (E,) of the training events, user by user.
+        owners: (E,) their users.
+        places: (num_items + 1,) row of each source, -1 for an item that nobody asks about.
+        rows: (num_items + 1,) catalogue row of each target, -1 for none.
+        shape: sources and catalogue rows.
+    """
+    total = sparse.csr_matrix(shape, dtype=np.float32)
+    for distance in range(1, MAX_DISTANCE + 1):
+        together = owners[distance:] == owners[:-distance]
+        earlier, later = items[:-distance][together], items[distance:][together]
+        for source, target, gain in (
+            (earlier, later, 1.0 / distance),
+            (later, earlier, BACKWARD / distance),
+        ):
+            keep = (places[source] >= 0) & (rows[target] >= 0)
+            pairs = (places[source[keep]], rows[target[keep]])
+            gains = np.full(int(keep.sum()), gain, np.float32)
+            total = total + sparse.csr_matrix((gains, pairs), shape=shape)
+    return total
+
+
+def _sum(matrices: Iterable[sparse.csr_matrix]) -> sparse.csr_matrix:
+    """Their sum, carried as in a binary counter.
+
+    An entry is copied as often as their number can be halved; a running sum would be copied whole
+    for each of them.
+    """
+    waiting: list[sparse.csr_matrix] = []  # each the sum of more of them than the next
+    for number, matrix in enumerate(matrices, 1):
+        waiting.append(matrix)
+        for _ in range((number & -number).bit_length() - 1):
+            waiting[-2:] = [waiting[-2] + waiting[-1]]
+    while len(waiting) > 1:
+        waiting[-2:] = [waiting[-2] + waiting[-1]]
+    return waiting[0]
+
+
+def _spread(
+    matrix: sparse.csr_matrix, asked: np.ndarray, shape: tuple[int, int]
+) -> sparse.csr_matrix:
+    """Its rows as the rows ``asked`` of a matrix of that shape; the others are empty."""
+    lengths = np.zeros(shape[0], np.int64)
+    lengths[asked] = np.diff(matrix.indptr)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return sparse.csr_matrix((matrix.data, matrix.indices, starts), shape=shape)
 
 
 def _user_blocks(interactions: Interactions) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from model.inference import baselines
 from model.inference.baselines import Cooccurrence, Popularity
@@ -72,6 +73,29 @@ def test_held_out_events_are_not_counted():
         interactions.item_ids[interactions.train_end[user] : interactions.offsets[user + 1]] = 7
     after = Cooccurrence.count(interactions, rows, counts[1:], everything)
     assert (before.transitions != after.transitions).nnz == 0
+
+
+def test_what_was_counted_is_not_copied_for_every_block(monkeypatch):
+    monkeypatch.setattr(baselines, "EVENTS_AT_ONCE", 7)
+    interactions = random_interactions(300, 100)
+    added: list[int] = []  # entries copied
+    plus = sparse.csr_matrix.__add__
+
+    def counting(one, other):
+        added.append(one.nnz + other.nnz)
+        return plus(one, other)
+
+    monkeypatch.setattr(sparse.csr_matrix, "__add__", counting)
+    counts = training_counts(interactions)[1:]
+    everything = np.arange(1, 101)
+    Cooccurrence.count(interactions, np.arange(-1, 100), counts, everything)
+    pairs = 2 * sum(
+        max(length - distance, 0)
+        for length in interactions.train_end - interactions.offsets[:-1]
+        for distance in range(1, 6)
+    )
+    assert len(added) > 1000  # ten for a block, and what carries
+    assert sum(added) <= 20 * pairs  # of which 10 in the blocks, 9 = log2 of them between
 
 
 def test_popular_items_fill_up_a_short_list_once_each():
