@@ -22,7 +22,7 @@ from model.inference.beam_weight import GRID, Tuning, tune_beam_weight
 from model.inference.breakdowns import breakdown_rows, user_groups
 from model.inference.inputs import InferenceInputs
 from model.inference.loss_funnel import Fate, count_fates
-from model.inference.paths import PATHS, PathLists, rank_paths
+from model.inference.paths import PathLists, rank_paths
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import with_index
@@ -35,6 +35,7 @@ def evaluate(
     device: torch.device,
     *,
     index_folder: Path | None = None,
+    counters: bool = True,
 ) -> EvaluationReport:
     """Measure popularity, co-occurrence, embedding-only, SID-only and the cascade.
 
@@ -43,6 +44,7 @@ def evaluate(
         params: sections ``seed``, ``cascade`` and ``evaluation_report`` are read.
         device: to compute on.
         index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
+        counters: popularity and co-occurrence too, without which a report cannot be saved.
 
     Raises:
         InputError: no test user, no validation user, or no weight on any target's action.
@@ -53,7 +55,8 @@ def evaluate(
     recommender = prepare_recommender(inputs, params.cascade, device)
     recommender, index_facts = with_index(recommender, index_folder)
     tuning = choose_beam_weight(recommender, params)
-    lists = rank_paths(recommender, users, tuning.beam_weight, section.cutoffs)
+    cutoffs = section.cutoffs
+    lists = rank_paths(recommender, users, tuning.beam_weight, cutoffs, counters=counters)
     counts = inputs.statistics.counts.sum(axis=1)
     report = summarise(recommender, counts, lists, weights, tuning, section, seed=params.seed)
     return replace(report, metrics=report.metrics | {"search": index_facts})
@@ -102,14 +105,14 @@ def summarise(
     Args:
         recommender: that made them.
         training_counts: (num_items + 1,) training events per item.
-        lists: of every path.
+        lists: of every path that is measured.
         weights: (U,) of the users.
         tuning: where the beam's weight came from.
         section: cutoffs and bootstrap samples.
         seed: of the bootstrap.
     """
     catalogue = recommender.catalogue
-    paths = {path: _path_metrics(catalogue.log_q, lists.top_rows[path]) for path in PATHS}
+    paths = {path: _path_metrics(catalogue.log_q, rows) for path, rows in lists.top_rows.items()}
     _add_rank_metrics(paths, lists.ranks, weights, section, seed)
     groups = user_groups(recommender.interactions, training_counts, lists.users, lists.targets)
     losses = count_fates(lists.fate, weights)
@@ -174,8 +177,8 @@ def _add_rank_metrics(
 ) -> None:
     """Fill in hr@k, ndcg@k, mrr@k, score and their intervals; add the paired difference."""
     names, columns = [], []
-    for path in PATHS:
-        for name, gains in _gains(ranks[path], params.cutoffs).items():
+    for path, found in ranks.items():
+        for name, gains in _gains(found, params.cutoffs).items():
             names.append((path, name))
             columns.append(gains)
     for name, gains in _gains(ranks["cascade"], [10]).items():

@@ -4,6 +4,7 @@ Popularity and co-occurrence learn nothing; embedding-only searches all allowed 
 SID-only keeps the order of the beams; the cascade is what a submission uses.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from model.inference.cascade import NUM_RECOMMENDATIONS, Ranked, rank
 from model.inference.loss_funnel import fates
 from model.inference.recommender import Proposals, Recommender
 
-PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
+LEARNED = ("embedding", "sid", "cascade")
+PATHS = ("popularity", "cooccurrence", *LEARNED)
 
 
 @dataclass(frozen=True)
@@ -38,33 +40,37 @@ class PathLists:
 
 
 def rank_paths(
-    recommender: Recommender, users: np.ndarray, beam_weight: float, cutoffs: list[int]
+    recommender: Recommender,
+    users: np.ndarray,
+    beam_weight: float,
+    cutoffs: list[int],
+    *,
+    counters: bool = True,
 ) -> PathLists:
-    """The lists of all paths for test users, and where each target stands in them."""
+    """The lists of all paths for test users, and where each target stands in them.
+
+    Args:
+        recommender: makes them.
+        users: (U,) user indices with a test target.
+        beam_weight: of the cascade.
+        cutoffs: the longest decides how long the lists are.
+        counters: also of popularity and co-occurrence.
+    """
     interactions, catalogue = recommender.interactions, recommender.catalogue
     # Whoever stands in a list of all items stands in every longer one.
     longest = max(NUM_RECOMMENDATIONS, min(max(cutoffs), len(catalogue)))
     targets = np.asarray(interactions.item_ids[interactions.test_event[users]])
-    popularity = Popularity.of(catalogue.counts)
-    sources, _, _ = last_items(interactions, users, "test")
-    cooccurrence = Cooccurrence.count(interactions, catalogue.rows, catalogue.counts, sources)
-    ranks = {path: np.zeros(len(users), np.int64) for path in PATHS}
-    top = {path: np.full((len(users), NUM_RECOMMENDATIONS), -1, np.int64) for path in PATHS}
+    counted = _counted_lists(recommender, users, longest) if counters else lambda proposals: {}
+    paths = PATHS if counters else LEARNED
+    ranks = {path: np.zeros(len(users), np.int64) for path in paths}
+    top = {path: np.full((len(users), NUM_RECOMMENDATIONS), -1, np.int64) for path in paths}
     fate = np.zeros(len(users), np.int8)
     for proposals in recommender.propose("test", users):
         places = np.searchsorted(users, proposals.users)
         target_rows = catalogue.rows[targets[places]]
         ranked = rank(recommender, proposals, beam_weight=beam_weight, num_results=longest)
         lists = {
-            "popularity": popularity.lists(proposals.seen, len(places), longest),
-            "cooccurrence": cooccurrence.lists(
-                interactions,
-                proposals.users,
-                "test",
-                seen=proposals.seen,
-                popularity=popularity,
-                k=longest,
-            ),
+            **counted(proposals),
             "embedding": _embedding_lists(recommender, proposals, longest),
             "sid": _sid_lists(proposals, longest),
             "cascade": ranked.rows.cpu().numpy(),
@@ -77,6 +83,27 @@ def rank_paths(
         uncapped = rank(recommender, proposals, beam_weight=beam_weight, cap=0)
         fate[places] = fates_of_targets(recommender, proposals, ranked, uncapped, targets[places])
     return PathLists(users, targets, ranks, top, fate)
+
+
+def _counted_lists(
+    recommender: Recommender, users: np.ndarray, k: int
+) -> Callable[[Proposals], dict[str, np.ndarray]]:
+    """Gives (B, k) of each counter to the users of a batch, who are among ``users``."""
+    interactions, catalogue = recommender.interactions, recommender.catalogue
+    popularity = Popularity.of(catalogue.counts)
+    sources, _, _ = last_items(interactions, users, "test")
+    cooccurrence = Cooccurrence.count(interactions, catalogue.rows, catalogue.counts, sources)
+
+    def lists(proposals: Proposals) -> dict[str, np.ndarray]:
+        asked, seen = proposals.users, proposals.seen
+        return {
+            "popularity": popularity.lists(seen, len(asked), k),
+            "cooccurrence": cooccurrence.lists(
+                interactions, asked, "test", seen=seen, popularity=popularity, k=k
+            ),
+        }
+
+    return lists
 
 
 def _embedding_lists(recommender: Recommender, proposals: Proposals, k: int) -> np.ndarray:

@@ -100,7 +100,7 @@ def catalogue_metrics(
     model = InferenceInputs(
         checkpoint, codebook, inputs.interactions, inputs.statistics, inputs.embeddings
     )
-    report = evaluate(model, params, device)
+    report = evaluate(model, params, device, counters=False)
     paths = PATHS if point.trains_infonce else ("sid",)  # the others rank by cosines
     return {path: {name: report.metrics[path][name] for name in METRICS} for path in paths}
 

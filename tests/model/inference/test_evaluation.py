@@ -11,11 +11,12 @@ import torch
 
 from model import metrics
 from model.errors import InputError
+from model.inference.baselines import Cooccurrence
 from model.inference.beam_weight import GRID, Tuning, choose, tune_beam_weight
 from model.inference.cascade import recommend
 from model.inference.evaluation import evaluate, summarise
 from model.inference.loss_funnel import Fate
-from model.inference.paths import PATHS, rank_paths
+from model.inference.paths import LEARNED, PATHS, rank_paths
 from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import IndexSearch, with_index
@@ -45,8 +46,8 @@ def recommender() -> Recommender:
     return fake_recommender(interactions, cascade_params(max_per_group=3), without_sid=5)
 
 
-def report_of(recommender: Recommender) -> EvaluationReport:
-    lists = rank_paths(recommender, USERS, 0.1, SECTION.cutoffs)
+def report_of(recommender: Recommender, **options: bool) -> EvaluationReport:
+    lists = rank_paths(recommender, USERS, 0.1, SECTION.cutoffs, **options)
     actions = recommender.interactions.action_types[recommender.interactions.test_event[USERS]]
     counts = training_counts(recommender.interactions)
     tried = [{"beam_weight": 0.1, "ndcg@10": 0.2, "hr@10": 0.3}]
@@ -160,6 +161,17 @@ def test_report_holds_every_metric_and_its_interval(recommender):
     assert difference == pytest.approx(
         report.metrics["cascade"]["ndcg@10"] - report.metrics["embedding"]["ndcg@10"]
     )
+
+
+def test_without_counters_nothing_is_counted_and_the_rest_is_the_same(recommender, monkeypatch):
+    whole = report_of(recommender).metrics
+    monkeypatch.setattr(Cooccurrence, "count", lambda *given: pytest.fail("it was counted"))
+    found = report_of(recommender, counters=False).metrics
+    assert whole.keys() - found.keys() == {"popularity", "cooccurrence"}
+    for path in LEARNED:
+        mine, theirs = (list(one[path].pop("ci95").values()) for one in (found, whole))
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)  # products of fewer columns
+        assert found[path] == whole[path]
 
 
 def test_what_a_path_shows_by_hand(recommender):
