@@ -7,12 +7,16 @@ A process that dies in between leaves only a sibling that the next writer remove
 
 import ctypes
 import errno
+import hashlib
 import json
 import os
+import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -25,6 +29,7 @@ from model.errors import InputError
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _PARTIAL = ".partial-"
+_ABANDONED_SECONDS = 86_400  # another host's writer that has written nothing for so long is dead
 NOT_FOUND = (
     "not found; `onepiece materialize` with the same --params and --data makes what is missing"
 )
@@ -55,7 +60,7 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_partial_folders(folder)
     require_free_space(folder.parent, needed_bytes, what=folder.name)
-    partial = folder.with_name(f".{folder.name}{_PARTIAL}{os.getpid()}")
+    partial = _partial(folder)
     partial.mkdir()
     try:
         yield partial
@@ -72,7 +77,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Replace one file whole: temporary name, flush, rename."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{_PARTIAL}{os.getpid()}")
+    partial = _partial(path)
     data = content.encode() if isinstance(content, str) else content
     with partial.open("wb") as file:
         file.write(data)
@@ -215,12 +220,41 @@ def require_folder(folder: Path, *, writable: bool) -> None:
 
 
 def remove_partial_folders(folder: Path) -> None:
-    """Remove what dead writers of ``folder`` left beside it; a living writer's is kept."""
+    """Remove what dead writers of ``folder`` left beside it; a living writer's is kept.
+
+    Whether a writer on another host or in another container lives cannot be seen; it counts as dead
+    once it has written nothing for a day.
+    """
     for partial in folder.parent.glob(f".{folder.name}{_PARTIAL}*"):
-        pid = partial.name.rsplit("-", 1)[1]
-        if pid.isdigit() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists():
-            continue
-        shutil.rmtree(partial, ignore_errors=True)
+        if not _may_be_written(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path: Path) -> Path:
+    """Where this process writes what shall stand at ``path``."""
+    return path.with_name(f".{path.name}{_PARTIAL}{_host()}-{os.getpid()}")
+
+
+@cache
+def _host() -> str:
+    """Hex digits that are the same wherever a process id means the same process."""
+    facts = [platform.node()]
+    with suppress(OSError):  # a sandbox may hide them
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        facts = [boot, str(Path("/proc/self/ns/pid").readlink())]
+    return hashlib.blake2b(" ".join(facts).encode(), digest_size=6).hexdigest()
+
+
+def _may_be_written(partial: Path) -> bool:
+    """Whether the writer that a partial folder is named by may still be at it."""
+    *_, host, pid = partial.name.split("-")
+    if host == _host() and pid.isdigit():
+        return int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
+    try:
+        newest = max(path.lstat().st_mtime for path in (partial, *partial.rglob("*")))
+    except OSError:  # something has vanished while we looked
+        return True
+    return time.time() - newest < _ABANDONED_SECONDS
 
 
 def publish_folder(finished: Path, folder: Path) -> None:

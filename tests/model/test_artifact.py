@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from model import artifact
 from model.artifact import (
     atomic_folder,
     atomic_write,
@@ -104,6 +105,25 @@ def test_a_killed_writer_is_cleaned_up_by_the_next(tmp_path):
         (out / "whole.txt").write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
     assert _contents(tmp_path / "made") == {"whole.txt": "whole"}
+
+
+def test_what_another_host_is_writing_stays_until_it_has_rested_for_a_day(tmp_path, monkeypatch):
+    written = []
+    for host in ("other", "this"):  # both give the process the same number
+        monkeypatch.setattr(artifact, "_host", lambda host=host: host)
+        written.append(artifact._partial(tmp_path / "made") / "half.txt")
+    theirs, ours = written
+    for half in (theirs, ours):
+        half.parent.mkdir()
+        half.write_text("half")
+    for seconds, stays in [(0, True), (90_000, False)]:
+        past = time.time() - seconds
+        os.utime(theirs, (past, past))
+        os.utime(theirs.parent, (0, 0))  # of a file that grows the folder knows nothing
+        with atomic_folder(tmp_path / "made") as out:
+            assert list(out.iterdir()) == []
+        assert theirs.exists() == stays
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 def test_a_file_is_replaced_whole(tmp_path):

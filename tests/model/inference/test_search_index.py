@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from model import artifact
 from model.errors import InputError
 from model.inference.cascade import recommend
 from model.inference.filters import Seen
@@ -173,8 +174,9 @@ def test_an_index_that_another_process_is_writing_stays_and_counts_for_none(tmp_
     interactions, params = random_interactions(30, 200), cascade_params(search="ivf")
     with_index(fake_recommender(interactions, params, seed=0), tmp_path)
     (kept,) = tmp_path.iterdir()
-    written = [tmp_path / f".{name}.partial-1" for name in "abc"]  # process 1 lives
-    abandoned = tmp_path / ".d.partial-999999999"
+    host = artifact._host()
+    written = [tmp_path / f".{name}.partial-{host}-1" for name in "abc"]  # process 1 lives
+    abandoned = tmp_path / f".d.partial-{host}-999999999"
     for folder in (*written, abandoned):
         folder.mkdir()
         os.utime(folder, (3600, 3600))
