@@ -28,6 +28,7 @@ from model.errors import InputError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # NFS and most others over a net
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 86_400  # another host's writer that has written nothing for so long is dead
 NOT_FOUND = (
@@ -260,7 +261,8 @@ def _may_be_written(partial: Path) -> bool:
 def publish_folder(finished: Path, folder: Path) -> None:
     """Let a finished folder take the place of ``folder`` in one step; both on one file system.
 
-    What stood there before is left at ``finished`` where there was something.
+    What stood there before is left at ``finished`` where there was something. Where the file system
+    cannot exchange folders, ``folder`` is away for a moment between two steps.
     """
     _flush(finished)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -285,4 +287,17 @@ def _take_place(partial: Path, folder: Path) -> None:
     old, new = os.fsencode(partial), os.fsencode(folder)
     if libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_EXCHANGE) != 0:
         error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error), str(folder))
+        if error not in _CANNOT_EXCHANGE:
+            raise OSError(error, os.strerror(error), str(folder))
+        _exchange_by_renames(partial, folder)
+
+
+def _exchange_by_renames(partial: Path, folder: Path) -> None:
+    aside = folder.with_name(f".{folder.name}{_PARTIAL}old-{_host()}-{os.getpid()}")
+    folder.rename(aside)
+    try:
+        partial.rename(folder)
+    except OSError:
+        aside.rename(folder)
+        raise
+    aside.rename(partial)

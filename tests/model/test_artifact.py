@@ -1,11 +1,13 @@
 """Folders appear whole or not at all, whatever happens while they are written."""
 
+import ctypes
 import errno
 import multiprocessing
 import os
 import shutil
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from model.artifact import (
     atomic_folder,
     atomic_write,
     open_array,
+    publish_folder,
     read_json,
     require_folder,
     write_json,
@@ -33,6 +36,41 @@ def test_a_folder_takes_the_place_of_the_one_before(tmp_path):
             (out / f"{text}.txt").write_text(text)
     assert _contents(tmp_path / "made") == {"new.txt": "new"}
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def _let_exchanges_fail(monkeypatch, error):
+    def renameat2(*arguments):
+        ctypes.set_errno(error)
+        return -1
+
+    libc = SimpleNamespace(renameat2=renameat2)
+    monkeypatch.setattr("model.artifact.ctypes.CDLL", lambda *name, **options: libc)
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_exchange_folders(tmp_path, monkeypatch, error):
+    _let_exchanges_fail(monkeypatch, error)
+    for text in ("old", "new"):
+        with atomic_folder(tmp_path / "made") as out:
+            (out / f"{text}.txt").write_text(text)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    (tmp_path / "staging").mkdir()
+    publish_folder(tmp_path / "staging", tmp_path / "made")
+    assert _contents(tmp_path / "made") == {}
+    assert _contents(tmp_path / "staging") == {"new.txt": "new"}
+    with pytest.raises(FileNotFoundError):
+        artifact._take_place(tmp_path / "gone", tmp_path / "staging")
+    assert _contents(tmp_path / "staging") == {"new.txt": "new"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "staging"]
+
+
+def test_an_exchange_that_fails_for_another_reason(tmp_path, monkeypatch):
+    _let_exchanges_fail(monkeypatch, errno.EACCES)
+    with atomic_folder(tmp_path / "made") as out:
+        (out / "old.txt").write_text("old")
+    with pytest.raises(PermissionError), atomic_folder(tmp_path / "made"):
+        pass
+    assert _contents(tmp_path / "made") == {"old.txt": "old"}
 
 
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
