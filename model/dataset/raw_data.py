@@ -107,7 +107,7 @@ def describe_raw_data(params: RawDataParams) -> RawData:
 
     Raises:
         InputError: the folder is missing, not a folder, or holds no files, or something in it
-            cannot be read.
+            cannot be read or has a name that cannot be written down.
     """
     root = Path(params.source)
     with readable(root):
@@ -124,6 +124,8 @@ def _hash_files(root: Path) -> tuple[RawFile, ...]:
     paths = sorted(_visible_files(root))
     if not paths:
         raise InputError(f"{root}: the folder is empty; put the raw files there")
+    for path in paths:
+        _require_utf8(path)
     sizes = [_size(path) for path in paths]
     chunks = sum(-(-size // _CHUNK) for size in sizes)
     digests = [hashlib.md5(usedforsecurity=False) for _ in paths]
@@ -133,6 +135,13 @@ def _hash_files(root: Path) -> tuple[RawFile, ...]:
         RawFile(path.relative_to(root).as_posix(), size, digest.hexdigest())
         for path, size, digest in zip(paths, sizes, digests, strict=True)
     )
+
+
+def _require_utf8(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
 
 
 def _size(path: Path) -> int:

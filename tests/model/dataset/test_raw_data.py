@@ -1,6 +1,7 @@
 """Files named and hashed, and noticed when they are not what they were."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -58,6 +59,15 @@ def test_no_folder(tmp_path, make):
 def test_an_empty_folder(tmp_path):
     with pytest.raises(InputError, match="the folder is empty"):
         describe_raw_data(params(tmp_path))
+
+
+def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_hashed(source, monkeypatch):
+    (source / "seq" / os.fsdecode(b"\xdcbersicht.txt")).write_text("")
+    monkeypatch.setattr("model.dataset.raw_data._chunks", lambda paths: pytest.fail("hashing"))
+    pattern = r"/seq/\\udcdcbersicht\.txt': the name is not UTF-8; rename it"
+    with pytest.raises(InputError, match=pattern) as told:
+        describe_raw_data(params(source))
+    assert str(told.value).isascii()
 
 
 def test_files_behind_links_are_files(source, tmp_path):
