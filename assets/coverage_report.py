@@ -7,6 +7,7 @@ import dagster as dg
 from assets.artifact_asset import artifact_asset
 from assets.coverage_checks import COVERAGE_CHECKS
 from assets.report_metadata import table
+from assets.workspace import Workspace
 from model.dataset.coverage import measure_coverage
 from model.dataset.coverage_report import CoverageReport
 from model.dataset.interactions import Interactions
@@ -52,11 +53,16 @@ def _shown(rate: float | None) -> str:
 )
 def coverage_report(
     params: Params,
+    workspace: Workspace,
     interactions: Interactions,
     item_statistics: ItemStatistics,
     modality_embeddings: dict[str, ModalityEmbedding],
 ) -> CoverageReport:
     """The paper's table 1 for this data, and more; training waits for its checks."""
     return measure_coverage(
-        interactions, item_statistics, list(modality_embeddings.values()), params.coverage_report
+        interactions,
+        item_statistics,
+        list(modality_embeddings.values()),
+        params.coverage_report,
+        scratch=workspace.data,
     )

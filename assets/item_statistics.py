@@ -8,6 +8,7 @@ import numpy as np
 from assets.artifact_asset import artifact_asset
 from assets.report_metadata import table
 from assets.report_pictures import histogram
+from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics, compute_item_statistics
 from model.dataset.recommendable import require_enough_candidates
@@ -36,11 +37,13 @@ def _describe(made: ItemStatistics) -> dict[str, Any]:
 
 
 @artifact_asset(group="dataset", kinds={"duckdb"}, describe=_describe)
-def item_statistics(params: Params, interactions: Interactions) -> ItemStatistics:
+def item_statistics(
+    params: Params, workspace: Workspace, interactions: Interactions
+) -> ItemStatistics:
     """Log q, first and last exposure and popularity over time, from the training part alone.
 
     Data of which nobody could be recommended ten items is refused here, before it is trained on.
     """
-    made = compute_item_statistics(interactions, params.item_statistics)
+    made = compute_item_statistics(interactions, params.item_statistics, scratch=workspace.data)
     require_enough_candidates(interactions, made.popularity, params.cascade)
     return made

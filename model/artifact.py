@@ -231,6 +231,23 @@ def remove_partial_folders(folder: Path) -> None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def scratch_folder(home: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder that is gone afterwards, as those of dead processes are.
+
+    Args:
+        home: where it is made.
+        name: tells it from other scratch folders, and from artefacts, at the same place.
+    """
+    remove_partial_folders(home / name)
+    folder = _partial(home / name)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _partial(path: Path) -> Path:
     """Where this process writes what shall stand at ``path``."""
     return path.with_name(f".{path.name}{_PARTIAL}{_host()}-{os.getpid()}")

@@ -8,13 +8,14 @@ vectors themselves are read once. Only training events weigh.
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.dataset.coverage_database import CoverageDatabase, Row
 from model.dataset.coverage_report import CoverageReport
-from model.dataset.event_database import enough_memory
+from model.dataset.event_database import duckdb_folder
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -37,19 +38,29 @@ def measure_coverage(
     item_statistics: ItemStatistics,
     modalities: Sequence[ModalityEmbedding],
     params: "CoverageReportParams",
+    *,
+    scratch: Path | None = None,
 ) -> CoverageReport:
     """Count everything in :class:`CoverageReport`.
 
+    Args:
+        interactions: give the items and the training events.
+        item_statistics: of these events.
+        modalities: whose coverage is measured.
+        params: give DuckDB's memory limit.
+        scratch: folder of what exceeds it; the machine's temporary one where None.
+
     Raises:
-        InputError: a modality was read for another set of items, or DuckDB's memory is too small.
+        InputError: a modality was read for another set of items, or DuckDB's memory is too small,
+            or the disk has no room.
     """
     for modality in modalities:
         _require_same_items(modality, interactions)
     measured, samples, tables = {}, {}, {"popularity": [], "over_time": [], "norms": []}
     limit = params.memory_limit_gib
     with (
-        enough_memory("coverage_report"),
-        CoverageDatabase(interactions, item_statistics, modalities, limit) as database,
+        duckdb_folder("coverage_report", scratch) as folder,
+        CoverageDatabase(interactions, item_statistics, modalities, limit, folder) as database,
     ):
         totals, sets = database.totals(), database.combinations()
         for place, modality in enumerate(modalities):

@@ -4,7 +4,6 @@ The rows are counted once into a small cube by what matters (which modalities co
 popular it is, when it was first seen); almost every question is asked of the cube.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -33,7 +32,10 @@ Row = dict[str, Any]
 
 
 class CoverageDatabase:
-    """Items, their states and the training events. Use it with ``with``."""
+    """Items, their states and the training events. Use it with ``with``.
+
+    What exceeds its memory lies in ``folder``, which must outlive it.
+    """
 
     def __init__(
         self,
@@ -41,17 +43,17 @@ class CoverageDatabase:
         statistics: ItemStatistics,
         modalities: Sequence[ModalityEmbedding],
         memory_limit_gib: float,
+        folder: Path,
     ) -> None:
         if len(modalities) > MAX_MODALITIES:
             raise InputError(
                 f"modality_embeddings.modalities: names {len(modalities)}, the coverage report "
                 f"counts combinations of at most {MAX_MODALITIES}; leave some out"
             )
-        self._folder = tempfile.TemporaryDirectory(prefix="onepiece-coverage-")
         self._connection = duckdb.connect(
             config={
                 "memory_limit": f"{int(memory_limit_gib * 1024)}MiB",
-                "temp_directory": str(Path(self._folder.name) / "spill"),
+                "temp_directory": str(folder / "spill"),
             }
         )
         self._connection.execute("SET preserve_insertion_order = false")
@@ -66,7 +68,6 @@ class CoverageDatabase:
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
-        self._folder.cleanup()
 
     def _count_traffic(self, interactions: Interactions, masks: np.ndarray) -> None:
         """Training events by week and by the modalities that cover their item."""

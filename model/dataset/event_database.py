@@ -1,5 +1,7 @@
 """The training events as a DuckDB table in a temporary file, and the questions asked of it."""
 
+import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from model.artifact import require_free_space
+from model.artifact import disk_filled_up, require_free_space, scratch_folder
 from model.dataset.csr import positions_of
 from model.dataset.interactions import EVENT_BYTES, Interactions
 from model.errors import InputError
@@ -18,30 +20,43 @@ from model.progress import track
 
 _USERS_PER_BATCH = 16_384
 _SCHEMA = pa.schema({"item": pa.int32(), "action": pa.int8(), "time": pa.int64()})
+# DuckDB takes what was free when it began for the limit of what it may write.
+_DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "max_temp_directory_size")
 
 
 @contextmanager
-def enough_memory(section: str) -> Iterator[None]:
-    """Name the parameter that gives DuckDB its memory where that was too little.
+def duckdb_folder(section: str, scratch: Path | None) -> Iterator[Path]:
+    """Give DuckDB a folder for its files, and say what to do where there is too little room.
+
+    Args:
+        section: of the parameters that give DuckDB its memory.
+        scratch: where the folder is made; the machine's temporary one where None.
 
     Raises:
-        InputError: DuckDB ran out of it.
+        InputError: DuckDB ran out of memory, or the disk filled up.
     """
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{section}.memory_limit_gib: too little for this data; raise it ({reason})"
-        ) from error
+    home = scratch or Path(tempfile.gettempdir())
+    with scratch_folder(home, f"{section}-duckdb") as folder:
+        try:
+            yield folder
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            if any(words in str(error) for words in _DISK_FULL):
+                raise disk_filled_up(f"{home}: DuckDB's files of {section}", home) from error
+            if isinstance(error, duckdb.IOException):
+                raise
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{section}.memory_limit_gib: too little for this data; raise it ({reason})"
+            ) from error
 
 
 class EventDatabase:
-    """Training events only: those before their user's ``train_end``. Use it with ``with``."""
+    """Training events only: those before their user's ``train_end``. Use it with ``with``.
 
-    def __init__(self, interactions: Interactions, memory_limit_gib: float) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="onepiece-events-")
-        folder = Path(self._folder.name)
+    Its files lie in ``folder``, which must outlive it.
+    """
+
+    def __init__(self, interactions: Interactions, memory_limit_gib: float, folder: Path) -> None:
         require_free_space(
             folder, 2 * interactions.num_events * EVENT_BYTES, what="DuckDB's temporary file"
         )
@@ -63,7 +78,6 @@ class EventDatabase:
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
-        self._folder.cleanup()
 
     def by_item(self, num_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(I + 1, 3) int64 counts by action, (I + 1,) first and last time, 0 where unseen."""

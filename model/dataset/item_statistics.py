@@ -109,18 +109,23 @@ class ItemStatistics:
 
 
 def compute_item_statistics(
-    interactions: Interactions, params: "ItemStatisticsParams"
+    interactions: Interactions, params: "ItemStatisticsParams", *, scratch: Path | None = None
 ) -> ItemStatistics:
     """Count the training events with DuckDB, which spills to disk beyond its memory limit.
 
+    Args:
+        interactions: whose events are counted.
+        params: give the number of time buckets and that limit.
+        scratch: folder of DuckDB's files; the machine's temporary one where None.
+
     Raises:
-        InputError: that limit is too low even so.
+        InputError: that limit is too low even so, or the disk has no room.
     """
-    from model.dataset.event_database import EventDatabase, enough_memory
+    from model.dataset.event_database import EventDatabase, duckdb_folder
 
     with (
-        enough_memory("item_statistics"),
-        EventDatabase(interactions, params.memory_limit_gib) as events,
+        duckdb_folder("item_statistics", scratch) as folder,
+        EventDatabase(interactions, params.memory_limit_gib, folder) as events,
     ):
         counts, first, last = events.by_item(interactions.num_items)
         boundaries = bucket_boundaries(*events.by_time(), params.num_time_buckets)

@@ -44,7 +44,7 @@ def make_directly(params_file: Path, data: Path) -> None:
     raw = make_raw_data(params.raw_data, params.seed, data / "raw_data")
     read_interactions(raw, params.interactions, params.seed).save(data / "interactions")
     interactions = Interactions.load(data / "interactions")
-    statistics = compute_item_statistics(interactions, params.item_statistics)
+    statistics = compute_item_statistics(interactions, params.item_statistics, scratch=data)
     statistics.save(data / "item_statistics")
     section = params.modality_embeddings
     embeddings = {
@@ -54,7 +54,11 @@ def make_directly(params_file: Path, data: Path) -> None:
         for name in section.modalities
     }
     measured = measure_coverage(
-        interactions, statistics, list(embeddings.values()), params.coverage_report
+        interactions,
+        statistics,
+        list(embeddings.values()),
+        params.coverage_report,
+        scratch=data,
     )
     measured.save(data / "coverage_report")
     _train(params, data, "encoder_checkpoint")

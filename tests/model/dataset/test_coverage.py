@@ -11,6 +11,7 @@ import pytest
 from model.artifact import read_json
 from model.dataset.coverage import measure_coverage
 from model.dataset.coverage_report import CoverageReport
+from model.dataset.event_database import training_events
 from model.dataset.item_statistics import compute_item_statistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.vector_audit import audit_vectors
@@ -70,6 +71,20 @@ def test_too_little_memory_is_refused_with_the_parameter(interactions, statistic
     starved = PARAMS.coverage_report.model_copy(update={"memory_limit_gib": 0.001})
     with pytest.raises(InputError, match=r"coverage_report\.memory_limit_gib: too little"):
         measure_coverage(interactions, statistics, modalities, starved)
+
+
+def test_duckdb_spills_where_told(interactions, statistics, modalities, tmp_path, monkeypatch):
+    seen = []
+
+    def events(interactions):
+        seen.extend(path.name for path in tmp_path.iterdir())
+        yield from training_events(interactions)
+
+    monkeypatch.setattr("model.dataset.coverage_database.training_events", events)
+    measure_coverage(interactions, statistics, modalities, PARAMS.coverage_report, scratch=tmp_path)
+    assert len(seen) == 1
+    assert seen[0].startswith(".coverage_report-duckdb.partial-")
+    assert list(tmp_path.iterdir()) == []
 
 
 def _covers(modality):

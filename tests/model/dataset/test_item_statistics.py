@@ -5,9 +5,12 @@ import filecmp
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 
+import duckdb
 import numpy as np
 import pytest
 
+from model import artifact
+from model.dataset.event_database import duckdb_folder, training_events
 from model.dataset.item_statistics import ItemStatistics, compute_item_statistics
 from model.errors import InputError
 from model.params import ItemStatisticsParams
@@ -45,6 +48,48 @@ def test_too_little_memory_is_refused_with_the_parameter(interactions):
     with pytest.raises(InputError, match=r"item_statistics\.memory_limit_gib: too little") as told:
         compute_item_statistics(interactions, starved)
     assert "\n" not in str(told.value)
+
+
+def test_duckdb_works_where_told_and_leaves_nothing(interactions, tmp_path, monkeypatch):
+    host = artifact._host()
+    (tmp_path / f".item_statistics-duckdb.partial-{host}-999999999").mkdir()  # of one killed
+    seen = []
+
+    def events(interactions):
+        seen.extend(tmp_path.glob(".*/events.duckdb"))
+        yield from training_events(interactions)
+
+    monkeypatch.setattr("model.dataset.event_database.training_events", events)
+    compute_item_statistics(interactions, PARAMS, scratch=tmp_path)
+    assert len(seen) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.IOException('Could not write file "events.duckdb": No space left on device'),
+        duckdb.IOException('Could not write file "events.duckdb": Disk quota exceeded'),
+        duckdb.OutOfMemoryException(
+            "failed to offload data block of size 256.0 KiB (2.5 MiB/2.6 MiB used).\n"
+            "This limit was set by the 'max_temp_directory_size' setting."
+        ),
+    ],
+)
+def test_a_disk_that_fills_up(tmp_path, error):
+    pattern = rf"{tmp_path}: DuckDB's files of item_statistics: the disk filled up while writing"
+    with (
+        pytest.raises(InputError, match=pattern) as told,
+        duckdb_folder("item_statistics", tmp_path),
+    ):
+        raise error
+    assert "\n" not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_fault_of_the_disk_is_no_refusal(tmp_path):
+    with pytest.raises(duckdb.IOException), duckdb_folder("item_statistics", tmp_path):
+        raise duckdb.IOException("Could not set lock on file")
 
 
 def test_counts(statistics, training, interactions):
