@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from model.dataset import json_files, tencent_jsonl
+from model.dataset.json_files import feature_columns
 from model.dataset.tencent_jsonl import read_tencent_jsonl
 from model.errors import InputError
 from tests.tiny import NUM_KNOWN_ITEMS, json_candidates, write_tiny_world
@@ -259,12 +260,12 @@ def test_item_features_that_cannot_be(root, text, pattern):
         ([1, 2], r"predict_set\.jsonl line 1: must be an object"),
         ({"creative_id": 5, "retrieval_id": "x"}, "retrieval_id 'x' is not a whole number"),
         ({"creative_id": 5, "retrieval_id": 2**63}, "retrieval_id 9223372036854775808 is not a w"),
-        ({"creative_id": 5, "retrieval_id": None}, "candidate 1: retrieval_id is null"),
-        ({"creative_id": None, "retrieval_id": 1}, "candidate 1: creative_id None is neither"),
+        ({"creative_id": 5, "retrieval_id": None}, "line 1: retrieval_id is null"),
+        ({"creative_id": None, "retrieval_id": 1}, "line 1: creative_id None is neither"),
         ({"creative_id": 5.0, "retrieval_id": 1}, "creative_id 5.0 is neither a whole number nor"),
         (
             {"creative_id": 5, "retrieval_id": 1, "features": {"130": [[1]]}},
-            r"candidate 1: feature 130 must be a code or a list of codes and holds \[1\]",
+            r"line 1: feature 130 must be a code or a list of codes and holds \[1\]",
         ),
         ({"creative_id": 5, "retrieval_id": 1, "features": [1]}, "line 1: must be an object"),
         ({"creative_id": 5, "retrieval_id": 1, "features": "x"}, "line 1: must be an object"),
@@ -272,6 +273,60 @@ def test_item_features_that_cannot_be(root, text, pattern):
 )
 def test_candidates_that_cannot_be(root, line, pattern):
     (root / "predict_set.jsonl").write_text(json.dumps(line) + "\n")
+    refused(root, pattern)
+
+
+def test_candidates_are_read_some_lines_at_a_time(tmp_path, monkeypatch):
+    path = tmp_path / "predict_set.jsonl"
+    features = [
+        {"1": 5, "2": [1, 2]},
+        {"2": [], "3": 7, "4": [3]},
+        {},
+        {"5": None},
+        {"1": 2.0, "2": [], "4": [1.0, "raw"]},
+        {"1": "raw", "4": None, "6": 3},
+        {"2": [None], "3": None},
+    ]
+    lines = [
+        {"creative_id": 100 + row, "retrieval_id": 10 - row, "features": row_features}
+        for row, row_features in enumerate(features)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    whole = json_files.read_json_candidates(path)
+    assert whole.features["1"].to_pylist() == [None, 0, 2, None, None, None, 5]
+    at_once = []
+
+    def counted(rows, where):
+        at_once.append(len(rows))
+        return feature_columns(rows, where)
+
+    monkeypatch.setattr(json_files, "feature_columns", counted)
+    for size in range(1, 8):
+        monkeypatch.setattr(json_files, "_CANDIDATES_PER_PART", size)
+        found = json_files.read_json_candidates(path)
+        assert max(at_once) == size
+        assert found.raw_ids.equals(whole.raw_ids)
+        assert list(found.features) == list(whole.features)
+        for name, column in whole.features.items():
+            assert found.features[name].equals(column), (size, name)
+
+
+@pytest.mark.parametrize(
+    ("values", "pattern"),
+    [
+        ([1, None, [2]], r"predict_set\.jsonl line 3: feature 100 is a list in some places and a"),
+        ([[1], None, 2], r"predict_set\.jsonl line 3: feature 100 is a list in some places and a"),
+        ([1, None, {}], r"predict_set\.jsonl line 3: feature 100 must be a code .* holds \{\}"),
+        ([1.5, 2, 2**53 + 1], r"predict_set\.jsonl: feature 100 must be .* \(Integer value 900"),
+    ],
+)
+def test_candidates_that_do_not_go_together(root, monkeypatch, values, pattern):
+    monkeypatch.setattr(json_files, "_CANDIDATES_PER_PART", 2)
+    lines = [
+        {"creative_id": row, "retrieval_id": row, "features": {"100": value}}
+        for row, value in enumerate(values)
+    ]
+    (root / "predict_set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     refused(root, pattern)
 
 
