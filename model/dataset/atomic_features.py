@@ -13,7 +13,7 @@ import pyarrow as pa
 from model.dataset.arrow import compute as pc
 from model.dataset.atomic_file import FLOAT, FLOAT_SEQ, TOKEN, TOKEN_SEQ, AtomicFile
 from model.dataset.feature_builder import FeatureTableBuilder
-from model.dataset.features import FeatureTable
+from model.dataset.features import FeatureTable, digest_vocabulary
 from model.dataset.parquet_files import list_lengths
 from model.errors import InputError
 
@@ -35,8 +35,9 @@ def build_features(
     """
     builder = FeatureTableBuilder(len(raw_ids) + 1)
     sizes: dict[str, int] = {}
+    digests: dict[str, str] = {}
     if table is None:
-        return builder.build(sizes)
+        return builder.build(sizes, digests)
     rows = _rows(table, key, raw_ids)
     extra_rows = None
     if extra is not None:
@@ -45,6 +46,7 @@ def build_features(
     for name in table.of_type(TOKEN, TOKEN_SEQ):
         vocabulary = _vocabulary(_tokens(table, name).flatten())
         sizes[name] = len(vocabulary)
+        digests[name] = digest_vocabulary(vocabulary, np.arange(1, len(vocabulary) + 1))
         _add_tokens(builder, table, name, rows, vocabulary)
         if extra is not None and extra_rows is not None and _has(extra, table, name):
             _add_tokens(builder, extra, name, extra_rows, vocabulary)
@@ -52,7 +54,7 @@ def build_features(
         sizes[name] = _add_bins(builder, table, extra, name, rows, extra_rows)
     for name in table.of_type(FLOAT_SEQ):
         logger.info("%s: column %s (float_seq) is not used as a feature", table.path.name, name)
-    return builder.build(sizes)
+    return builder.build(sizes, digests)
 
 
 def _has(extra: AtomicFile, table: AtomicFile, name: str) -> bool:

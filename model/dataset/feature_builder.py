@@ -41,7 +41,9 @@ class FeatureTableBuilder:
         lengths = np.bincount(owner[kept], minlength=len(rows))
         self._arrays.setdefault(name, []).append((rows, lengths, codes[kept].astype(np.int32)))
 
-    def build(self, vocabulary_sizes: dict[str, int]) -> FeatureTable:
+    def build(
+        self, vocabulary_sizes: dict[str, int], vocabulary_digests: dict[str, str]
+    ) -> FeatureTable:
         """The table, columns by name; a feature without a known vocabulary has its largest code."""
         arrays = {name: self._array(pieces) for name, pieces in sorted(self._arrays.items())}
         scalars = dict(sorted(self._scalars.items()))
@@ -54,6 +56,9 @@ class FeatureTableBuilder:
             arrays=arrays,
             vocabulary_sizes={
                 name: vocabulary_sizes.get(name, size) for name, size in largest.items()
+            },
+            vocabulary_digests={
+                name: digest for name, digest in vocabulary_digests.items() if name in largest
             },
         )
 

@@ -3,14 +3,17 @@
 A code is 1..vocabulary size; 0 means missing or unknown. Row 0 is the padding row, all zeros.
 """
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from model.artifact import open_array, read_json, write_json
+from model.dataset.arrow import update_digest
 
 FEATURE_NAME = re.compile(r"[\w.\-]{1,100}")  # it becomes a part of a file name
 
@@ -50,13 +53,15 @@ class FeatureTable:
     """The features of all items or all users, N rows, row 0 being padding.
 
     ``scalars`` maps a feature name to (N,) int32, ``arrays`` to an :class:`ArrayColumn`;
-    ``vocabulary_sizes`` gives every feature's largest code.
+    ``vocabulary_sizes`` gives every feature's largest code, ``vocabulary_digests`` a digest of what
+    its codes stand for where that is known.
     """
 
     num_rows: int
     scalars: dict[str, np.ndarray]
     arrays: dict[str, ArrayColumn]
     vocabulary_sizes: dict[str, int]
+    vocabulary_digests: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write into an existing folder (part of a larger artefact)."""
@@ -70,6 +75,7 @@ class FeatureTable:
             "scalars": list(self.scalars),
             "arrays": list(self.arrays),
             "vocabulary_sizes": self.vocabulary_sizes,
+            "vocabulary_digests": self.vocabulary_digests,
         }
         write_json(folder / "schema.json", schema)
 
@@ -89,4 +95,18 @@ class FeatureTable:
                 for name in schema["arrays"]
             },
             vocabulary_sizes=schema["vocabulary_sizes"],
+            vocabulary_digests=schema.get("vocabulary_digests", {}),  # older stores have none
         )
+
+
+def digest_vocabulary(values: pa.Array, codes: np.ndarray) -> str:
+    """A digest of what codes stand for.
+
+    Args:
+        values: (N,) texts.
+        codes: (N,) integers, the code of each; in any order.
+    """
+    order = np.argsort(codes, kind="stable")
+    digest = hashlib.blake2b(codes[order].astype(np.int64).tobytes(), digest_size=16)
+    update_digest(digest, values.take(pa.array(order)))
+    return digest.hexdigest()

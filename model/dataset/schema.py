@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from model.dataset.arrow import compute as pc
+from model.dataset.arrow import update_digest
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -27,8 +27,9 @@ class FeatureSchema:
         num_time_buckets: of the item statistics.
         modality_widths: width of each modality's vectors.
         sid_sizes: codebook size per semantic ID level; empty without a codebook.
-        vocabulary_hash: of raw item ids and of everything above but ``sid_sizes``: two data sets
-            of equal hash number items and features alike.
+        vocabulary_hash: of raw item ids, of everything above but ``sid_sizes``, and of what codes
+            stand for: two data sets of equal hash number items and features alike. Left out are
+            the edges of the bins of RecBole's numbers, which move a little with every delivery.
     """
 
     num_items: int
@@ -75,11 +76,10 @@ def describe_features(
         "num_time_buckets": statistics.num_time_buckets,
         "modality_widths": {name: embeddings[name].width for name in sorted(embeddings)},
     }
-    digest = hashlib.blake2b(json.dumps(sizes, sort_keys=True).encode(), digest_size=16)
+    meanings = {"items": items.vocabulary_digests, "users": users.vocabulary_digests}
+    hashed = sizes | ({"meanings": meanings} if any(meanings.values()) else {})
+    digest = hashlib.blake2b(json.dumps(hashed, sort_keys=True).encode(), digest_size=16)
     for chunk in pa.chunked_array([interactions.raw_item_ids]).chunks:
-        for first in range(0, len(chunk), 1_000_000):
-            part = chunk.slice(first, 1_000_000).cast(pa.string())
-            whole = pa.ListArray.from_arrays([0, len(part)], part)
-            digest.update(pc.binary_join(whole, "\n")[0].as_buffer())
+        update_digest(digest, chunk)
     sids = tuple(int(size) for size in sid_sizes)
     return FeatureSchema(**sizes, sid_sizes=sids, vocabulary_hash=digest.hexdigest())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from model.dataset.features import digest_vocabulary
 from model.dataset.restricted_pickle import load_pickle
 from model.errors import InputError
 
@@ -20,12 +21,14 @@ INDEXER = "indexer.pkl"
 class Indexer:
     """Raw ids in order of their re-ids (that of re-id r stands at r - 1).
 
-    ``vocabulary_sizes`` maps a feature to its largest code.
+    ``vocabulary_sizes`` maps a feature to its largest code, ``vocabulary_digests`` to a digest of
+    what its codes stand for.
     """
 
     raw_item_ids: pa.LargeStringArray
     raw_user_ids: pa.LargeStringArray
     vocabulary_sizes: dict[str, int]
+    vocabulary_digests: dict[str, str]
 
     @property
     def num_items(self) -> int:
@@ -46,11 +49,14 @@ def read_indexer(root: Path) -> Indexer:
                 f"{path}: key '{key}' is missing or not a dict; this must be the data set's own "
                 "indexer"
             )
+    codes = {str(name): _codes(path, str(name), given) for name, given in content["f"].items()}
     return Indexer(
         raw_item_ids=_by_re_id(path, "i", content["i"]),
         raw_user_ids=_by_re_id(path, "u", content["u"]),
-        vocabulary_sizes={
-            str(name): _largest(path, str(name), values) for name, values in content["f"].items()
+        vocabulary_sizes={name: int(found.max(initial=0)) for name, found in codes.items()},
+        vocabulary_digests={
+            str(name): digest_vocabulary(_texts(given), codes[str(name)])
+            for name, given in content["f"].items()
         },
     )
 
@@ -87,7 +93,12 @@ def _integers(path: Path, key: str, mapping: dict[Any, Any]) -> np.ndarray:
     return found
 
 
-def _largest(path: Path, name: str, mapping: Any) -> int:
+def _codes(path: Path, name: str, mapping: Any) -> np.ndarray:
     if not isinstance(mapping, dict):
         raise InputError(f"{path}: feature '{name}' is not a dict; get the file again")
-    return int(_integers(path, name, mapping).max(initial=0))
+    return _integers(path, name, mapping)
+
+
+def _texts(mapping: dict[Any, Any]) -> pa.Array:
+    """Raw values as texts; what is no text, or none that can be written, is told apart as well."""
+    return pa.array(map(ascii, mapping), pa.large_string())

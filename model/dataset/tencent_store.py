@@ -68,7 +68,7 @@ def assemble(
         candidate_item_ids=np.sort(candidate_ids).astype(np.int32),
         num_known_items=indexer.num_items,
         items=_items(indexer, item_rows, candidates, candidate_ids, cold),
-        users=users.build(indexer.vocabulary_sizes),
+        users=users.build(indexer.vocabulary_sizes, indexer.vocabulary_digests),
         raw_item_ids=pa.concat_arrays(
             [indexer.raw_item_ids, candidates.raw_ids.filter(pa.array(cold))]
         ),
@@ -134,7 +134,7 @@ def _items(
         )
     if absent := int((~seen[1:]).sum()):
         logger.info("%d items of %s have no row of features", absent, INDEXER)
-    return builder.build(indexer.vocabulary_sizes)
+    return builder.build(indexer.vocabulary_sizes, indexer.vocabulary_digests)
 
 
 def _add_rows(

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 
 from model.dataset.item_features import ItemFeatureStore
@@ -52,3 +53,16 @@ def test_two_data_sets_are_alike_if_items_and_vocabularies_are(data):
     )
     assert other.schema().vocabulary_hash != schema.vocabulary_hash
     assert type(schema).from_json(schema.to_json()) == schema
+
+
+@pytest.mark.parametrize("table", ["items", "users"])
+def test_two_data_sets_whose_codes_stand_for_other_values_are_not_alike(data, table):
+    features = getattr(data.interactions, table)
+    name = next(iter(features.vocabulary_digests))
+    renamed = dataclasses.replace(
+        features, vocabulary_digests=features.vocabulary_digests | {name: "other"}
+    )
+    other = dataclasses.replace(
+        data, interactions=dataclasses.replace(data.interactions, **{table: renamed})
+    )
+    assert other.schema().vocabulary_hash != data.schema().vocabulary_hash

@@ -146,6 +146,20 @@ def test_features(write):
     assert sorted(read.items.scalars) == ["kind", "price"]
 
 
+def test_a_category_of_another_name_is_another_vocabulary(write):
+    def digests(*kinds):
+        items = [f"{name}|{kind}|a b|1.5" for name, kind in zip("xy", kinds, strict=True)]
+        header = "item_id:token|kind:token|tags:token_seq|price:float"
+        root = write(inter=[HEADER, "a|x|1", "a|y|2"], item=[header, *items])
+        return read_recbole(root).items.vocabulary_digests
+
+    before = digests("drinks", "kitchen")
+    assert sorted(before) == ["kind", "tags"]
+    assert digests("kitchen", "drinks") == before
+    after = digests("tea", "kitchen")
+    assert (after["kind"] == before["kind"], after["tags"] == before["tags"]) == (False, True)
+
+
 def test_cold_candidates_bring_their_features(write):
     root = write(
         inter=[HEADER, "a|x|1", "a|y|2"],

@@ -178,6 +178,22 @@ def test_a_truncated_line(root):
     refused(root, r"seq\.jsonl line 40: truncated or not valid JSON")
 
 
+def test_exchanged_codes_are_another_vocabulary(root):
+    def digest():
+        return read_tencent_jsonl(root).items.vocabulary_digests["100"]
+
+    path = root / "indexer.pkl"
+    content, before = pickle.loads(path.read_bytes()), digest()
+    codes = content["f"]["100"]
+    content["f"]["100"] = dict(reversed(codes.items()))
+    path.write_bytes(pickle.dumps(content))
+    assert digest() == before
+    first, second, *_ = codes
+    content["f"]["100"] = codes | {first: codes[second], second: codes[first]}
+    path.write_bytes(pickle.dumps(content))
+    assert digest() != before
+
+
 @pytest.mark.parametrize("name", ["seq.jsonl", "item_feat_dict.json", "indexer.pkl"])
 def test_a_missing_file(root, name):
     (root / name).unlink()
