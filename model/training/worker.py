@@ -4,12 +4,14 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from types import FrameType
 
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.training.distributed import World, join_world, leave_world
 from model.training.memory import keep_freed_memory
 
+FAILED_EXIT = 1
 TERMINATED_EXIT = 128 + signal.SIGTERM
 
 
@@ -30,6 +32,9 @@ class Interruption:
 def run_worker(work: Callable[[World, Interruption], bool]) -> int:
     """Do the work of this process; 2 after a refusal, whose sentence is logged; 143 after SIGTERM.
 
+    What else goes wrong is 1, as Python has it, but its traceback goes where the log goes: in a
+    terminal standard error belongs to the bar, and nobody reads there that memory ran out.
+
     Args:
         work: told its world and whom to ask whether to stop; gives whether it is finished.
     """
@@ -43,6 +48,10 @@ def run_worker(work: Callable[[World, Interruption], bool]) -> int:
     except InputError as error:
         logging.getLogger("onepiece").error("%s%s", REFUSED, error)
         return INPUT_ERROR_EXIT
+    except Exception:
+        with redirect_stderr(sys.stdout):
+            sys.excepthook(*sys.exc_info())  # torch's, where it names the rank
+        return FAILED_EXIT
     finally:
         leave_world()
     return 0 if finished else TERMINATED_EXIT

@@ -65,6 +65,27 @@ def test_more_memory_than_there_is_is_one_sentence(asked):
         _run(f"{asked}(10**15)", [])
 
 
+@pytest.mark.parametrize(
+    ("work", "kind", "sentence"),
+    [
+        ("torch.empty(10**15)", InputError, r"memory than there is \(.*smaller tables"),
+        ("exec('raise torch.OutOfMemoryError(7)')", WorkerOutOfMemoryError, "its device: .*: 7$"),
+        ("exec('raise OSError(7)')", RuntimeError, "exit code 1: OSError: 7$"),
+    ],
+)
+def test_in_a_terminal_too_it_is_known_what_a_training_failed_of(
+    monkeypatch, capfd, work, kind, sentence
+):
+    """Where the worker's standard error is the terminal's; and nobody is told twice."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    code = "import sys, torch; from model.training.worker import run_worker; "
+    shown: list[str] = []
+    with pytest.raises(kind, match=sentence):
+        _run(f"{code}sys.exit(run_worker(lambda world, interrupted: {work}))", shown)
+    assert [line.startswith("Traceback") for line in shown].count(True) == 1
+    assert capfd.readouterr().err == ""
+
+
 def test_its_memory_is_counted():
     reset_peak_memory()
     before = peak_memory_bytes()
