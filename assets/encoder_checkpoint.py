@@ -5,7 +5,7 @@ from pathlib import Path
 from assets.artifact_asset import artifact_asset
 from assets.published_ids import require_codebook_possible
 from assets.training_metadata import TRAINING_CHECKS, describe_training
-from assets.training_worker import run_training
+from assets.training_worker import publish_training, run_training
 from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.network.checkpoint import Checkpoint
@@ -19,6 +19,7 @@ from model.network.checkpoint import Checkpoint
     tags={"compute": "training"},
     describe=describe_training,
     checks=TRAINING_CHECKS,
+    publish=publish_training,
 )
 def encoder_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     """The two-tower part of the model, trained with InfoNCE alone.

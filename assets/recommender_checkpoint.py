@@ -4,7 +4,7 @@ from pathlib import Path
 
 from assets.artifact_asset import artifact_asset
 from assets.training_metadata import TRAINING_CHECKS, describe_training
-from assets.training_worker import run_training
+from assets.training_worker import publish_training, run_training
 from assets.workspace import Workspace
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint
@@ -24,6 +24,7 @@ from model.network.checkpoint import Checkpoint
     tags={"compute": "training"},
     describe=describe_training,
     checks=TRAINING_CHECKS,
+    publish=publish_training,
 )
 def recommender_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     """The joint model: InfoNCE and the loss of every semantic ID level.

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.artifact_asset import artifact_asset
 from assets.report_metadata import table
-from assets.training_worker import run_scaling_point
+from assets.training_worker import publish_training, run_scaling_point
 from assets.workspace import Workspace
 from model.scaling.point import ScalingPoint
 
@@ -36,6 +36,7 @@ def _describe(made: ScalingPoint) -> dict[str, Any]:
     pool="gpu",
     tags={"compute": "training"},
     describe=_describe,
+    publish=publish_training,
 )
 def scaling_points(workspace: Workspace, partition: str, folder: Path) -> ScalingPoint:
     """One model of the study: its size, cost, losses, metrics and throughput."""

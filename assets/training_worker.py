@@ -7,6 +7,7 @@ dies, so does the worker; its resumable state stays for the next run.
 import ctypes
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from pathlib import Path
 import torch
 import yaml
 
+from assets.lineage import Lineage
 from assets.peak_memory import note_worker
 from assets.stages import read_code
 from assets.transient import OUT_OF_DEVICE_MEMORY, WorkerOutOfMemoryError
 from assets.workspace import Workspace
+from model.artifact import publish_folder
 from model.errors import REFUSED, InputError
 from model.progress import IN_BAR
 from model.training.progress_report import is_in_bar
@@ -51,6 +54,14 @@ def run_scaling_point(workspace: Workspace, point: str, folder: Path) -> None:
         RuntimeError: the worker failed otherwise.
     """
     _run_worker(workspace, "scaling_points", ["model.scaling", point], folder)
+
+
+def publish_training(workspace: Workspace, staging: Path, run_id: str) -> None:
+    """Let a finished training take its place; until it stands, its state could make it again."""
+    recipe = Lineage.read(staging).recipe
+    publish_folder(staging, workspace.folder(recipe.asset, recipe.partition))
+    state = workspace.data / ".resume" / (recipe.partition or recipe.asset)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 @contextmanager
@@ -126,7 +137,7 @@ def _run_worker(workspace: Workspace, asset: str, module: list[str], folder: Pat
     with frozen_parameters(workspace) as params:
         where = ["--params", str(params), "--data", str(workspace.data), "--out", str(folder)]
         stream(
-            ["-m", *launcher(torch.cuda.device_count()), *module, *where],
+            ["-m", *launcher(torch.cuda.device_count()), *module, *where, "--keep-state"],
             cwd=workspace.root,
         )
 

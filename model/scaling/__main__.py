@@ -2,7 +2,7 @@
 
 ``python -m model.scaling joint_l4_d64_e8_f100_s0 --params F --data DIR --out FOLDER``, or the same
 under ``torchrun --nproc-per-node N -m``. A state that an earlier run left in DIR/.resume is taken
-up; SIGTERM keeps one.
+up; SIGTERM keeps one. --keep-state leaves it in the end too.
 """
 
 import argparse
@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the point")
+    parser.add_argument("--keep-state", action="store_true", help="until FOLDER is in its place")
     given = parser.parse_args(arguments)
 
     def work(world: World, interrupted: Interruption) -> bool:
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
             state_folder=given.data / ".resume" / given.point,
             out=given.out,
             interrupted=interrupted,
+            keep_state=given.keep_state,
         )
 
     return run_worker(work)

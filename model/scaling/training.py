@@ -43,6 +43,7 @@ def make_point(
     state_folder: Path,
     out: Path,
     interrupted: Callable[[], bool] = lambda: False,
+    keep_state: bool = False,
 ) -> bool:
     """Train and measure a point; what an earlier process left of it is taken up.
 
@@ -54,6 +55,7 @@ def make_point(
         state_folder: keeps the state of the unfinished training between runs.
         out: the point's folder.
         interrupted: asked after every step.
+        keep_state: whether it is kept in the end too, until the caller has done with ``out``.
 
     Returns:
         Whether it is finished; if not, the training's state is kept.
@@ -78,7 +80,8 @@ def make_point(
         # All seeds are measured on the same users.
         measured = own.model_copy(update={"seed": params.seed})
         _measure(point, measured, inputs, codebook, trainer, weights).save(out)
-        states.remove()
+        if not keep_state:
+            states.remove()
     return True
 
 

@@ -2,7 +2,7 @@
 
 ``python -m model.training encoder_checkpoint --params F --data DIR --out FOLDER``, or the same
 under ``torchrun --nproc-per-node N -m``. A state that an earlier run left in DIR/.resume is taken
-up; SIGTERM keeps one.
+up; SIGTERM keeps one. --keep-state leaves it in the end too.
 """
 
 import argparse
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--keep-state", action="store_true", help="until FOLDER is in its place")
     given = parser.parse_args(arguments)
 
     def work(world: World, interrupted: Interruption) -> bool:
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             out=given.out,
             events_folder=given.data / ".tensorboard" / given.asset,
             interrupted=interrupted,
+            keep_state=given.keep_state,
         )
 
     return run_worker(work)

@@ -57,6 +57,7 @@ def train(
     out: Path,
     events_folder: Path | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    keep_state: bool = False,
 ) -> bool:
     """Train ``encoder_checkpoint`` or ``recommender_checkpoint``.
 
@@ -70,6 +71,7 @@ def train(
         out: the checkpoint's folder.
         events_folder: for TensorBoard, written whenever the state is kept; None writes none.
         interrupted: asked after every step.
+        keep_state: whether it is kept in the end too, until the caller has done with ``out``.
 
     Returns:
         Whether the training is finished; if not, its state is kept.
@@ -93,7 +95,8 @@ def train(
     weights = trainer.final_weights()
     if world.is_first:
         _publish(trainer, weights, inputs, params, out)
-        states.remove()
+        if not keep_state:
+            states.remove()
     return True
 
 

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from assets.lineage import Lineage, Recipe
 from assets.maker import maker_of
 from assets.peak_memory import peak_memory_bytes, reset_peak_memory
-from assets.training_worker import frozen_parameters, run_training, stream, tell
+from assets.training_worker import (
+    frozen_parameters,
+    publish_training,
+    run_training,
+    stream,
+    tell,
+)
 from assets.transient import WorkerOutOfMemoryError
 from assets.tuning.processes import run_workers
 from model.errors import REFUSED, InputError
@@ -125,6 +132,27 @@ def test_written_for_workers_a_parameter_file_says_the_same(file, tmp_path):
     workspace = open_workspace(file, tmp_path)
     with frozen_parameters(workspace) as written:
         assert Params.load(written) == workspace.params
+
+
+@pytest.mark.parametrize("partition", [None, "joint_l1_d16_e0_f100_s0"])
+def test_the_state_is_forgotten_when_what_was_trained_stands(edited, monkeypatch, partition):
+    asset = "scaling_points" if partition else "encoder_checkpoint"
+    staging, state = edited.staging(asset, partition), edited.data / ".resume"
+    staging.mkdir(parents=True)
+    Lineage(Recipe(asset, partition, {}, {}, "", 0), "", {}).write(staging)
+    (state / (partition or asset) / "step-3").mkdir(parents=True)
+    (state / "another" / "step-3").mkdir(parents=True)
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("assets.training_worker.publish_folder", killed)
+        publish_training(edited, staging, "run")
+    assert (state / (partition or asset) / "step-3").exists()
+    publish_training(edited, staging, "run")
+    assert Lineage.read(edited.folder(asset, partition)).recipe.asset == asset
+    assert [path.name for path in state.iterdir()] == ["another"]
 
 
 def test_code_that_was_edited_since_is_refused(edited, monkeypatch):

@@ -17,10 +17,11 @@ def _targets(world):
 
 
 def _deaths(targets):
-    """Each target is killed at two of the three moments; a training in its middle as well."""
+    """Each target is killed at two of the three moments; a training at its end and before."""
     for number, target in enumerate(targets):
         if target in TRAINED:
             yield target, TRAINING
+            yield target, WHOLE
             yield target, PUBLISHED
         else:
             yield target, (BEGUN, WHOLE)[number % 2]
@@ -47,7 +48,8 @@ def test_killed_in_every_stage_in_turn_a_world_is_the_same_in_the_end(finished, 
 
     lines = log.read_text()
     for name in TRAINED:
-        assert f"{name}: going on from step" in lines
+        assert lines.count(f"{name}: going on from step") == 2  # again, when all but published
+        assert not (world.data / ".resume" / name).exists()
     assert lines.count("was killed; closing it") == len(list(_deaths(_targets(world))))
     assert _lineages(world) == _lineages(finished)
     assert [found for found in verify(world.workspace, None) if found.problem] == []

@@ -89,7 +89,10 @@ def test_a_killed_measurement_repeats_no_step(artefacts, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("model.scaling.training._measure", killed)
         _make(artefacts, tmp_path)
-    assert _make(artefacts, tmp_path, interrupted=lambda: pytest.fail("a step was repeated"))
+    for keep_state in (True, False):  # also where the point was lost before it stood
+        untouched = {"interrupted": lambda: pytest.fail("a step was repeated")}
+        assert _make(artefacts, tmp_path, keep_state=keep_state, **untouched)
+        assert (tmp_path / "state").exists() is keep_state
 
 
 def test_tokens_are_counted_as_the_batches_hold_them(data, artefacts, tmp_path):

@@ -63,6 +63,19 @@ def test_no_step_of_a_fast_training_leaves_the_band_of_the_experts_loads(
     assert all(0.05 <= gini <= 0.4 for gini in ginis)
 
 
+def test_a_state_that_is_kept_to_the_end_makes_the_same_again(data, tmp_path):
+    params, steps = training_params(), iter(range(1, 1000))
+    assert not train_recommender(data, params, tmp_path, interrupted=lambda: next(steps) == 7)
+    assert train_recommender(data, params, tmp_path, keep_state=True)
+    first = _bytes(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoint")
+    seen: list[int] = []
+    assert train_recommender(data, params, tmp_path, interrupted=lambda: bool(seen.append(1)))
+    assert len(seen) == Checkpoint.load(tmp_path / "checkpoint").metadata["steps"] - 7
+    assert _bytes(tmp_path) == first
+    assert not (tmp_path / "state").exists()
+
+
 @pytest.mark.parametrize("stop_at", [1, 7, 12])
 def test_an_interrupted_training_ends_with_the_bytes_of_an_unbroken_one(data, tmp_path, stop_at):
     """Dropout, early stopping, average of weights and experts' balance included."""
