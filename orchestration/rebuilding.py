@@ -21,7 +21,15 @@ from assets.device import device_name
 from assets.lineage import Lineage
 from assets.manifest_file import read_manifest
 from assets.stages import load_stages
-from assets.workspace import CHAMPION, LATEST_FILE, RAW_DATA, SOURCE, SUBMISSION, Workspace
+from assets.workspace import (
+    CHAMPION,
+    CODEBOOK,
+    LATEST_FILE,
+    RAW_DATA,
+    SOURCE,
+    SUBMISSION,
+    Workspace,
+)
 from model.artifact import atomic_folder, atomic_write
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE
@@ -69,8 +77,7 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
             frozen_lost=not all(map(is_frozen_intact, manifest["artifacts"].values())),
         )
         _put_in_place(workspace, manifest, storage, plan, data)
-        raw = {**params["raw_data"], "source": source or params["raw_data"]["source"]}
-        values = {**params, "raw_data": raw}
+        values = _parameters(params, source, plan)
         atomic_write(params_file, yaml.safe_dump(values, sort_keys=False))
         _materialize(code, plan.targets, params_file, data)
     made = data / SUBMISSION / (data / SUBMISSION / LATEST_FILE).read_text().strip()
@@ -94,6 +101,19 @@ def _find_raw_files(
         return None
     logger.info("%s: not as it was; restored by hash in %s", source, restored)
     return str(restored)
+
+
+def _parameters(params: Mapping[str, Any], source: str | None, plan: RebuildPlan) -> dict[str, Any]:
+    """Those of the manifest, but for raw files that lie elsewhere and a codebook that is taken.
+
+    It is the only asset that its section decides; nobody shall look, before the encoder is
+    trained, whether one could be made of it: what it extends may be gone.
+    """
+    raw = {**params[RAW_DATA], "source": source or params[RAW_DATA]["source"]}
+    values = {**params, RAW_DATA: raw}
+    if CODEBOOK in plan.taken:
+        values[CODEBOOK] = {**params[CODEBOOK], "frozen_from": None, "reassignment": "none"}
+    return values
 
 
 def _put_in_place(

@@ -6,10 +6,13 @@ import pytest
 
 from assets.manifest_file import read_manifest
 from assets.workspace import SUBMISSION
+from model.dataset.interactions import Interactions
 from model.errors import InputError
+from model.params import Params
+from model.tokenizer.build import require_semantic_ids
 from orchestration.dvc_storage import DvcStorage
 from orchestration.rebuild_plan import RebuildPlan
-from orchestration.rebuilding import _put_in_place
+from orchestration.rebuilding import _parameters, _put_in_place
 from orchestration.verification import problem_on_disk
 from tests.orchestration.conftest import World
 
@@ -44,3 +47,22 @@ def test_what_nobody_has_any_more_is_refused_by_name(copied, tmp_path, name):
     shutil.rmtree(folder)
     with pytest.raises(InputError, match=rf"^[0-9a-f]{{12}}: {name}.* is neither in the data"):
         _place(copied, tmp_path / "target", name)
+
+
+def test_a_codebook_that_is_taken_needs_nothing_of_what_it_extends(finished, tmp_path):
+    """Nor is its encoder refused because all items would be new to a generation."""
+    params = finished.workspace.values
+    extended = {**params["codebook"], "frozen_from": str(tmp_path / "gone"), "sizes": [4, 4]}
+    params = {**params, "codebook": extended}
+
+    def made_with(*taken):
+        plan = RebuildPlan(frozenset(taken), targets=(), why=())
+        return Params.model_validate(_parameters(params, None, plan))
+
+    interactions = Interactions.load(finished.data / "interactions")
+    with pytest.raises(InputError, match="gone"):
+        require_semantic_ids(interactions, made_with().codebook)
+    require_semantic_ids(interactions, made_with("codebook").codebook)
+    assert (
+        made_with("codebook").raw_data == made_with().raw_data == finished.workspace.params.raw_data
+    )
