@@ -1,8 +1,9 @@
 """`onepiece rebuild`: the same bytes again, from the code revision and data that a manifest names.
 
 The code is checked out beside the repository, the parameters are written from the manifest, and
-everything is made anew in a separate data folder. Raw files that have changed since, and a
-champion of an earlier run, are found by their hashes.
+everything is made anew in a data folder that no other submission shares, since the champion of one
+would decide whether that of another is promoted. Raw files that have changed since, and a champion
+of an earlier run, are found by their hashes.
 """
 
 import logging
@@ -63,7 +64,7 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
     if revision is None:
         raise InputError(f"{manifest['id']}: made outside git, so its code is not known")
     target.mkdir(parents=True, exist_ok=True)
-    params_file, data = target / "params.yaml", target / "data"
+    params_file, data = target / "params.yaml", target / "data" / manifest["id"]
     with _checkout(workspace.root, revision, target / "code") as code:
         stages, params = load_stages(code.resolve()), manifest["params"]
         made_by = Revision(code.resolve(), stages, params, manifest["seed"])

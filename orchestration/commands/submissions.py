@@ -126,7 +126,9 @@ def diff(
 
 def rebuild(
     submission: SubmissionId = None,
-    into: Annotated[Path, typer.Option(help="Where code and artefacts are put.")] = Path("rebuilt"),
+    into: Annotated[
+        Path, typer.Option(help="Where the code is put, and artefacts by submission.")
+    ] = Path("rebuilt"),
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:

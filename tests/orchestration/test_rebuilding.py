@@ -1,19 +1,23 @@
 """What a rebuild puts in place instead of making it: found by hash, or refused by name."""
 
 import shutil
+from contextlib import nullcontext
 
 import pytest
 
-from assets.manifest_file import read_manifest
+from assets.lineage import MANIFEST_FILE
+from assets.manifest_file import manifest_hash, read_manifest
 from assets.workspace import SUBMISSION
+from model.artifact import write_json
 from model.dataset.interactions import Interactions
 from model.errors import InputError
 from model.params import Params
 from model.tokenizer.build import require_semantic_ids
 from orchestration.dvc_storage import DvcStorage
 from orchestration.rebuild_plan import RebuildPlan
-from orchestration.rebuilding import _parameters, _put_in_place
+from orchestration.rebuilding import _parameters, _put_in_place, rebuild
 from orchestration.verification import problem_on_disk
+from orchestration.workspace import ROOT
 from tests.orchestration.conftest import World
 
 
@@ -47,6 +51,30 @@ def test_what_nobody_has_any_more_is_refused_by_name(copied, tmp_path, name):
     shutil.rmtree(folder)
     with pytest.raises(InputError, match=rf"^[0-9a-f]{{12}}: {name}.* is neither in the data"):
         _place(copied, tmp_path / "target", name)
+
+
+def test_what_was_made_for_one_submission_decides_nothing_of_another(copied, tmp_path, monkeypatch):
+    """As its champion would, were it in the same data folder; the same again finds all of it."""
+    home = copied.data / SUBMISSION
+    made = copied.workspace.current_folder(SUBMISSION)
+    for name in ("a" * 12, "b" * 12):
+        shutil.copytree(made, home / name)
+        manifest = {**read_manifest(made), "id": name, "git": {"revision": "f" * 40}}
+        write_json(home / name / MANIFEST_FILE, {**manifest, "hash": manifest_hash(manifest)})
+    found = []
+
+    def materialize(code, targets, params_file, data):
+        found.append((data / "champion").exists())
+        shutil.copytree(home, data / SUBMISSION, dirs_exist_ok=True)
+        shutil.copytree(copied.data / "champion", data / "champion", dirs_exist_ok=True)
+
+    plan = RebuildPlan(frozenset(), targets=(), why=())
+    monkeypatch.setattr("orchestration.rebuilding._checkout", lambda *where: nullcontext(ROOT))
+    monkeypatch.setattr("orchestration.rebuilding.plan_rebuild", lambda *what, **lost: plan)
+    monkeypatch.setattr("orchestration.rebuilding._materialize", materialize)
+    for name in ("a" * 12, "b" * 12, "a" * 12):
+        rebuild(copied.workspace, name, tmp_path / "rebuilt")
+    assert found == [False, False, True]
 
 
 def test_a_codebook_that_is_taken_needs_nothing_of_what_it_extends(finished, tmp_path):
