@@ -36,7 +36,8 @@ class TrainingBatches:
         pieces = self.params.accumulation_steps
         shares = self.order.share(step, self.world.rank, self.world.size, pieces)
         stream = 0 if self.params.loss.cross_rank_negatives else self.world.rank
-        generator = np.random.default_rng((self.seed, step, stream))  # gathered ones are the same
+        # Gathered ones are the same. To numpy (seed, step, 0) is (seed, step), an epoch's order.
+        generator = np.random.default_rng((self.seed, step, stream + 1))
         batches = []
         for users in shares:
             windows = self.dataset.training_windows(users)

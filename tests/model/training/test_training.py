@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from model.network.checkpoint import Checkpoint
 from model.training import recorder
 from model.training.resume import State, StateFolder
 from model.training.task import build_trainer, fingerprint
+from model.training.training_batches import TrainingBatches
 from model.training.validation import Validation
 from tests.model.small_network import CPU, forbid_to_open
 from tests.model.training.trainings import (
@@ -110,6 +112,21 @@ def test_the_tokens_of_a_step_are_those_of_all_processes(data, monkeypatch):
     # As if there were another like this one.
     monkeypatch.setattr("model.training.trainer.total", lambda values: 2 * values)
     assert trainer._step(0)[0] == 2 * own
+
+
+def test_uniform_negatives_owe_nothing_to_the_order_of_the_epoch_of_that_number(data, monkeypatch):
+    params = training_params(loss={"num_uniform_negatives": 7})
+    trainer = build_trainer(training_inputs(data), params, RECOMMENDER, ALONE)
+    drawn = []
+
+    def note(self, generator):
+        drawn.append(generator.integers(1 << 62))
+
+    monkeypatch.setattr(TrainingBatches, "extra_items", note)
+    for step in (0, 1):
+        trainer.batches(step)
+    of_orders = [np.random.default_rng((params.seed, e)).integers(1 << 62) for e in (0, 1)]
+    assert len({*drawn, *of_orders}) == 4
 
 
 def test_an_unfinished_training_shows_its_curves(data, tmp_path):
