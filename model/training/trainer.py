@@ -105,7 +105,7 @@ class Trainer:
         self.parallel = self._parallel()
         ahead = world.device.type == "cuda"  # on the CPU a thread only takes from the step
         self.upcoming = Lookahead(self.batches, self.order.num_steps) if ahead else self.batches
-        self.kept: Path | None = None
+        self.newest_state: Callable[[], Path | None] = lambda: None
         torch.manual_seed(seed * 1_000_003 + world.rank)
 
     def run(
@@ -127,7 +127,7 @@ class Trainer:
         Raises:
             InputError: the loss is not a number any more; names the step and its users.
         """
-        self.kept = states.newest()
+        self.newest_state = states.newest
         report = ProgressReport(
             self.what,
             self.progress.step,
@@ -238,7 +238,8 @@ class Trainer:
         factor = self._factor(step)
         terms = total(terms)
         if not all_finite(terms, norm):  # stop before a poisoned gradient reaches the weights
-            raise not_finite(self.what, step, self._users(step), self.kept)
+            # What this step has shared proves that the first process has done with its saving.
+            raise not_finite(self.what, step, self._users(step), self.newest_state())
         self.optimizers.step(factor)
         for experts in self.network.experts():
             experts.end_step()
@@ -296,4 +297,3 @@ class Trainer:
         state = self.state()
         if self.world.is_first:
             states.save(state)
-        self.kept = states.newest()

@@ -13,6 +13,7 @@ from model import sources
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint
 from model.training import recorder
+from model.training.distributed import World
 from model.training.resume import State, StateFolder
 from model.training.task import build_trainer, fingerprint
 from model.training.training_batches import TrainingBatches
@@ -241,6 +242,20 @@ def test_a_loss_that_is_not_a_number_stops_before_the_weights_are_touched(data, 
     assert f"the last good state is {tmp_path / 'step-1'};" in str(refusal.value)
     for name, parameter in trainer.network.named_parameters():
         assert torch.equal(parameter, before[name]) or name == "norm.weight"
+
+
+def test_a_state_that_another_process_had_still_to_write_is_named_too(data, tmp_path):
+    params = training_params(training={"checkpoint_minutes": 1e-9})
+    trainer = build_trainer(training_inputs(data), params, RECOMMENDER, ALONE)
+    trainer.world = World(1, 1, CPU)  # not the first, which writes
+
+    def first_has_written():
+        StateFolder(tmp_path, "x").save(State({}, {"step": trainer.progress.step}))
+        with torch.no_grad():
+            trainer.network.norm.weight[0] = torch.nan
+
+    with pytest.raises(InputError, match=r"at step 1 .*the last good state is .*step-1;"):
+        trainer.run(StateFolder(tmp_path, "x"), lambda: False, on_keep=first_has_written)
 
 
 def test_before_the_first_update_no_learning_rate_is_blamed(data, tmp_path):
