@@ -1,5 +1,7 @@
 """A trained network as an artefact: weights in safetensors, all else in JSON, no pickles."""
 
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +91,14 @@ class Checkpoint:
                 "without --only, which trains again"
             )
 
+    @property
+    def nbytes(self) -> int:
+        """Of all weights: about what both files take."""
+        return sum(tensor.nbytes for tensor in self.weights.values())
+
     def save(self, folder: Path) -> None:
         """Write both files; the folder appears whole or not at all."""
-        needed = sum(tensor.nbytes for tensor in self.weights.values())
-        with atomic_folder(folder, needed_bytes=needed) as out:
+        with atomic_folder(folder, needed_bytes=self.nbytes) as out:
             self.write(out)
 
     def write(self, folder: Path) -> None:
@@ -134,11 +140,19 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file that others may read as they may any new file here.
 
     The library replaces the file by one that is the writer's alone.
+
+    Raises:
+        OSError: no space is left, which the library tells in words alone.
     """
     path.touch()
     permissions = path.stat().st_mode
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, str(path))
+    try:
+        save_file(contiguous, str(path))
+    except SafetensorError as error:
+        if f"os error {errno.ENOSPC})" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     path.chmod(permissions)
 
 

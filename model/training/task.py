@@ -221,7 +221,7 @@ def _publish(
 ) -> None:
     network_params = params.network.model_dump(mode="json")
     checkpoint = Checkpoint(weights, network_params, inputs.schema, _metadata(trainer, inputs))
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, needed_bytes=checkpoint.nbytes) as folder:
         checkpoint.write(folder)
         write_history(trainer.recorder.rows, trainer.recorder.columns, folder)
 

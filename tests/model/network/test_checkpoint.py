@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from model.errors import InputError
 from model.network.checkpoint import WEIGHTS, Checkpoint, weights_of
@@ -49,6 +50,20 @@ def test_other_items_of_the_same_number_are_refused(data, checkpoint, tmp_path):
     checkpoint.save(tmp_path / "one")
     with pytest.raises(InputError, match="/one: trained on other items"):
         Checkpoint.load(tmp_path / "one").require_data(turned, *everything[1:])
+
+
+def test_a_disk_that_fills_up_under_the_weights_is_one_sentence(checkpoint, tmp_path, monkeypatch):
+    reason = "No space left on device (os error 28)"
+
+    def fill(tensors, path):
+        raise SafetensorError(f"Error while serializing: I/O error: {reason}")
+
+    monkeypatch.setattr("model.network.checkpoint.save_file", fill)
+    with pytest.raises(InputError, match="one: the disk filled up while writing"):
+        checkpoint.save(tmp_path / "one")
+    reason = "Input/output error (os error 5)"
+    with pytest.raises(SafetensorError, match="os error 5"):
+        checkpoint.save(tmp_path / "one")
 
 
 @pytest.mark.parametrize("kept", [0, 5, 2000])

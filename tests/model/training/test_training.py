@@ -130,6 +130,13 @@ def test_uniform_negatives_owe_nothing_to_the_order_of_the_epoch_of_that_number(
     assert len({*drawn, *of_orders}) == 4
 
 
+def test_a_checkpoint_that_has_no_room_is_refused_before_it_is_written(data, tmp_path, monkeypatch):
+    usage = shutil._ntuple_diskusage(100, 90, 10)
+    monkeypatch.setattr("model.artifact.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"checkpoint needs about [\d,]+ bytes and 10 are free"):
+        train_recommender(data, training_params(training={"epochs": 0.1}), tmp_path)
+
+
 def test_an_unfinished_training_shows_its_curves(data, tmp_path):
     events = tmp_path / "events"
     steps = iter(range(1, 1000))
