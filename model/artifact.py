@@ -223,8 +223,8 @@ def require_folder(folder: Path, *, writable: bool) -> None:
 def remove_partial_folders(folder: Path) -> None:
     """Remove what dead writers of ``folder`` left beside it; a living writer's is kept.
 
-    Whether a writer on another host or in another container lives cannot be seen; it counts as dead
-    once it has written nothing for a day.
+    Its name may be a pattern. Whether a writer on another host or in another container lives cannot
+    be seen; it counts as dead once it has written nothing for a day.
     """
     for partial in folder.parent.glob(f".{folder.name}{_PARTIAL}*"):
         if not _may_be_written(partial):
@@ -255,11 +255,14 @@ def _partial(path: Path) -> Path:
 
 @cache
 def _host() -> str:
-    """Hex digits that are the same wherever a process id means the same process."""
+    """Hex digits that are the same wherever a process id means the same process.
+
+    Also after the machine was started again: what a power cut left is nobody's.
+    """
     facts = [platform.node()]
     with suppress(OSError):  # a sandbox may hide them
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
-        facts = [boot, str(Path("/proc/self/ns/pid").readlink())]
+        facts.append(str(Path("/proc/self/ns/pid").readlink()))
+        facts.append(Path("/etc/machine-id").read_text())
     return hashlib.blake2b(" ".join(facts).encode(), digest_size=6).hexdigest()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from model.artifact import atomic_folder, read_json, write_json
+from model.artifact import atomic_folder, read_json, remove_partial_folders, write_json
 from model.dataset.raw_files import unreadable
 from model.errors import InputError
 from model.network.checkpoint import load_tensors, save_tensors
@@ -62,14 +62,13 @@ class StateFolder:
     def load(self) -> State | None:
         """The newest whole state of this task, or None.
 
-        What a killed writer left is removed, and so is a damaged state: it would count among the
-        two that are kept, and be named as the last good one.
+        What a killed writer left is removed, a living one's stays. A damaged state is removed too:
+        it would count among the two that are kept, and be named as the last good one.
 
         Raises:
             InputError: a state must not be read.
         """
-        for partial in self.folder.glob(".step-*"):
-            shutil.rmtree(partial, ignore_errors=True)
+        remove_partial_folders(self.folder / "step-*")
         for step in reversed(self._steps()):
             path = self._path(step)
             try:

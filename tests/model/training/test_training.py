@@ -323,12 +323,15 @@ def test_the_newest_state_is_damaged_and_the_one_before_is_taken(tmp_path):
         folder.save(State({"weights": {"a": torch.full((2,), float(step))}}, {"step": step}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-2", "step-3"]
     (tmp_path / "step-3" / "weights.safetensors").write_bytes(b"short")
-    (tmp_path / ".step-4.partial-1").mkdir()  # of a writer that was killed
+    killed, living = (tmp_path / f".step-4.partial-{pid}" for pid in (999999999, 1))
+    killed.mkdir()
+    living.mkdir()
     state = folder.load()
     assert state is not None
     assert state.facts["step"] == 2
     assert state.tensors["weights"]["a"].tolist() == [2.0, 2.0]
-    assert not (tmp_path / ".step-4.partial-1").exists()
+    assert not killed.exists()
+    assert living.exists()
     assert folder.newest() == tmp_path / "step-2"  # which a loss that is no number would name
     assert StateFolder(tmp_path, "theirs").load() is None
 
