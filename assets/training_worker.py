@@ -4,7 +4,6 @@ The worker's lines reach the run's log as they come. When the run is cancelled, 
 dies, so does the worker; its resumable state stays for the next run.
 """
 
-import ctypes
 import logging
 import os
 import shutil
@@ -13,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import torch
 import yaml
 
@@ -27,12 +27,13 @@ from assets.workspace import Workspace
 from model.artifact import publish_folder
 from model.errors import REFUSED, InputError
 from model.progress import IN_BAR
+from model.training.distributed import die_with_parent
 from model.training.progress_report import is_in_bar
 
 logger = logging.getLogger("onepiece")
 
 STOP_SECONDS = 8.0
-_PR_SET_PDEATHSIG = 1
+LAUNCHER_STOP_SECONDS = 40.0  # torchrun grants its processes 30 before it kills them
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "MemoryError")  # as PyTorch and numpy put it
 
 
@@ -154,11 +155,6 @@ def _search_path(root: Path) -> str:
     return str(root) if not inherited else f"{root}{os.pathsep}{inherited}"
 
 
-def die_with_parent() -> None:
-    """Between fork and exec of a child: let it be told to end when we die."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _wait(process: subprocess.Popen) -> int:
     """The exit code of a worker that is at its end; its memory is noted for the asset's page."""
     _, status, usage = os.wait4(process.pid, 0)
@@ -168,12 +164,20 @@ def _wait(process: subprocess.Popen) -> int:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End the worker and all its children: first kindly, so that a checkpoint can be finished."""
+    """End the worker and all its children: first kindly, so that a checkpoint can be finished.
+
+    torchrun starts each process in a session of its own, where no signal to the worker's group
+    comes; it passes the signal on and waits for them. Afterwards nobody could find its orphans.
+    """
     if process.poll() is not None:
         return
+    children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGTERM)
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(LAUNCHER_STOP_SECONDS if children else STOP_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()

@@ -16,8 +16,9 @@ from types import FrameType
 
 import torch
 
-from assets.training_worker import die_with_parent, frozen_parameters, launcher, stream
+from assets.training_worker import frozen_parameters, launcher, stream
 from assets.workspace import Workspace
+from model.training.distributed import die_with_parent
 
 
 def run_workers(workspace: Workspace, processes: int) -> None:

@@ -1,6 +1,8 @@
 """One code path for one process and many: what they share, gathered by torch's collectives."""
 
+import ctypes
 import os
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from model.network.device import own_device
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,22 @@ class World:
 def join_world() -> World:
     """Join the processes that torchrun started; a process of its own is a world of one.
 
+    One of many ends with its launcher: torchrun, when it is killed, tells them nothing.
+
     Raises:
         InputError: there are GPUs, but fewer than processes on this machine.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     device = own_device()
     if size > 1 and not dist.is_initialized():
+        die_with_parent()
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return World(rank=int(os.environ.get("RANK", "0")), size=size, device=device)
+
+
+def die_with_parent() -> None:
+    """From now on this process is told to end (SIGTERM) when the one that started it dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def leave_world() -> None:

@@ -175,15 +175,42 @@ def test_a_recommender_without_a_decoder_is_refused_before_it_is_trained(tmp_pat
 
 
 def test_no_child_survives(tmp_path):
-    """The worker's own children are ended with it."""
+    """The worker's own children are ended with it, even those that no signal to it reaches."""
     file = tmp_path / "pid"
     code = (
         "import subprocess, sys, pathlib\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "sleep = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+        "child = subprocess.Popen(sleep, start_new_session=True)\n"
         f"pathlib.Path({str(file)!r}).write_text(str(child.pid))\n"
         "print('up', flush=True)\n"
         "child.wait()\n"
     )
+    _cancel(code)
+    deadline = time.monotonic() + 20
+    while _runs(int(file.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(int(file.read_text()))
+
+
+def test_a_launcher_has_the_time_to_end_what_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr("assets.training_worker.STOP_SECONDS", 0.1)
+    code = (
+        "import pathlib, signal, subprocess, sys, time\n"
+        "def end(*_):\n"
+        "    time.sleep(1)\n"
+        f"    pathlib.Path({str(tmp_path / 'ended')!r}).touch()\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    _cancel(code)
+    assert (tmp_path / "ended").exists()
+
+
+def _cancel(code: str) -> None:
+    """Run it up to its first line."""
 
     class CancelledError(Exception):
         pass
@@ -193,10 +220,6 @@ def test_no_child_survives(tmp_path):
 
     with pytest.raises(CancelledError):
         stream(["-c", code], cwd=HERE, show=cancel)
-    deadline = time.monotonic() + 20
-    while _runs(int(file.read_text())) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _runs(int(file.read_text()))
 
 
 def _runs(pid: int) -> bool:

@@ -166,6 +166,30 @@ def _newest(states):
     return max((path.name for path in states.glob("step-*")), default="") if states.exists() else ""
 
 
+def test_one_of_many_ends_when_its_launcher_is_killed():
+    one = (
+        "import time\n"
+        "from model.training import distributed\n"
+        "distributed.dist.init_process_group = lambda kind: print('up', flush=True)\n"
+        "distributed.join_world()\n"
+        "time.sleep(100)\n"
+    )
+    launcher = (
+        "import subprocess, sys\n"
+        f"subprocess.run([sys.executable, '-c', {one!r}], start_new_session=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", launcher],
+        env={**os.environ, "WORLD_SIZE": "2", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.kill()
+    process.communicate(timeout=60)  # until nobody holds the pipe's other end
+
+
 def test_sigterm_keeps_a_state_and_says_so_by_its_exit_code(folder):
     params = training_params(loss={"sid_weights": []}, training={"epochs": 4000})
     where = _write_params(folder, params)
