@@ -24,8 +24,8 @@ from model.inference.champion import beam_weight_of
 from model.inference.inputs import InferenceInputs
 from model.inference.quota_plot import plot_quotas
 from model.inference.recommender import Recommender, prepare_recommender
-from model.inference.search import ExactSearch, VectorSearch
-from model.inference.search_index import IndexSearch, build_index
+from model.inference.search import VectorSearch
+from model.inference.search_index import SEARCH_INDEX, IndexSearch, build_index, on_gpu, with_index
 from model.network.onepiece import EncoderOutput
 from model.params import Params
 
@@ -105,7 +105,7 @@ def study_quotas(
     """Score and users per second over beam width x K', and of embedding-only search.
 
     Args:
-        recommender: one checkpoint.
+        recommender: one checkpoint; the cascade fills up by its search.
         users: (U,) user indices with a test target.
         beam_widths: tried.
         num_sids: K' tried.
@@ -119,7 +119,7 @@ def study_quotas(
         items or fewer at the same speed or faster, NaN where it is never as fast.
     """
     interactions, catalogue = recommender.interactions, recommender.catalogue
-    exact = ExactSearch(catalogue.vectors, -recommender.params.logq_weight * catalogue.log_q)
+    exact = recommender.search.exact
     ways = [
         Way("cascade", width, quota, _cascade(recommender, width, quota, beam_weight))
         for width in beam_widths
@@ -131,7 +131,8 @@ def study_quotas(
         encoded = Encoded(indices, batch, *recommender.encode(batch))
         if not weights:
             index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
-            ways += _inverted_lists(recommender, IndexSearch(index, exact), num_sids)
+            lists = on_gpu(IndexSearch(index, exact), recommender.device)
+            ways += _inverted_lists(recommender, lists, num_sids)
             for way in ways:  # what the first call compiles is nobody's cost
                 way.answer(encoded)
         events = interactions.test_event[indices]
@@ -199,7 +200,7 @@ def _inverted_lists(
 
         return probing
 
-    probes = sorted({min(number, index.nlist) for number in PROBES})
+    probes = sorted({min(number, search.index.facts["lists"]) for number in PROBES})
     return [
         Way("ivf", 0, k, with_probes(number, k), probes=number)
         for number in probes
@@ -223,7 +224,7 @@ def study_run(
 
     Args:
         params: sections ``seed``, ``cascade``, ``evaluation_report`` and ``modality_embeddings``.
-        data: the run's folder.
+        data: the run's folder; keeps its search index, as the submission's.
         device: to compute on.
         beam_widths: tried beside the run's own.
         num_sids: K' tried beside the run's own.
@@ -231,14 +232,18 @@ def study_run(
     Raises:
         InputError: an artefact is missing or damaged, or no user has a test target.
     """
-    inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     section = params.evaluation_report
+    beam_weight = beam_weight_of(data / "evaluation_report", params.cascade.beam_weight)
+    inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
+    users = sample_test_users(inputs.interactions, section.max_users, params.seed)
+    recommender = prepare_recommender(inputs, params.cascade, device)
+    recommender, _ = with_index(recommender, data / SEARCH_INDEX)
     return study_quotas(
-        prepare_recommender(inputs, params.cascade, device),
-        sample_test_users(inputs.interactions, section.max_users, params.seed),
+        recommender,
+        users,
         beam_widths=sorted({*beam_widths, params.cascade.beam_width}),
         num_sids=sorted({*num_sids, params.cascade.num_sids}),
-        beam_weight=beam_weight_of(data / "evaluation_report", params.cascade.beam_weight),
+        beam_weight=beam_weight,
         action_weights=section.action_weights,
     )
 

@@ -141,11 +141,11 @@ def with_index(recommender: Recommender, folder: Path | None) -> tuple[Recommend
     batches = recommender.batches("submission", users)
     queries = torch.cat([recommender.encode(batch)[1] for _, batch in batches])
     index = _open_or_build(exact, recommender.catalogue.item_ids, kind, queries, folder)
-    search = _on_gpu(IndexSearch(index, exact), recommender.device)
+    search = on_gpu(IndexSearch(index, exact), recommender.device)
     return replace(recommender, search=search), index.facts
 
 
-def _on_gpu(search: IndexSearch, device: torch.device) -> IndexSearch:
+def on_gpu(search: IndexSearch, device: torch.device) -> IndexSearch:
     """A copy on the GPU, or the search as it is where there is none or it cannot hold the index.
 
     Graphs have no form on a GPU.

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -133,7 +134,16 @@ def test_recommends_as_on_the_cpu(data, search):
     assert found[0] == found[1]
 
 
-def test_the_quota_study_runs_there(data):
+def test_the_quota_study_runs_there(data, monkeypatch):
+    moved = []
+
+    def move(resources, number, index):
+        moved.append(number)
+        return index
+
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", move, raising=False)
     inputs = _inputs(data)
     users = np.flatnonzero(np.asarray(data.interactions.test_event) >= 0)
     with simulated_gpu() as device:
@@ -146,6 +156,7 @@ def test_the_quota_study_runs_there(data):
             action_weights=(1.0, 1.0, 1.0),
         )
     assert set(table["path"]) == {"cascade", "exact", "ivf"}
+    assert moved == [0]
 
 
 def test_codes_are_those_of_the_cpu():

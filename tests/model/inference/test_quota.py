@@ -1,12 +1,19 @@
 """The quota study measures what the recommender does."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from model import metrics
+from model.artifact import write_json
+from model.errors import InputError
+from model.inference import quota
 from model.inference.cascade import recommend
-from model.inference.quota import save_study, study_quotas
+from model.inference.quota import save_study, study_quotas, study_run
+from model.inference.search_index import IndexSearch, with_index
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
+from tests.model.small_network import CPU, pipeline_params
 
 USERS = np.arange(40)
 
@@ -88,3 +95,51 @@ def test_saves_a_table_and_a_picture(table, tmp_path):
     save_study(table, tmp_path)
     assert (tmp_path / "quota.csv").read_text().startswith("path,beam_width,num_items,probes,")
     assert (tmp_path / "quota.png").stat().st_size > 1000
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Parameters of a run over an index; its artefacts are the fake recommender's."""
+    params = pipeline_params(cascade={"search": "ivf", "beam_weight": "validation"})
+    interactions = random_interactions(40, 160)
+    fake = fake_recommender(interactions, cascade_params(search="ivf", filter_cold=False))
+    inputs = SimpleNamespace(interactions=interactions)
+    monkeypatch.setattr(quota.InferenceInputs, "load", lambda *given: inputs)
+    monkeypatch.setattr(quota, "prepare_recommender", lambda *given: fake)
+    return params
+
+
+def test_a_run_is_studied_with_the_search_and_the_weight_of_its_submission(
+    run, tmp_path, monkeypatch
+):
+    studied = {}
+
+    def study(recommender, users, **options):
+        studied.update(options, search=recommender.search)
+
+    monkeypatch.setattr(quota, "study_quotas", study)
+    (tmp_path / "evaluation_report").mkdir()
+    write_json(tmp_path / "evaluation_report" / "metrics.json", {"beam_weight": 0.03})
+    study_run(run, tmp_path, CPU)
+    assert isinstance(studied["search"], IndexSearch)
+    assert studied["beam_weight"] == 0.03
+
+
+def test_a_run_that_was_not_evaluated_is_refused_before_its_catalogue_is_laid_out(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(quota, "prepare_recommender", lambda *given: pytest.fail("laid out"))
+    with pytest.raises(InputError, match=r"evaluation_report/metrics\.json: not found"):
+        study_run(run, tmp_path, CPU)
+
+
+def test_beside_an_index_the_exact_search_stays_exact(recommender):
+    approximate = cascade_params(search="ivf", filter_cold=False)
+    indexed, _ = with_index(fake_recommender(recommender.interactions, approximate), None)
+    indexed.search.index.index.nprobe = 1  # one list of several: never the true ten
+    options = {"beam_weight": 0.1, "action_weights": (1.0, 1.0, 1.0)}
+    options |= {"beam_widths": [1], "num_sids": [2]}
+    one, two = (study_quotas(way, USERS, **options) for way in (recommender, indexed))
+    measured = ["recall", "hr@10", "ndcg@10", "score"]
+    searches = one["path"] != "cascade"  # which is filled up by the index
+    assert one[searches][measured].equals(two[searches][measured])
