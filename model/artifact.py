@@ -301,8 +301,13 @@ def _flush(folder: Path) -> None:
 def _take_place(partial: Path, folder: Path) -> None:
     """Rename, or exchange in one system call where something stands there already."""
     if not folder.exists():
-        partial.rename(folder)
-        return
+        try:
+            partial.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return  # and otherwise another process has just put its own there
     libc = ctypes.CDLL(None, use_errno=True)
     old, new = os.fsencode(partial), os.fsencode(folder)
     if libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_EXCHANGE) != 0:

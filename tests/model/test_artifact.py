@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,6 +72,21 @@ def test_an_exchange_that_fails_for_another_reason(tmp_path, monkeypatch):
     with pytest.raises(PermissionError), atomic_folder(tmp_path / "made"):
         pass
     assert _contents(tmp_path / "made") == {"old.txt": "old"}
+
+
+def test_of_two_writers_that_saw_nothing_there_the_second_takes_the_place(tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def after_another(partial, folder):
+        folder.mkdir()
+        (folder / "first.txt").write_text("first")
+        return rename(partial, folder)
+
+    monkeypatch.setattr(Path, "rename", after_another)
+    with atomic_folder(tmp_path / "made") as out:
+        (out / "second.txt").write_text("second")
+    assert _contents(tmp_path / "made") == {"second.txt": "second"}
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
