@@ -119,7 +119,10 @@ def _is_task(folder: Path) -> bool:
     """Whether this is named like a task and holds shards alone, finished or begun."""
     if not _TASK.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
         return False
-    return all(_SHARD.match(path.name) for path in folder.iterdir())
+    try:
+        return all(_SHARD.match(path.name) for path in folder.iterdir())
+    except FileNotFoundError:  # another process has just removed it
+        return False
 
 
 def fingerprint(parts: Iterable[str | bytes | np.ndarray]) -> str:

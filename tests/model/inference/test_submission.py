@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -199,6 +200,21 @@ def test_shards_of_another_task_are_not_taken(interactions, tmp_path, small_shar
     other = open_shards(tmp_path, "other task", interactions.num_users)
     assert other.missing() == [0, 1, 2, 3]
     assert not (tmp_path / task).exists()
+
+
+def test_a_task_that_another_process_removes_meanwhile_is_none(tmp_path, monkeypatch):
+    (tmp_path / fingerprint(["one"])).mkdir()
+    looked = Path.is_dir
+
+    def removed(folder, **options):
+        found = looked(folder, **options)
+        if found and folder.parent == tmp_path:
+            folder.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", removed)
+    open_shards(tmp_path, "task", 3)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_else_lies_beside_the_shards_stays(interactions, tmp_path, small_shards):
