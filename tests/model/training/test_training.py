@@ -1,5 +1,6 @@
 """Whole trainings on the tiny world: resume to the byte, early stopping."""
 
+import math
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,24 @@ def test_learns_and_says_what_it_did(data, tmp_path):
     assert len({tuple(row) for row in made.metadata["history"]}) == 1  # equal keys
     assert (tmp_path / "checkpoint" / "curves.png").stat().st_size > 1000
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_learns_in_bf16_on_a_gpu(data, tmp_path):
+    """By ways that no CPU takes: its kernels of attention, grouped products of experts."""
+    experts = training_params().network.feed_forward.model_dump()
+    experts |= {"kind": "moe", "num_experts": 4, "top_k": 2}
+    params = training_params(
+        training={"precision": "bf16", "epochs": 8}, network={"feed_forward": experts}
+    )
+    gpu = World(0, 1, torch.device("cuda", 0))
+    assert train_recommender(data, params, tmp_path, world=gpu)
+    made = Checkpoint.load(tmp_path / "checkpoint")
+    losses = [row["loss"] for row in made.metadata["history"] if row["loss"] is not None]
+    assert all(math.isfinite(loss) for loss in losses)
+    assert losses[-1] < losses[0]
+    assert all(bool(torch.isfinite(weight).all()) for weight in made.weights.values())
 
 
 @pytest.mark.parametrize(

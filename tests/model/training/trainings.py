@@ -28,13 +28,13 @@ def training_inputs(data):
     )
 
 
-def train_recommender(data, params, folder, **options):
+def train_recommender(data, params, folder, *, world=ALONE, **options):
     """Train into ``folder / "checkpoint"``; whether it came to its end."""
     return train(
         training_inputs(data),
         params,
         RECOMMENDER,
-        ALONE,
+        world,
         state_folder=folder / "state",
         out=folder / "checkpoint",
         **options,
