@@ -48,9 +48,9 @@ def run_worker(work: Callable[[World, Interruption], bool]) -> int:
     except InputError as error:
         logging.getLogger("onepiece").error("%s%s", REFUSED, error)
         return INPUT_ERROR_EXIT
-    except Exception:
-        with redirect_stderr(sys.stdout):
-            sys.excepthook(*sys.exc_info())  # torch's, where it names the rank
+    except Exception as error:
+        with redirect_stderr(sys.stdout):  # torch's hook names the rank, where there are several
+            sys.excepthook(type(error), error, error.__traceback__)
         return FAILED_EXIT
     finally:
         leave_world()
