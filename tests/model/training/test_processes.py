@@ -16,11 +16,13 @@ from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
 from model.network.checkpoint import Checkpoint
+from model.training import ENCODER
 from model.training.distributed import join_world, leave_world
 from model.training.task import train
 from tests.model.small_network import pipeline_params, small_data
 from tests.model.training.trainings import (
     ALONE,
+    RECOMMENDER,
     training_inputs,
     training_params,
     without_noise,
@@ -62,32 +64,32 @@ def test_two_processes_get_the_losses_of_one(folder, data):
     """
     params = _large_table(training={"epochs": 2, "batch_size": 13}, feed_forward="moe")
     where = _write_params(folder, params)
-    process = _worker("encoder_checkpoint", *where, "--out", folder / "two", ranks=2)
+    process = _worker(ENCODER, *where, "--out", folder / "two", ranks=2)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
-    _assert_close(_alone(data, params, folder), Checkpoint.load(folder / "two"))
+    _assert_close(_alone(data, params, ENCODER, folder), Checkpoint.load(folder / "two"))
 
 
 def _large_table(*, logq="static", feed_forward="none", **changes):
     """One table large enough for sparse gradients, and nothing random."""
     features = pipeline_params().network.features.model_dump() | {"hash_sizes": [20_011, 71]}
     loss = {"cross_rank_negatives": True, "num_uniform_negatives": 30, "logq": logq}
-    loss |= {"sid_weights": []}
     params = training_params(loss=loss, network={"features": features}, **changes)
     return without_noise(params, feed_forward=feed_forward)
 
 
-def _alone(data, params, folder):
+def _alone(data, params, asset, folder):
     """The checkpoint that one process makes."""
-    _train_without_sids(data, params, ALONE, folder / "alone")
+    _train(data, params, asset, ALONE, folder / "alone")
     return Checkpoint.load(folder / "alone")
 
 
-def _train_without_sids(data, params, world, out, **options):
-    inputs = dataclasses.replace(training_inputs(data), codes=None, sid_sizes=())
-    states = out.with_name(f"{out.name}-states")
-    where = {"state_folder": states, "out": out}
-    return train(inputs, params, "encoder_checkpoint", world, **where, **options)
+def _train(data, params, asset, world, out, **options):
+    inputs = training_inputs(data)
+    if asset == ENCODER:
+        inputs = dataclasses.replace(inputs, codes=None, sid_sizes=())
+    where = {"state_folder": out.with_name(f"{out.name}-states"), "out": out}
+    return train(inputs, params, asset, world, **where, **options)
 
 
 def _assert_close(one, two):
@@ -100,7 +102,7 @@ def _assert_close(one, two):
 
 
 def test_processes_that_share_tables_get_the_losses_of_one_and_go_on_to_the_byte(data, tmp_path):
-    """Empty micro-batches, streaming logQ, early stopping, the average of weights included."""
+    """A decoder, empty micro-batches, streaming logQ, early stopping, the average of weights."""
     params = _large_table(
         logq="streaming",
         training={"shard_tables": True, "accumulation_steps": 2, "patience": 50},
@@ -110,7 +112,7 @@ def test_processes_that_share_tables_get_the_losses_of_one_and_go_on_to_the_byte
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     spawn(_train_with_another, (port, params, tmp_path), 2)
-    alone = _alone(data, params, tmp_path)
+    alone = _alone(data, params, RECOMMENDER, tmp_path)
     unbroken, broken = (Checkpoint.load(tmp_path / name) for name in ("unbroken", "broken"))
     for name, weight in unbroken.weights.items():
         assert torch.equal(weight, broken.weights[name]), name
@@ -126,12 +128,12 @@ def _train_with_another(rank, port, params, folder):
     world = join_world()
     (folder / str(rank)).mkdir()
     data = small_data(folder / str(rank))
-    assert _train_without_sids(data, params, world, folder / "unbroken")
+    assert _train(data, params, RECOMMENDER, world, folder / "unbroken")
     steps = iter(range(1, 1000))
-    broken = (data, params, world, folder / "broken")
-    assert not _train_without_sids(*broken, interrupted=lambda: next(steps) == 3)
+    broken = (data, params, RECOMMENDER, world, folder / "broken")
+    assert not _train(*broken, interrupted=lambda: next(steps) == 3)
     distributed.barrier()
-    assert _train_without_sids(*broken)
+    assert _train(*broken)
     leave_world()
 
 
