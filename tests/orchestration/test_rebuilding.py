@@ -2,17 +2,18 @@
 
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
 from assets.lineage import MANIFEST_FILE
 from assets.manifest_file import manifest_hash, read_manifest
+from assets.published_ids import require_codebook_possible
 from assets.workspace import SUBMISSION
 from model.artifact import write_json
 from model.dataset.interactions import Interactions
 from model.errors import InputError
 from model.params import Params
-from model.tokenizer.build import require_semantic_ids
 from orchestration.dvc_storage import DvcStorage
 from orchestration.rebuild_plan import RebuildPlan
 from orchestration.rebuilding import _parameters, _put_in_place, rebuild
@@ -87,10 +88,13 @@ def test_a_codebook_that_is_taken_needs_nothing_of_what_it_extends(finished, tmp
         plan = RebuildPlan(frozenset(taken), targets=(), why=())
         return Params.model_validate(_parameters(params, None, plan))
 
-    interactions = Interactions.load(finished.data / "interactions")
+    def ask(*taken):
+        workspace = replace(finished.workspace, params=made_with(*taken))
+        require_codebook_possible(workspace, Interactions.load(finished.data / "interactions"))
+
     with pytest.raises(InputError, match="gone"):
-        require_semantic_ids(interactions, made_with().codebook)
-    require_semantic_ids(interactions, made_with("codebook").codebook)
+        ask()
+    ask("codebook")
     assert (
         made_with("codebook").raw_data == made_with().raw_data == finished.workspace.params.raw_data
     )

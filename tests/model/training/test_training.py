@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from model import sources
+from model.artifact import _host
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint
 from model.training import recorder
@@ -241,7 +242,7 @@ def test_patience_that_ends_with_the_last_step_has_stopped_nothing(data, tmp_pat
 def test_without_early_stopping_the_figure_of_the_last_weights_is_told(data, tmp_path):
     """The last ones are kept then, and the best were others."""
     params = training_params(
-        training={"epochs": 8, "patience": 0}, optimizer={"adamw_lr": 0.05, "muon_lr": 0.3}
+        training={"epochs": 9, "patience": 0}, optimizer={"adamw_lr": 0.05, "muon_lr": 0.3}
     )
     train_recommender(data, params, tmp_path)
     made = Checkpoint.load(tmp_path / "checkpoint")
@@ -342,7 +343,7 @@ def test_the_newest_state_is_damaged_and_the_one_before_is_taken(tmp_path):
         folder.save(State({"weights": {"a": torch.full((2,), float(step))}}, {"step": step}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-2", "step-3"]
     (tmp_path / "step-3" / "weights.safetensors").write_bytes(b"short")
-    killed, living = (tmp_path / f".step-4.partial-{pid}" for pid in (999999999, 1))
+    killed, living = (tmp_path / f".step-4.partial-{_host()}-{pid}" for pid in (999999999, 1))
     killed.mkdir()
     living.mkdir()
     state = folder.load()
