@@ -17,15 +17,14 @@ def _targets(world):
 
 
 def _deaths(targets):
-    """Each target is killed at two of the three moments; a training at its end and before."""
+    """Each target is killed at one of three moments, in turn; a training in its middle as well."""
     for number, target in enumerate(targets):
         if target in TRAINED:
             yield target, TRAINING
             yield target, WHOLE
             yield target, PUBLISHED
         else:
-            yield target, (BEGUN, WHOLE)[number % 2]
-            yield target, (WHOLE, PUBLISHED)[number % 2]
+            yield target, (BEGUN, WHOLE, PUBLISHED)[number % 3]
 
 
 def _lineages(world):

@@ -39,6 +39,7 @@ def test_a_codebook_of_fewer_items_teaches_none(copied):
         TrainingInputs.load(copied.data, params, "recommender_checkpoint")
 
 
+@pytest.mark.long
 def test_a_model_of_another_codebook_proposes_for_none(copied):
     values = yaml.safe_load(copied.params_file.read_text())
     values["codebook"]["initialization"] = "sample"  # as many codes, of other items

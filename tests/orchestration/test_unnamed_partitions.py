@@ -51,6 +51,7 @@ def test_where_nobody_counts_folders_it_stays(copied, stage):
     assert workspace.folder("modality_embeddings", dropped).exists()
 
 
+@pytest.mark.long
 def test_a_run_that_names_it_again_reuses_it(copied, stage):
     dropped, workspace = _without_the_first(copied.workspace)
     workspace.set_aside_unnamed(stage)
