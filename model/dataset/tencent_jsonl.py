@@ -21,10 +21,10 @@ import pyarrow as pa
 from model.dataset.arrow import compute as pc
 from model.dataset.histories import EventLog, Histories, check_events, refuse_first
 from model.dataset.interactions import EXPOSURE
+from model.dataset.json_candidates import read_json_candidates
 from model.dataset.json_files import (
     JsonLines,
     feature_columns,
-    read_json_candidates,
     read_json_features,
     read_lines,
     whole_numbers,

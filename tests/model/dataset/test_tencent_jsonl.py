@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.dataset import json_candidates as candidates_module
 from model.dataset import json_files, tencent_jsonl
 from model.dataset.json_files import feature_columns
 from model.dataset.tencent_jsonl import read_tencent_jsonl
@@ -308,7 +309,7 @@ def test_candidates_are_read_some_lines_at_a_time(tmp_path, monkeypatch):
         for row, row_features in enumerate(features)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    whole = json_files.read_json_candidates(path)
+    whole = candidates_module.read_json_candidates(path)
     assert whole.features["1"].to_pylist() == [None, 0, 2, None, None, None, 5]
     at_once = []
 
@@ -316,10 +317,10 @@ def test_candidates_are_read_some_lines_at_a_time(tmp_path, monkeypatch):
         at_once.append(len(rows))
         return feature_columns(rows, where)
 
-    monkeypatch.setattr(json_files, "feature_columns", counted)
+    monkeypatch.setattr(candidates_module, "feature_columns", counted)
     for size in range(1, 8):
-        monkeypatch.setattr(json_files, "_CANDIDATES_PER_PART", size)
-        found = json_files.read_json_candidates(path)
+        monkeypatch.setattr(candidates_module, "_CANDIDATES_PER_PART", size)
+        found = candidates_module.read_json_candidates(path)
         assert max(at_once) == size
         assert found.raw_ids.equals(whole.raw_ids)
         assert list(found.features) == list(whole.features)
@@ -337,7 +338,7 @@ def test_candidates_are_read_some_lines_at_a_time(tmp_path, monkeypatch):
     ],
 )
 def test_candidates_that_do_not_go_together(root, monkeypatch, values, pattern):
-    monkeypatch.setattr(json_files, "_CANDIDATES_PER_PART", 2)
+    monkeypatch.setattr(candidates_module, "_CANDIDATES_PER_PART", 2)
     lines = [
         {"creative_id": row, "retrieval_id": row, "features": {"100": value}}
         for row, value in enumerate(values)
