@@ -100,11 +100,27 @@ def _ranks_of_targets(
                 logq_weight=recommender.params.logq_weight,
                 beam_weight=beam_weight,
             )
-            order = scores.sort(dim=1, descending=True, stable=True)
-            found = is_target.gather(1, order.indices) & (order.values > -torch.inf)
-            place = found.to(torch.int8).argmax(dim=1) + 1
-            tried.append(torch.where(found.any(dim=1), place, 0).cpu().numpy())
+            tried.append(_places(scores, is_target).cpu().numpy())
     return [np.concatenate(tried) for tried in ranks], np.concatenate(weights)
+
+
+def _places(scores: torch.Tensor, is_target: torch.Tensor) -> torch.Tensor:
+    """Where the target of each row would stand if its scores were sorted; nothing is sorted.
+
+    Args:
+        scores: (B, K) float32, -inf for what may not be recommended.
+        is_target: (B, K) bool, true at most once in a row.
+
+    Returns:
+        (B,) int64 1-based places, the earlier of equal scores first; 0 where the target is not
+        among those that may be recommended.
+    """
+    column = is_target.to(torch.int8).argmax(dim=1, keepdim=True)
+    own = scores.gather(1, column)
+    earlier = torch.arange(scores.shape[1], device=scores.device) < column
+    before = (scores > own) | ((scores == own) & earlier)
+    present = is_target.any(dim=1) & (own[:, 0] > -torch.inf)
+    return torch.where(present, before.sum(dim=1) + 1, 0)
 
 
 def choose(gains: Sequence[np.ndarray], weights: np.ndarray) -> int:

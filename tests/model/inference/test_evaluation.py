@@ -12,7 +12,7 @@ import torch
 from model import metrics
 from model.errors import InputError
 from model.inference.baselines import Cooccurrence
-from model.inference.beam_weight import GRID, Tuning, choose, tune_beam_weight
+from model.inference.beam_weight import GRID, Tuning, _places, choose, tune_beam_weight
 from model.inference.cascade import recommend
 from model.inference.evaluation import evaluate, summarise
 from model.inference.loss_funnel import Fate
@@ -264,6 +264,20 @@ def test_tuning_tries_all_weights_on_the_proposals():
     row = next(row for row in tuning.table if row["beam_weight"] == 0.12)
     assert (made.path == 0).all()
     assert row["ndcg@10"] == pytest.approx(expected)
+
+
+def test_the_place_of_a_target_is_that_of_a_stable_sort():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 6, (200, 30), generator=generator).float()  # many ties
+    scores[torch.rand(200, 30, generator=generator) < 0.2] = -torch.inf
+    columns = torch.randint(0, 30, (200,), generator=generator)
+    is_target = torch.nn.functional.one_hot(columns, 30).bool()
+    is_target[::7] = False
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    place = is_target.gather(1, order).to(torch.int8).argmax(dim=1) + 1
+    legal = is_target.any(dim=1) & (scores.gather(1, columns[:, None])[:, 0] > -torch.inf)
+    assert 0 < legal.sum() < 200
+    assert torch.equal(_places(scores, is_target), torch.where(legal, place, 0))
 
 
 @pytest.mark.parametrize(
