@@ -6,7 +6,6 @@ A code is 1..vocabulary size; 0 means missing or unknown. Row 0 is the padding r
 import hashlib
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,6 @@ from model.artifact import open_array, read_json, write_json
 from model.dataset.arrow import update_digest
 
 FEATURE_NAME = re.compile(r"[\w.\-]{1,100}")  # it becomes a part of a file name
-
-_ROWS_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -30,18 +27,11 @@ class ArrayColumn:
     offsets: np.ndarray
     values: np.ndarray
 
-    @cached_property
-    def longest(self) -> int:
-        """Values of the longest list; the offsets are read a part at a time."""
-        starts = range(0, len(self.offsets) - 1, _ROWS_AT_ONCE)
-        parts = (np.diff(self.offsets[first : first + _ROWS_AT_ONCE + 1]) for first in starts)
-        return max((int(part.max(initial=0)) for part in parts), default=0)
-
-    def gather(self, rows: np.ndarray, max_length: int) -> np.ndarray:
-        """(B, max_length) int32 of rows (B,), cut or filled with 0 on the right."""
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        """(B, L) int32 of rows (B,), filled with 0 on the right; L as these rows need it, not 0."""
         begins = np.asarray(self.offsets[rows])
-        lengths = np.minimum(self.offsets[rows + 1] - begins, max_length)
-        column = np.arange(max_length)
+        lengths = np.asarray(self.offsets[rows + 1]) - begins
+        column = np.arange(lengths.max(initial=1))
         inside = column < lengths[:, None]
         dense = np.zeros(inside.shape, np.int32)
         dense[inside] = self.values[(begins[:, None] + column)[inside]]

@@ -3,8 +3,9 @@
 Row i > 0 belongs to process (i - 1) mod size and stands there in row (i - 1) div size + 1; row 0,
 padding, is everywhere. Neighbouring rows go to different processes, so that ids in order of
 popularity load all of them alike. A lookup sends each distinct id to its owner and gets its row;
-backward sends the row's gradient the same way, so that an owner has the whole gradient of its rows
-and no process ever holds a table.
+backward sends the row's gradient the same way, so that an owner has the whole gradient of its rows.
+No process keeps a table: each makes it whole once, one table after another, to take its share, and
+the first puts them together when it saves.
 """
 
 from collections.abc import Iterator

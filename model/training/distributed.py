@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import cast
 
 import torch
@@ -15,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from model.network.device import own_device
 
 _PR_SET_PDEATHSIG = 1
+_PATIENCE = timedelta(hours=12)  # the others wait while the first writes tens of GB to a slow disk
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def join_world() -> World:
     device = own_device()
     if size > 1 and not dist.is_initialized():
         die_with_parent()
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     return World(rank=int(os.environ.get("RANK", "0")), size=size, device=device)
 
 

@@ -94,6 +94,12 @@ class TrainingInputs:
                 f"{folders['interactions']} holds {interactions.num_items:,}; materialise the "
                 "codebook again"
             )
+        if codebook is not None and len(codebook.sizes) != len(training.loss.sid_weights):
+            raise InputError(
+                f"{folders['codebook']}: has {len(codebook.sizes)} levels and "
+                f"{asset}.loss.sid_weights has {len(training.loss.sid_weights)} entries; "
+                "materialise the codebook again, or give a weight for each of its levels"
+            )
         return cls(
             interactions=interactions,
             statistics=statistics,

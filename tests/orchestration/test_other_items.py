@@ -39,6 +39,17 @@ def test_a_codebook_of_fewer_items_teaches_none(copied):
         TrainingInputs.load(copied.data, params, "recommender_checkpoint")
 
 
+def test_a_codebook_of_other_levels_teaches_none(copied):
+    params = copied.workspace.params
+    recommender = params.recommender_checkpoint
+    loss = recommender.loss.model_copy(update={"sid_weights": (0.5, 0.5, 0.5)})
+    other = params.model_copy(
+        update={"recommender_checkpoint": recommender.model_copy(update={"loss": loss})}
+    )
+    with pytest.raises(InputError, match=r"codebook: has 2 levels and .*sid_weights has 3 entries"):
+        TrainingInputs.load(copied.data, other, "recommender_checkpoint")
+
+
 @pytest.mark.long
 def test_a_model_of_another_codebook_proposes_for_none(copied):
     values = yaml.safe_load(copied.params_file.read_text())

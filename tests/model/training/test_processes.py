@@ -172,7 +172,7 @@ def test_one_of_many_ends_when_its_launcher_is_killed():
     one = (
         "import time\n"
         "from model.training import distributed\n"
-        "distributed.dist.init_process_group = lambda kind: print('up', flush=True)\n"
+        "distributed.dist.init_process_group = lambda kind, timeout: print('up', flush=True)\n"
         "distributed.join_world()\n"
         "time.sleep(100)\n"
     )
