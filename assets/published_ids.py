@@ -3,6 +3,8 @@
 What stands in the data folder decides nothing of what is made, only whether it may be.
 """
 
+import logging
+
 from assets.lineage import damage
 from assets.workspace import CODEBOOK, Workspace
 from model.dataset.interactions import Interactions
@@ -12,9 +14,13 @@ from model.tokenizer.given_out import Change, change_of_ids, foreseen_change
 from model.tokenizer.published import find_damage, open_published
 from model.tokenizer.room import require_semantic_ids
 
+logger = logging.getLogger("onepiece")
+
 
 def require_codebook_possible(workspace: Workspace, interactions: Interactions) -> None:
     """Refuse, before an encoder is trained, a codebook that its items' ids alone rule out.
+
+    Where all depends on the vectors, of which another encoder's differ, a warning says so.
 
     Raises:
         InputError: too few semantic IDs; a published codebook that does not fit, or that an
@@ -33,6 +39,18 @@ def require_codebook_possible(workspace: Workspace, interactions: Interactions) 
     change = foreseen_change(standing, frozen, interactions.raw_item_ids)
     if not change.keeps_all or change.added:
         raise _overtaken(workspace, standing, frozen.revision, change)
+    new = len(standing.published) - len(frozen.published)
+    if new:
+        # No refusal: after a loss the same encoder is made again, and gives them the same IDs.
+        logger.warning(
+            "codebook.frozen_from: %s (revision %d) lacks %d items of %s; another encoder may give "
+            "them other IDs, which is refused only after its training; %s",
+            params.frozen_from,
+            frozen.revision,
+            new,
+            workspace.folder(CODEBOOK),
+            _keep(workspace, standing),
+        )
 
 
 def require_ids_hold(made: Codebook, workspace: Workspace) -> None:
@@ -67,6 +85,12 @@ def _overtaken(
     return InputError(
         f"codebook.frozen_from: {folder} is revision {standing.revision} of generation "
         f"{standing.generation}, and extending {frozen_from} (revision {extended}) again would "
-        f"{change}; keep it by `cp -r {folder} codebook_revision_{standing.revision}` and name "
-        f"that copy in codebook.frozen_from, or remove {folder} to start from {frozen_from} again"
+        f"{change}; {_keep(workspace, standing)}, or remove {folder} to start from {frozen_from} "
+        "again"
     )
+
+
+def _keep(workspace: Workspace, standing: Codebook) -> str:
+    """How to go on from the standing extension."""
+    folder, copy = workspace.folder(CODEBOOK), f"codebook_revision_{standing.revision}"
+    return f"keep it by `cp -r {folder} {copy}` and name that copy in codebook.frozen_from"

@@ -116,6 +116,28 @@ def test_ids_alone_tell_before_the_encoder_is_trained_that_a_copy_is_too_old(wor
     _possible(extending(workspace, tmp_path / "copy"), range(220))
 
 
+def test_that_another_encoder_may_move_ids_is_told_before_it_is_trained(
+    published, workspace, tmp_path, caplog
+):
+    folder = workspace.folder("codebook")
+    _possible(workspace, range(170))
+    assert f"{published} (revision 0) lacks 50 items of {folder}; another encoder" in caplog.text
+    assert f"keep it by `cp -r {folder} codebook_revision_1` and name that copy" in caplog.text
+    caplog.clear()
+    shutil.copytree(folder, tmp_path / "copy")
+    _possible(extending(workspace, tmp_path / "copy"), range(170))
+    assert caplog.text == ""
+
+
+def test_a_revision_without_a_new_item_binds_no_one(published, workspace, caplog):
+    folder = workspace.folder("codebook")
+    shutil.rmtree(folder)
+    build(list(range(120)), frozen_from=str(published)).save(folder)
+    Lineage.of(Recipe("codebook", None, {}, {}, "", 0), folder, workspace.hashes).write(folder)
+    _possible(workspace, range(120))
+    assert caplog.text == ""
+
+
 def test_the_folder_itself_is_no_copy_and_that_is_said_before_the_encoder_is_trained(workspace):
     folder = workspace.folder("codebook")
     with pytest.raises(InputError, match="is replaced by what is made of it; copy it out"):
