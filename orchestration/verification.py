@@ -99,10 +99,14 @@ def _verify_frozen_codebooks(artifacts: Mapping[str, Any]) -> list[Finding]:
     for entry in artifacts.values():
         folder = frozen_from(entry)
         if folder is not None:
-            intact = is_frozen_intact(entry)
-            problem = None if intact else "it is not the codebook that was extended"
-            findings.append(Finding(str(folder), problem))
+            findings.append(Finding(str(folder), _problem_of_frozen(entry, folder)))
     return findings
+
+
+def _problem_of_frozen(entry: Mapping[str, Any], folder: Path) -> str | None:
+    if not folder.is_dir():
+        return "it is missing"
+    return None if is_frozen_intact(entry) else "it is not the codebook that was extended"
 
 
 def frozen_from(entry: Mapping[str, Any]) -> Path | None:

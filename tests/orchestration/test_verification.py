@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from assets.hashing import HashCache
 from assets.manifest_file import manifest_hash
 from assets.workspace import SUBMISSION
 from orchestration.verification import verify
@@ -130,6 +131,24 @@ def test_a_flipped_byte_in_a_raw_file_is_found(copied, tmp_path):
 
     _flip_a_byte(source)
     assert "1 of its files are not as they were" in _problems(copied)[str(source)]
+
+
+def test_a_frozen_codebook_is_looked_at_where_it_lies(copied, tmp_path):
+    """As if the submission's own codebook extended the copy of a published one."""
+    frozen = tmp_path / "frozen"
+    shutil.copytree(copied.data / "codebook", frozen)
+    file = copied.workspace.current_folder(SUBMISSION) / "manifest.json"
+    manifest = json.loads(file.read_text())
+    entry = manifest["artifacts"]["codebook"]
+    entry["parents"]["frozen_codebook/g1/revision_0"] = HashCache(None).hash_path(frozen)
+    entry["params"]["codebook"]["frozen_from"] = str(frozen)
+    file.write_text(json.dumps({**manifest, "hash": manifest_hash(manifest)}))
+    assert _problems(copied) == {}
+
+    _flip_a_byte(frozen)
+    assert _problems(copied) == {str(frozen): "it is not the codebook that was extended"}
+    shutil.rmtree(frozen)
+    assert _problems(copied) == {str(frozen): "it is missing"}
 
 
 def test_a_swapped_checkpoint_is_found(copied):
