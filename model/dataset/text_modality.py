@@ -21,6 +21,11 @@ _SEED = 0
 _SVD_ITERATIONS = 7
 _SMALLEST_SINGULAR_VALUE = 1e-6
 _ROWS_PER_CHUNK = 65_536
+# Text may be the only modality, and there must be one.
+_REMEDY = (
+    "or name a modality of vectors (<name>.NAME.parquet) in its place in "
+    "modality_embeddings.modalities, which needs at least one"
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ class TextVectors:
         path = next(iter(files_named(root, "<name>.item")), None)
         if path is None:
             raise InputError(
-                f"{root}: modality text needs a file <name>.item with token columns; add it or "
-                "take text out of modality_embeddings.modalities"
+                f"{root}: modality text needs a file <name>.item with token columns; add it, "
+                f"{_REMEDY}"
             )
         documents = _documents(root, path, raw_item_ids)
         vectorizer = TfidfVectorizer(
@@ -67,13 +72,12 @@ class TextVectors:
         except ValueError:
             raise InputError(
                 f"{path}: no token stands in two items, so modality text has nothing to go by; "
-                "take it out of modality_embeddings.modalities"
+                f"add words, {_REMEDY}"
             ) from None
         if matrix.shape[1] == 1:
             raise InputError(
                 f"{path}: {vectorizer.get_feature_names_out()[0]!r} is the only token that stands "
-                "in two items, so modality text cannot tell items apart; take it out of "
-                "modality_embeddings.modalities"
+                f"in two items, so modality text cannot tell items apart; add words, {_REMEDY}"
             )
         components = min(width, *matrix.shape)
         svd = TruncatedSVD(components, n_iter=_SVD_ITERATIONS, random_state=_SEED)
@@ -106,7 +110,7 @@ def _documents(root: Path, path: Path, raw_item_ids: pa.Array) -> list[str]:
     if not files[0].of_type(TOKEN, TOKEN_SEQ):
         raise InputError(
             f"{path}: no column of type token or token_seq, so modality text has nothing to go "
-            "by; take it out of modality_embeddings.modalities"
+            f"by; add words, {_REMEDY}"
         )
     ids = pa.concat_arrays([file.columns["item_id"] for file in files])
     texts = pa.concat_arrays([_text(file) for file in files])

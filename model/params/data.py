@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from model.params.section import (
     LARGEST,
@@ -89,10 +89,19 @@ class ItemStatisticsParams(Section):
     memory_limit_gib: MemoryGib  # DuckDB's
 
 
+def _at_least_one(names: list[str]) -> list[str]:
+    if not names:
+        raise ValueError(
+            "names none, and what an item is comes from its vectors; name those of the raw files, "
+            "or text, which is made from the words of RecBole's .item file"
+        )
+    return names
+
+
 class ModalityEmbeddingsParams(Section):
     """Which modalities are read; ``text`` is made from the items' own text and category tokens."""
 
-    modalities: Annotated[ModalityNames, Field(min_length=1)]
+    modalities: Annotated[ModalityNames, AfterValidator(_at_least_one)]
     text_width: Positive
 
 

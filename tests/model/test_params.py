@@ -72,7 +72,10 @@ def test_ids_are_read_as_they_are_written():
             lambda v: v["network"]["features"].update(modalities=["99"]),
             r"network\.features\.modalities names \['99'\]",
         ),
-        (lambda v: v["modality_embeddings"].update(modalities=[]), r"modalities: .*at least 1"),
+        (
+            lambda v: v["modality_embeddings"].update(modalities=[]),
+            r"modality_embeddings\.modalities: names none, .*; name those of the raw files",
+        ),
         *(
             (
                 lambda v, name=name: v["modality_embeddings"]["modalities"].append(name),

@@ -14,6 +14,10 @@ from tests.tiny import write_tiny_world
 LIPSTICKS = ["ruby|Red Lipstick, matte|lips makeup", "coral|RED lipstick (glossy)|lips makeup"]
 SHAMPOOS = ["herbal|Herbal shampoo for hair|hair care", "fresh|shampoo: fresh hair!|hair care"]
 OTHERS = ["blank||", "odd|unheard-of|"]
+# A remedy also where text is the only modality: a file without one is refused.
+VECTORS_INSTEAD = (
+    r"or name a modality of vectors \(<name>\.NAME\.parquet\) in its place .*at least one$"
+)
 
 
 class Shop:
@@ -117,14 +121,16 @@ def test_a_vector_is_not_wider_than_its_vocabulary(shop):
     ],
 )
 def test_nothing_to_go_by(shop, lines, header, pattern):
-    with pytest.raises(InputError, match=pattern):
+    with pytest.raises(InputError, match=rf"{pattern}.*; add words, {VECTORS_INSTEAD}"):
         shop.write(lines, header).read()
 
 
 def test_no_item_file(shop):
     shop.write(LIPSTICKS)
     (shop.root / "shop.item").unlink()
-    with pytest.raises(InputError, match=r"needs a file <name>\.item"):
+    with pytest.raises(
+        InputError, match=rf"needs a file <name>\.item .*; add it, {VECTORS_INSTEAD}"
+    ):
         shop.read()
 
 
