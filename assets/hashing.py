@@ -67,7 +67,7 @@ class HashCache:
             folder: to walk.
             hidden: also those whose name, or a folder's above, begins with a dot.
         """
-        paths = [name for name in list_files(folder) if hidden or not _is_hidden(name)]
+        paths = [name for name in list_files(folder) if hidden or not is_hidden(name)]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             digests = pool.map(lambda path: self.hash_file(folder / path), paths)
             tracked = track(digests, total=len(paths), what=f"hashing {folder.name}", unit="file")
@@ -149,7 +149,8 @@ def _counts(name: str) -> bool:
     return not ignored
 
 
-def _is_hidden(path: str) -> bool:
+def is_hidden(path: str) -> bool:
+    """Whether a file's name, or a folder's above it in its relative path, begins with a dot."""
     return path.startswith(".") or "/." in path
 
 

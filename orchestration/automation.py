@@ -3,13 +3,14 @@
 import json
 import re
 import time
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._utils.schedules import is_valid_cron_schedule
 
-from assets.hashing import HashCache, hash_bytes, list_files
+from assets.hashing import HashCache, hash_bytes, is_hidden, list_files
 from assets.lineage import Lineage
 from assets.workspace import SOURCE, Workspace
 from model.errors import InputError
@@ -66,6 +67,8 @@ def require_schedule(workspace: Workspace) -> None:
 def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
     """Retrain by the clock of ``automation.retrain_cron``; at most one retraining waits.
 
+    None starts while a delivery arrives: half of one may look like a whole one.
+
     Raises:
         InputError: it is no cron schedule.
     """
@@ -85,6 +88,9 @@ def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
         waiting = _waiting_retrain(context.instance)
         if waiting is not None:
             return dg.SkipReason(f"run {waiting[:8]} is already waiting to retrain")
+        unsettled = _unsettled_delivery(workspace)
+        if unsettled is not None:
+            return dg.SkipReason(f"{unsettled}; start full_retrain when all has arrived")
         tick = context.scheduled_execution_time
         return dg.RunRequest(run_key=f"scheduled {tick.isoformat()}")
 
@@ -178,9 +184,9 @@ def judge_delivery(
         leaves for the next, with the reason under ``why``.
     """
     look = _look(source)
-    unfinished = [name for name in list_files(source) if _is_being_copied(name)]
-    if unfinished:
-        return None, {**seen, "look": look, "since": now, "why": f"{unfinished[0]} is being copied"}
+    unfinished = _copy_in_progress(source)
+    if unfinished is not None:
+        return None, {**seen, "look": look, "since": now, "why": unfinished}
     if look != seen.get("look"):
         return None, {**seen, "look": look, "since": now, "why": "files are arriving"}
     if now - seen["since"] < settled_seconds:
@@ -193,6 +199,44 @@ def judge_delivery(
         return None, {**left, "why": "dates changed, the content did not"}
     deliveries = seen.get("deliveries", 0) + 1
     return content, {**left, "deliveries": deliveries, "why": "new content"}
+
+
+def find_unsettled(source: Path, *, settled_seconds: float, now: float) -> str | None:
+    """Why a folder's files may not all have arrived, as one look tells; None where nothing says so.
+
+    What counts is when a file came to be as it is: its date may be that of what it is a copy of.
+    Hidden files, which nobody reads, count only where a copy in progress gives them their names.
+
+    Args:
+        source: the folder of raw files.
+        settled_seconds: for how long nothing may have changed.
+        now: seconds.
+    """
+    unfinished = _copy_in_progress(source)
+    if unfinished is not None:
+        return unfinished
+    for name in filterfalse(is_hidden, list_files(source)):
+        try:
+            changed = (source / name).stat().st_ctime
+        except FileNotFoundError:
+            return f"{name} is a link to nothing, or has just gone"
+        if now - changed < settled_seconds:
+            return f"{name} has been still for less than {settled_seconds} s"
+    return None
+
+
+def _unsettled_delivery(workspace: Workspace) -> str | None:
+    """Why what a retraining would read may be half of a delivery; None where nothing says so."""
+    source = Path(workspace.params.raw_data.source)
+    if workspace.params.raw_data.format == "synthetic" or not source.is_dir():
+        return None
+    settled_seconds = workspace.params.automation.settled_seconds
+    return find_unsettled(source, settled_seconds=settled_seconds, now=time.time())
+
+
+def _copy_in_progress(source: Path) -> str | None:
+    names = (name for name in list_files(source) if _is_being_copied(name))
+    return next((f"{name} is being copied" for name in names), None)
 
 
 def _look(source: Path) -> str:

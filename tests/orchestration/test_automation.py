@@ -4,6 +4,8 @@ How the schedule's runs wait for each other: test_retraining.py.
 """
 
 import os
+import time
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
@@ -12,7 +14,12 @@ from assets.hashing import HashCache
 from assets.lineage import Lineage, Recipe
 from assets.workspace import SOURCE
 from model.errors import InputError
-from orchestration.automation import RETRAIN_TAG, build_schedule, judge_delivery
+from orchestration.automation import (
+    RETRAIN_TAG,
+    build_schedule,
+    find_unsettled,
+    judge_delivery,
+)
 from orchestration.definitions import build_definitions
 from orchestration.workspace import open_workspace
 from tests.orchestration.tiny_world import write_tiny_params
@@ -111,14 +118,35 @@ def test_what_stays_beside_the_files_is_not_waited_for(look, source):
     assert look(SETTLED) is not None
 
 
+def test_one_look_tells_that_files_are_young_whatever_their_dates(source):
+    os.utime(source / "events.parquet", ns=(5, 5))
+    for seconds, unsettled in ((0, True), (SETTLED / 2, True), (2 * SETTLED, False)):
+        now = time.time() + seconds
+        why = find_unsettled(source, settled_seconds=SETTLED, now=now)
+        assert (why == f"events.parquet has been still for less than {SETTLED} s") == unsettled
+        assert unsettled or why is None
+
+
+def test_one_look_passes_over_hidden_files_and_names_a_link_to_nothing(source):
+    later = time.time() + SETTLED / 2
+    (source / "events.parquet").rename(source / ".events.parquet")
+    assert find_unsettled(source, settled_seconds=SETTLED, now=later) is None
+    (source / "events.parquet").symlink_to("nowhere")
+    why = find_unsettled(source, settled_seconds=0, now=later)
+    assert why == "events.parquet is a link to nothing, or has just gone"
+
+
+def _reading(source, tmp_path, settled_seconds):
+    raw = {"format": "recbole", "source": str(source)}
+    automation = {"settled_seconds": settled_seconds}
+    file = write_tiny_params(tmp_path / "params.yaml", raw_data=raw, automation=automation)
+    return open_workspace(file, tmp_path / "data")
+
+
 @pytest.fixture
 def delivered(source, tmp_path):
     """A workspace that reads the folder; deliveries come to rest at once."""
-    raw = {"format": "recbole", "source": str(source)}
-    file = write_tiny_params(
-        tmp_path / "params.yaml", raw_data=raw, automation={"settled_seconds": 0}
-    )
-    return open_workspace(file, tmp_path / "data")
+    return _reading(source, tmp_path, 0)
 
 
 @pytest.fixture
@@ -174,6 +202,36 @@ def test_a_retraining_that_waits_will_read_the_delivery(sensor):
     outcome = sensor()
     assert outcome.run_requests == []
     assert "already waiting to retrain" in outcome.skip_message
+
+
+def _at_three(workspace):
+    """What the schedule asks for, or why it asks for nothing."""
+    repository = build_definitions(workspace).get_repository_def()
+    with (
+        dg.DagsterInstance.local_temp() as instance,
+        dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=datetime(2026, 3, 2, 3, tzinfo=UTC),
+            repository_def=repository,
+        ) as context,
+    ):
+        return repository.get_schedule_def("scheduled_retrain").evaluate_tick(context)
+
+
+def test_the_clock_starts_nothing_while_a_copy_is_in_progress(delivered, source):
+    assert len(_at_three(delivered).run_requests) == 1
+    (source / "more.parquet.part").write_bytes(b"half")
+    outcome = _at_three(delivered)
+    assert outcome.run_requests == []
+    assert outcome.skip_message == (
+        "more.parquet.part is being copied; start full_retrain when all has arrived"
+    )
+
+
+def test_the_clock_starts_nothing_on_files_that_have_just_come(source, tmp_path):
+    outcome = _at_three(_reading(source, tmp_path, SETTLED))
+    assert outcome.run_requests == []
+    assert "events.parquet has been still for less than" in outcome.skip_message
 
 
 def test_a_cron_schedule_that_is_none_is_refused_in_one_sentence(tmp_path):
