@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 
 MAX_ARRAY_LENGTH = 16  # values of a list feature that are pooled
+SMALLEST_LENGTH = 1e-12  # a vector of zeros stays one
 DEVICE_SHARE = 0.3  # of a GPU's free memory that modality vectors may take
 
 
@@ -81,7 +81,9 @@ class ItemFeatureStore:
         matrix = self._matrices[modality]
         places = rows.clamp(min=0).to(matrix.device)
         found = matrix.index_select(0, places).to(self.device).float()
-        return F.normalize(found, dim=-1) * present[:, None], present
+        # In place: a full catalogue of wide vectors is more memory than a step's activations.
+        found /= torch.linalg.vector_norm(found, dim=-1, keepdim=True).clamp_min_(SMALLEST_LENGTH)
+        return found.masked_fill_(~present[:, None], 0.0), present
 
     def _place(self, column: np.ndarray) -> Tensor:
         return _view(column).to(self.device)
