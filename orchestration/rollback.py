@@ -11,6 +11,7 @@ from assets.workspace import CHAMPION, Workspace
 from model.artifact import atomic_write
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE
+from model.inference.inputs import InferenceInputs
 from orchestration.follow_up import follow_up
 from orchestration.instance import open_instance
 from orchestration.synchronization import report_existing
@@ -28,7 +29,8 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
         A sentence on what was done.
 
     Raises:
-        InputError: there is no such model, or it was never promoted, or it is damaged.
+        InputError: there is no such model, or it was never promoted, or it is damaged, or it is
+            of other items than the data.
     """
     home = workspace.folder(CHAMPION)
     workspace.input_folder(CHAMPION)  # refused before locks are made where nothing else is
@@ -43,6 +45,7 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
         damaged = damage(home / name, workspace.hashes)
         if damaged:
             raise InputError(f"{home / name}: {damaged[0]}; put it back, or name another model")
+        _require_its_items(workspace, home / name, current.name)
         note_rollback(home, left=current.name, taken=name)
         atomic_write(home / CHAMPION_FILE, f"{name}\n")
         recipe = Lineage.read(workspace.current_folder(CHAMPION)).recipe
@@ -76,6 +79,27 @@ def _predecessor(current: Path) -> tuple[str, int]:
         f"{current.parent}: all champions before {current.name} have its weights and codebook; "
         "name another model"
     )
+
+
+def _require_its_items(workspace: Workspace, model: Path, current: str) -> None:
+    """Refuse a model from which nothing could be submitted, as the catalogue is another by now.
+
+    Where the data is not whole, nothing tells what it will be: the next run makes it, and judges.
+
+    Raises:
+        InputError: the model was trained on other items or features than those of the data.
+    """
+    modalities = workspace.params.modality_embeddings.modalities
+    try:
+        inputs = InferenceInputs.load(workspace.data, model, modalities)
+    except InputError:
+        return
+    if not inputs.checkpoint.can_read(inputs.interactions, inputs.statistics, inputs.embeddings):
+        raise InputError(
+            f"{model}: trained on other items or features than those of "
+            f"{workspace.folder('interactions')}, so that it cannot submit; bring back the "
+            f"delivery that it was trained on and materialise it first, or keep {current}"
+        )
 
 
 def _promoted(home: Path, wanted: str) -> str:

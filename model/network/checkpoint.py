@@ -63,6 +63,24 @@ class Checkpoint:
             ) from None
         return network.eval()
 
+    def can_read(
+        self,
+        interactions: Interactions,
+        statistics: ItemStatistics,
+        embeddings: Mapping[str, ModalityEmbedding],
+    ) -> bool:
+        """Whether these are the items and features that the network was trained on.
+
+        Args:
+            interactions: gives items, users and their features.
+            statistics: gives the time buckets.
+            embeddings: the modalities, at least those that the network looks at.
+        """
+        names = self.network_params["features"]["modalities"]
+        looked_at = {name: embeddings[name] for name in names if name in embeddings}
+        given = describe_features(interactions, statistics, looked_at)
+        return given.vocabulary_hash == self.schema.vocabulary_hash
+
     def require_data(
         self,
         interactions: Interactions,
@@ -74,21 +92,18 @@ class Checkpoint:
         Others have the same numbers, and would be taken for them.
 
         Args:
-            interactions: gives items, users and their features.
-            statistics: gives the time buckets.
-            embeddings: the modalities, at least those that the network looks at.
+            interactions: as for :meth:`can_read`.
+            statistics: likewise.
+            embeddings: likewise.
 
         Raises:
             InputError: they are others.
         """
-        names = self.network_params["features"]["modalities"]
-        looked_at = {name: embeddings[name] for name in names if name in embeddings}
-        given = describe_features(interactions, statistics, looked_at)
-        if given.vocabulary_hash != self.schema.vocabulary_hash:
+        if not self.can_read(interactions, statistics, embeddings):
             raise InputError(
                 f"{self.folder or 'the checkpoint'}: trained on other items or features than those "
-                "of the interactions, statistics and modalities that are there now; materialise "
-                "without --only, which trains again"
+                "of the interactions, statistics and modalities that are there now; train again "
+                "on these, or bring back those that it was trained on"
             )
 
     @property

@@ -107,3 +107,20 @@ def test_a_model_that_followed_none_but_itself_has_nowhere_to_go_back_to(copied)
     with pytest.raises(InputError, match="all champions before again have its weights"):
         roll_back(copied.workspace, None)
     assert _champion(copied).name == "again"
+
+
+def test_a_model_of_other_items_is_not_gone_back_to(copied, two_models):
+    earlier, newest = two_models
+    checkpoint = copied.data / "champion" / earlier / "recommender_checkpoint"
+    facts = read_json(checkpoint / "checkpoint.json")
+    facts["schema"]["vocabulary_hash"] = "of a catalogue that lacks an item"
+    write_json(checkpoint / "checkpoint.json", facts)
+    _describe(copied, checkpoint)
+    _describe(copied, checkpoint.parent)
+    for wanted in (None, earlier):
+        with pytest.raises(InputError, match=rf"{earlier}: trained on other .* or keep {newest}$"):
+            roll_back(copied.workspace, wanted)
+    assert _champion(copied).name == newest
+    assert not (copied.data / "champion" / "rollbacks.json").exists()
+    shutil.rmtree(copied.data / "interactions")  # the next run makes it, of whatever items
+    assert f"champion: {newest} -> {earlier};" in roll_back(copied.workspace, None)
