@@ -4,6 +4,7 @@ A target always has at least one event before it: nothing can be predicted from 
 with a single event is all training data.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from model.params import SplitParams
 
 Part = Literal["validation", "test", "submission"]
+HeldOut = Literal["validation", "test"]
+_VALIDATES = {  # what a user needs for it
+    "leave_one_out": "three events",
+    "last_positive": "two clicks or conversions after a first event",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,68 @@ def split_events(
     return Split(train_end=train_end, validation_event=validation, test_event=test)
 
 
+def require_targets(
+    interactions: Interactions, params: "SplitParams", action_weights: Sequence[float]
+) -> None:
+    """Refuse data on which no model could be measured; asked before one is trained.
+
+    Validation targets choose the champion, and without one nothing is submitted. Who has one has a
+    test target as well. Data without a single event is let pass: vectors are all that is there.
+
+    Args:
+        interactions: hold the targets.
+        params: by which they were held out, for the remedy.
+        action_weights: ``evaluation_report.action_weights``.
+
+    Raises:
+        InputError: no user has a validation target, or all of validation or of test weigh nothing.
+    """
+    if not interactions.num_events:
+        return
+    validating = np.flatnonzero(interactions.validation_event >= 0)
+    if len(validating) == 0:
+        remedies = [f"bring users with {_VALIDATES[params.strategy]}"]
+        if params.validation_fraction < 1.0:
+            remedies.append("raise validation_fraction")
+        if params.strategy == "last_positive":
+            remedies.append("choose leave_one_out")
+        raise InputError(
+            f"interactions.split: by {params.strategy} no user has a validation target, and no "
+            f"model could be measured; {' or '.join(remedies)}"
+        )
+    testing = np.flatnonzero(interactions.test_event >= 0)
+    user_weights(interactions, validating, "validation", action_weights)
+    user_weights(interactions, testing, "test", action_weights)
+
+
+def user_weights(
+    interactions: Interactions,
+    users: np.ndarray,
+    part: HeldOut,
+    action_weights: Sequence[float],
+) -> np.ndarray:
+    """(U,) float64 weight of each user by the action of the target.
+
+    Args:
+        interactions: hold the targets.
+        users: (U,) int64 user indices, all with such a target.
+        part: which target.
+        action_weights: of an exposure, a click, a conversion.
+
+    Raises:
+        InputError: all weigh nothing.
+    """
+    actions = interactions.action_types[_targets(interactions, part)[users]]
+    weights = np.asarray(action_weights)[actions]
+    if weights.sum() == 0:
+        raise InputError(
+            f"evaluation_report.action_weights {list(action_weights)} gives no weight to the "
+            f"actions of the {part} targets (only {np.unique(actions).tolist()} occur, of 0 "
+            "exposure, 1 click, 2 conversion); give one of them a weight above 0"
+        )
+    return weights
+
+
 def history_ends(interactions: Interactions, users: np.ndarray, part: Part) -> np.ndarray:
     """(B,) int64, one past each user's last event that may be seen; -1 without such a target.
 
@@ -63,8 +131,7 @@ def history_ends(interactions: Interactions, users: np.ndarray, part: Part) -> n
     """
     if part == "submission":
         return np.asarray(interactions.offsets[users + 1])
-    events = interactions.validation_event if part == "validation" else interactions.test_event
-    return np.asarray(events[users])
+    return np.asarray(_targets(interactions, part)[users])
 
 
 def sample_users(events: np.ndarray, max_users: int, seed: int) -> np.ndarray:
@@ -93,6 +160,10 @@ def sample_test_users(interactions: Interactions, max_users: int, seed: int) -> 
             "no user has a test target; check interactions.split.strategy against the data"
         )
     return users
+
+
+def _targets(interactions: Interactions, part: HeldOut) -> np.ndarray:
+    return interactions.validation_event if part == "validation" else interactions.test_event
 
 
 def _last_before(events: np.ndarray, ends: np.ndarray) -> np.ndarray:

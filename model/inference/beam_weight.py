@@ -62,7 +62,8 @@ def tune_beam_weight(
     if len(users) == 0:
         raise InputError(
             "no user has a validation target: there is nothing to tune cascade.beam_weight or to "
-            "compare models on; raise interactions.split.validation_fraction"
+            "compare models on; raise interactions.split.validation_fraction, or bring users with "
+            "longer histories where that is 1.0"
         )
     ranked, weight = _ranks_of_targets(recommender, users, action_weights, grid)
     table = [

@@ -15,9 +15,7 @@ import numpy as np
 import torch
 
 from model import metrics
-from model.dataset.interactions import Interactions
-from model.dataset.split import sample_test_users, sample_users
-from model.errors import InputError
+from model.dataset.split import sample_test_users, sample_users, user_weights
 from model.inference.beam_weight import GRID, Tuning, tune_beam_weight
 from model.inference.breakdowns import breakdown_rows, user_groups
 from model.inference.inputs import InferenceInputs
@@ -51,7 +49,8 @@ def evaluate(
     """
     section = params.evaluation_report
     users = sample_test_users(inputs.interactions, section.max_users, params.seed)
-    weights = user_weights(inputs.interactions, users, section)  # refused before the catalogue
+    # Refused before the catalogue is laid out.
+    weights = user_weights(inputs.interactions, users, "test", section.action_weights)
     recommender = prepare_recommender(inputs, params.cascade, device)
     recommender, index_facts = with_index(recommender, index_folder)
     tuning = choose_beam_weight(recommender, params)
@@ -69,25 +68,6 @@ def choose_beam_weight(recommender: Recommender, params: Params) -> Tuning:
     users = sample_users(events, section.max_users, params.seed)
     grid = GRID if given == "validation" else (given,)
     return tune_beam_weight(recommender, users, section.action_weights, grid)
-
-
-def user_weights(
-    interactions: Interactions, users: np.ndarray, params: EvaluationReportParams
-) -> np.ndarray:
-    """(U,) weight of each user by the action of the target.
-
-    Raises:
-        InputError: all weigh nothing.
-    """
-    actions = interactions.action_types[interactions.test_event[users]]
-    weights = np.asarray(params.action_weights)[actions]
-    if weights.sum() == 0:
-        raise InputError(
-            f"evaluation_report.action_weights {list(params.action_weights)} gives no weight to "
-            f"the actions of the test targets (only {sorted(set(actions.tolist()))} occur, of "
-            "0 exposure, 1 click, 2 conversion); give one of them a weight above 0"
-        )
-    return weights
 
 
 def summarise(

@@ -9,9 +9,9 @@ from model import metrics
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.recommendable import blocked_items
 from model.dataset.sequences import Batch, SequenceDataset, Windows
-from model.dataset.split import sample_test_users
+from model.dataset.split import sample_test_users, user_weights
 from model.inference.catalogue import build_catalogue
-from model.inference.evaluation import evaluate, user_weights
+from model.inference.evaluation import evaluate
 from model.inference.filters import allowed_items, seen_items
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import ACTIONS
@@ -164,4 +164,4 @@ def _embedding_ranks(
         targets = catalogue.rows[interactions.item_ids[interactions.test_event[chosen]]]
         found = metrics.ranks_in_lists(rows.cpu().numpy(), np.where(targets >= 0, targets, -2))
         ranks[np.searchsorted(users, chosen)] = found
-    return ranks, user_weights(interactions, users, section)
+    return ranks, user_weights(interactions, users, "test", section.action_weights)

@@ -1,6 +1,12 @@
-"""Semantic IDs that will not suffice are no reason to train first."""
+"""What cannot suffice, semantic IDs or held-out targets, is no reason to train first."""
 
+import pytest
 import yaml
+
+from model.errors import InputError
+from orchestration.materialization import materialize
+from orchestration.workspace import open_workspace
+from tests.orchestration.tiny_world import write_tiny_params
 
 
 def test_more_items_than_semantic_ids_are_refused_before_the_encoder_is_trained(copied):
@@ -12,3 +18,18 @@ def test_more_items_than_semantic_ids_are_refused_before_the_encoder_is_trained(
     assert done.returncode != 0
     assert "codebook.capacity: the catalogue has 434 items and sizes [4, 4] spell 16" in done.stderr
     assert "epoch" not in done.stderr
+
+
+def test_data_that_no_model_could_be_measured_on_is_refused_before_the_encoder_is_trained(tmp_path):
+    rows = [f"u{user}\ti{user + step}\t{step}\n" for user in range(12) for step in range(2)]
+    header = "user_id:token\titem_id:token\ttimestamp:float\n"
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "raw.inter").write_text(header + "".join(rows))
+    params = write_tiny_params(
+        tmp_path / "params.yaml",
+        raw_data={"format": "recbole", "source": str(tmp_path / "raw")},
+        interactions={"split": {"strategy": "leave_one_out", "validation_fraction": 1.0}},
+    )
+    workspace = open_workspace(params, tmp_path / "data")
+    with pytest.raises(InputError, match="no user has a validation target, and no model could be"):
+        materialize(workspace, ["item_statistics"], only=False, tags={})

@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.dataset.split import history_ends, sample_test_users, sample_users, split_events
+from model.dataset.split import (
+    history_ends,
+    require_targets,
+    sample_test_users,
+    sample_users,
+    split_events,
+    user_weights,
+)
 from model.errors import InputError
 from model.params import SplitParams
 from tests.model.inference.small_world import small_interactions
@@ -105,3 +112,65 @@ def test_no_test_target_at_all_is_one_sentence():
     nobody = replace(small_interactions(), test_event=np.full(3, -1))
     with pytest.raises(InputError, match="no user has a test target"):
         sample_test_users(nobody, 10, seed=1)
+
+
+def held_out(histories, strategy, fraction=1.0):
+    """Interactions of these actions, and the parameters by which they are split."""
+    found = split(histories, strategy, fraction)
+    actions = np.array([action for history in histories for action in history], np.int8)
+    params = SplitParams(strategy=strategy, validation_fraction=fraction)
+    data = replace(
+        small_interactions(),
+        item_ids=np.ones(len(actions), np.int32),
+        action_types=actions,
+        validation_event=found.validation_event,
+        test_event=found.test_event,
+    )
+    return data, params
+
+
+@pytest.mark.parametrize(
+    ("histories", "strategy", "fraction", "reason"),
+    [
+        ([[1], [1]], "leave_one_out", 1.0, "validation target.* bring users with three events$"),
+        ([[1, 1]] * 9, "leave_one_out", 1.0, "validation target.* bring users with three events$"),
+        (
+            [[1, 1, 1]] * 9,
+            "leave_one_out",
+            0.001,
+            "by leave_one_out no user has a validation target, and no model could be measured; "
+            "bring users with three events or raise validation_fraction$",
+        ),
+        (
+            [[0, 0, 0]],
+            "last_positive",
+            1.0,
+            "by last_positive no user .* two clicks or conversions after a first event or choose "
+            "leave_one_out$",
+        ),
+        (
+            [[0, 1, 0]],
+            "last_positive",
+            0.5,
+            "validation target.* or raise validation_fraction or choose leave_one_out$",
+        ),
+    ],
+)
+def test_data_that_nothing_could_be_measured_on_is_refused(histories, strategy, fraction, reason):
+    with pytest.raises(InputError, match=reason):
+        require_targets(*held_out(histories, strategy, fraction), (1.0, 1.0, 1.0))
+
+
+def test_targets_that_weigh_nothing_are_refused():
+    data, params = held_out([[1, 1, 0], [0, 1, 0]], "leave_one_out")
+    require_targets(data, params, (1.0, 1.0, 0.0))
+    assert user_weights(data, np.array([1]), "validation", (0.5, 2.0, 3.0)).tolist() == [2.0]
+    with pytest.raises(InputError, match=r"of the test targets \(only \[0\] occur"):
+        require_targets(data, params, (0.0, 1.0, 2.5))
+    with pytest.raises(InputError, match=r"of the validation targets \(only \[1\] occur"):
+        require_targets(data, params, (1.0, 0.0, 2.5))
+
+
+def test_one_user_of_each_is_enough_and_vectors_need_none():
+    require_targets(*held_out([[1], [0, 1, 2]], "last_positive"), (0.0, 1.0, 2.5))
+    require_targets(*held_out([[], []], "leave_one_out"), (0.0, 1.0, 2.5))
