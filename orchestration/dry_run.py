@@ -18,7 +18,9 @@ _UNCHANGED = Reason(REUSED, "unchanged")
 def describe_run(workspace: Workspace, names: Sequence[str], *, only: bool) -> str:
     """A line per asset or partition, in the order in which they would be made.
 
-    What stands below something that is made is itself kept where that comes out as it was.
+    What stands below something that was lost or damaged is itself kept where that comes out as it
+    was. Other parameters, code or raw files make all below anew, since a hash counts the lineage:
+    all but a submission whose champion and data stay.
 
     Args:
         workspace: parameters and data folder, of which nothing is written.

@@ -1,6 +1,7 @@
 """Lineage files: deterministic, and every edit of them or of what they describe is found."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,13 @@ def test_the_folder_hash_needs_no_second_reading_of_the_files(folder):
     assert folder_hash(folder) == HASHES.hash_path(folder)
     (folder / "codes.npy").unlink()
     assert folder_hash(folder) != HASHES.hash_path(folder)
+
+
+def test_the_same_content_of_another_recipe_has_another_hash(folder):
+    before = folder_hash(folder)
+    for other in (RECIPE, replace(RECIPE, params={"codebook": {"sizes": [4, 5]}})):
+        Lineage.of(other, folder, HASHES).write(folder)
+        assert (folder_hash(folder) == before) == (other == RECIPE)
 
 
 def test_a_manifest_is_not_content(folder):
