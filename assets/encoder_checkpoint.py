@@ -8,6 +8,7 @@ from assets.training_metadata import TRAINING_CHECKS, describe_training
 from assets.training_worker import publish_training, run_training
 from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
+from model.dataset.split import require_targets
 from model.network.checkpoint import Checkpoint
 
 
@@ -24,9 +25,13 @@ from model.network.checkpoint import Checkpoint
 def encoder_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     """The two-tower part of the model, trained with InfoNCE alone.
 
-    What the items' ids alone show to be impossible for the codebook is refused here, before hours
-    of training.
+    Data on which no model could be measured, and what the items' ids alone show to be impossible
+    for the codebook, are refused here, before hours of training.
     """
-    require_codebook_possible(workspace, Interactions.load(workspace.folder("interactions")))
+    interactions, params = Interactions.load(workspace.folder("interactions")), workspace.params
+    require_targets(
+        interactions, params.interactions.split, params.evaluation_report.action_weights
+    )
+    require_codebook_possible(workspace, interactions)
     run_training(workspace, "encoder_checkpoint", folder)
     return Checkpoint.load(folder)

@@ -12,7 +12,6 @@ from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics, compute_item_statistics
 from model.dataset.recommendable import require_enough_candidates
-from model.dataset.split import require_targets
 from model.params import Params
 
 _ACTIONS = ("exposure", "click", "conversion")
@@ -43,11 +42,8 @@ def item_statistics(
 ) -> ItemStatistics:
     """Log q, first and last exposure and popularity over time, from the training part alone.
 
-    Data of which nobody could be recommended ten items, or on which no model could be measured, is
-    refused here, before it is trained on.
+    Data of which nobody could be recommended ten items is refused here, before it is trained on.
     """
-    weights = params.evaluation_report.action_weights
-    require_targets(interactions, params.interactions.split, weights)
     made = compute_item_statistics(interactions, params.item_statistics, scratch=workspace.data)
     require_enough_candidates(interactions, made.popularity, params.cascade)
     return made
