@@ -4,6 +4,7 @@ What stands in the data folder decides nothing of what is made, only whether it 
 """
 
 import logging
+from dataclasses import replace
 
 from assets.lineage import damage
 from assets.workspace import CODEBOOK, Workspace
@@ -23,8 +24,8 @@ def require_codebook_possible(workspace: Workspace, interactions: Interactions) 
     Where all depends on the vectors, of which another encoder's differ, a warning says so.
 
     Raises:
-        InputError: too few semantic IDs; a published codebook that does not fit, or that an
-            extension in the data folder has overtaken.
+        InputError: too few semantic IDs; a published codebook that does not fit, or that what
+            stands in the data folder has overtaken or contradicts.
     """
     params, width = workspace.params.codebook, workspace.params.network.dim
     if params.frozen_from is None:
@@ -34,13 +35,16 @@ def require_codebook_possible(workspace: Workspace, interactions: Interactions) 
     frozen = open_published(params.frozen_from)
     require_semantic_ids(interactions, frozen, params, width)
     standing = _standing(workspace, frozen.generation)
-    if standing is None or standing.revision <= frozen.revision:
+    if standing is None:
         return
     change = foreseen_change(standing, frozen, interactions.raw_item_ids)
-    if not change.keeps_all or change.added:
+    moved = change_of_ids(standing, frozen).moved
+    if moved:  # one generation re-assigned in two ways, whichever revision is the newer
+        raise _overtaken(workspace, standing, frozen.revision, replace(change, moved=moved))
+    if not change.keeps_all or (change.added and frozen.revision < standing.revision):
         raise _overtaken(workspace, standing, frozen.revision, change)
     new = len(standing.published) - len(frozen.published)
-    if new:
+    if new > 0:
         # No refusal: after a loss the same encoder is made again, and gives them the same IDs.
         logger.warning(
             "codebook.frozen_from: %s (revision %d) lacks %d items of %s; another encoder may give "

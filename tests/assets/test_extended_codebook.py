@@ -138,6 +138,23 @@ def test_a_revision_without_a_new_item_binds_no_one(published, workspace, caplog
     assert caplog.text == ""
 
 
+def test_two_re_assignments_of_one_generation_are_told_apart_before_the_encoder_is_trained(
+    workspace, tmp_path
+):
+    """The copy was built one way; what stands there, of the same name and revision, another."""
+    copy, folder = tmp_path / "copy", workspace.folder("codebook")
+    build(list(range(120)), reassignment="paper").save(copy)
+    shutil.rmtree(folder)
+    build(list(range(120)), reassignment="exact").save(folder)
+    Lineage.of(Recipe("codebook", None, {}, {}, "", 0), folder, workspace.hashes).write(folder)
+    message = (
+        rf"{folder} is revision 0 of generation .* extending {copy} \(revision 0\) again would "
+        r"move [1-9]\d* of its IDs, lose 0 and add 50; keep it by"
+    )
+    with pytest.raises(InputError, match=message):
+        _possible(extending(workspace, copy), range(170))
+
+
 def test_the_folder_itself_is_no_copy_and_that_is_said_before_the_encoder_is_trained(workspace):
     folder = workspace.folder("codebook")
     with pytest.raises(InputError, match="is replaced by what is made of it; copy it out"):
