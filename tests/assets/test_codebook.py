@@ -1,6 +1,7 @@
 """What the page of the codebook shows, and when its checks refuse."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,8 +188,17 @@ def test_one_of_two_first_codes_always_holds_half_and_more():
     assert not asset._judge_spread(_with_largest_share(made, 0.96), None).passed
 
 
-def test_conflicts_that_remain_turn_the_other_one_red(made):
-    assert asset._judge_conflicts(made, None).passed
-    row = dict(made.report[-1])
-    row["after"] = row["after"] | {"conflicts": 3}
-    assert not asset._judge_conflicts(replace(made, report=[row]), None).passed
+def test_an_id_with_more_items_than_it_may_have_turns_the_other_one_red():
+    made = _build(sizes=[2], capacity=4)
+    passed = []
+    for capacity in (3, 4):
+        codebook = codebook_params(capacity=capacity)
+        verdict = asset._judge_conflicts(
+            made, SimpleNamespace(params=SimpleNamespace(codebook=codebook))
+        )
+        passed.append(verdict.passed)
+        assert verdict.reason == (
+            "5 items share their semantic ID with one before them, at most 4 hold the same, and "
+            f"codebook.capacity is {capacity}"
+        )
+    assert passed == [False, True]
