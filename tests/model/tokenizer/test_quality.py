@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from model.tokenizer import true_neighbors as true_neighbors_module
-from model.tokenizer.quality import _draw_queries, cooccurrence, neighborhood
+from model.tokenizer.quality import (
+    _draw_queries,
+    _is_near,
+    _near_codes,
+    cooccurrence,
+    neighborhood,
+)
 from model.tokenizer.quantizer import Quantizer
 from model.tokenizer.true_neighbors import true_neighbors
 from tests.model.inference.small_world import small_interactions
@@ -29,6 +35,17 @@ def test_codes_by_cluster_keep_the_neighbourhood_and_random_ones_do_not():
     codes = np.stack([generator.permutation(clusters), last], axis=1)
     lost = neighborhood(quantizer(), vectors, codes, vicinity=1, seed=0)
     assert lost["sid1"]["recall@10"] == pytest.approx(lost["sid1"]["chance"], abs=0.02)
+
+
+def test_a_pair_is_near_as_in_the_list_of_all_near_codes_ties_included():
+    """Centroids at whole numbers, several at each place: many are equally far, and exactly."""
+    generator = np.random.default_rng(4)
+    centroids = generator.integers(3, size=(40, 2)).astype(np.float32)
+    codes, others = np.divmod(np.arange(40 * 40), 40)
+    for vicinity in (1, 2, 7, 39, 40, 50):
+        listed = _near_codes(centroids, codes, vicinity)[np.arange(len(codes)), others]
+        assert np.array_equal(_is_near(centroids, codes, others, vicinity), listed)
+        assert listed.sum() == 40 * min(vicinity, 40)
 
 
 def test_recall_equals_a_plain_count():
