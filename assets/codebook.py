@@ -25,6 +25,7 @@ def collision_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "source": row["source"],
+            "sample": row["sample"],
             **losses(row),
             "conflicts before": row["before"]["conflicts"],
             "rate before": row["before"]["conflict_rate"],

@@ -4,6 +4,7 @@ Residual quantisation with one global codebook per level (paper, section 3.2). T
 differ in how the codebooks come about and in the space they live in, not in how they are used.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,8 @@ from model.tokenizer.nearest import nearest_centroid, shared_part
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
+
+logger = logging.getLogger("onepiece")
 
 Metric = Literal["cosine", "l2"]
 
@@ -187,6 +190,16 @@ def sample_size(vectors: ItemVectors, wanted: int) -> int:
 
 def _sample(vectors: ItemVectors, wanted: int, generator: np.random.Generator) -> np.ndarray:
     """Rows of a seeded sample in the order of the items."""
-    count = sample_size(vectors, wanted)
+    count, asked_for = sample_size(vectors, wanted), min(wanted, len(vectors))
+    if count < asked_for:
+        logger.info(
+            "%s: the codebooks are fitted to %d vectors and not to %d as codebook.training_sample "
+            "has it: more of %d numbers would take over %.0f GiB",
+            vectors.source,
+            count,
+            asked_for,
+            vectors.width,
+            MAX_SAMPLE_BYTES / 2**30,
+        )
     drawn = generator.choice(len(vectors), count, replace=False, shuffle=False)
     return vectors.take(np.sort(drawn))

@@ -53,6 +53,7 @@ def test_the_capacity_that_is_asked_for_is_enough_for_every_source():
 def test_table_2_has_a_row_per_source(made):
     rows = asset.collision_rows(made.report)
     assert [row["source"] for row in rows] == ["81", "collaborative"]
+    assert [row["sample"] for row in rows] == [5, 7]
     assert [row["unique pairs after"] for row in rows] == [5, 7]
     assert [row["conflicts after"] for row in rows] == [0, 0]
     for row, items in zip(rows, (5, 7), strict=True):

@@ -180,12 +180,16 @@ def test_how_many_rows_are_read_at_once_changes_nothing():
         assert found.distances.tobytes() == expected.distances.tobytes()
 
 
-def test_wide_vectors_are_fitted_on_as_many_as_fit_into_memory(monkeypatch):
+def test_wide_vectors_are_fitted_on_as_many_as_fit_into_memory(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
     vectors = item_vectors(clustered(300))
     assert [sample_size(vectors, wanted) for wanted in (100, 1000)] == [100, 300]
+    fit_quantizer(vectors, codebook_params(training_sample=1000), 0)
+    assert caplog.text == ""  # all there are
     monkeypatch.setattr(quantizer_module, "MAX_SAMPLE_BYTES", 50 * 8 * 4)
     assert sample_size(vectors, 100) == 50
     assert fit_quantizer(vectors, codebook_params(), 0).sizes == [16, 16]
+    assert "collaborative: the codebooks are fitted to 50 vectors and not to 300" in caplog.text
 
 
 def test_a_vector_that_is_no_number_is_refused_by_name():
