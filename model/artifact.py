@@ -14,7 +14,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -132,8 +132,31 @@ def open_table(path: Path) -> pa.Table:
     Raises:
         InputError: missing or damaged, with the file's name.
     """
+    return table_reader(path)()
+
+
+def table_reader(path: Path) -> Callable[[], pa.Table]:
+    """Open a parquet file, memory-mapped; what is returned reads it.
+
+    Raises:
+        InputError: missing or damaged, with the file's name; what lies before its footer is only
+            seen by reading it.
+    """
+    with _named_damage(path):
+        file = pq.ParquetFile(path, memory_map=True)
+
+    def read() -> pa.Table:
+        with _named_damage(path):
+            return file.read()
+
+    return read
+
+
+@contextmanager
+def _named_damage(path: Path) -> Iterator[None]:
+    """Whatever is wrong with a parquet file, with its name."""
     try:
-        return pq.read_table(path, memory_map=True)
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: {NOT_FOUND}") from None
     except (pa.ArrowInvalid, OSError) as error:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,6 +187,6 @@ def _codebook(
         method=method,
         metric=tokens.quantizer.metric,
         encoder=tokens.quantizer.encoder,
-        published=pa.table(table),
+        read_published=partial(pa.table, table),
         revision=revision,
     )

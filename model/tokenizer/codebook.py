@@ -5,8 +5,9 @@ Importable with numpy and pyarrow alone: a training machine opens codebooks, it 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.artifact import atomic_folder, open_array, open_table, read_json, write_json
+from model.artifact import atomic_folder, open_array, read_json, table_reader, write_json
 from model.tokenizer.report_views import conflicts_csv, headlines
 from model.tokenizer.sids import prefix_keys
 
@@ -37,8 +38,7 @@ class Codebook:
         method: that the codebooks were built by, see ``CodebookParams``.
         metric: ``cosine`` where vectors are brought to length 1 first.
         encoder: weights that lead into the codebooks' space, by name; empty but for RQ-VAE.
-        published: table of ``raw_id``, ``sid1``, ``sid2``, ...: every ID of this generation that
-            was ever given, the items of today first; see ``growth``.
+        read_published: returns ``published``; few need it, and it is as large as the catalogue.
         revision: how often this generation was extended.
     """
 
@@ -52,7 +52,7 @@ class Codebook:
     method: str = "residual_kmeans"
     metric: Literal["cosine", "l2"] = "cosine"
     encoder: Mapping[str, np.ndarray] = field(default_factory=dict)
-    published: pa.Table = field(default_factory=lambda: pa.table({}))
+    read_published: Callable[[], pa.Table] = field(default_factory=lambda: partial(pa.table, {}))
     revision: int = 0
 
     @classmethod
@@ -69,8 +69,8 @@ class Codebook:
             codes: (I + 1, L) int32, from 1, 0 where there is none.
             centroids: per level (K, dim) float32.
             report: one row per source.
-            facts: ``method``, ``metric``, ``encoder``, ``published`` and ``revision``, where they
-                matter.
+            facts: ``method``, ``metric``, ``encoder``, ``read_published`` and ``revision``, where
+                they matter.
         """
         sizes = tuple(len(level) for level in centroids)
         items = np.flatnonzero((codes > 0).all(axis=1))
@@ -87,6 +87,17 @@ class Codebook:
             report=[dict(row) for row in report],
             **facts,
         )
+
+    @cached_property
+    def published(self) -> pa.Table:
+        """Table of ``raw_id``, ``sid1``, ``sid2``, ...
+
+        Every ID of this generation that was ever given, the items of today first; see ``growth``.
+
+        Raises:
+            InputError: its file is damaged.
+        """
+        return self.read_published()
 
     @property
     def num_items(self) -> int:
@@ -168,7 +179,7 @@ class Codebook:
             method=facts.get("method", unnamed),
             metric=facts["metric"],
             encoder={name.removeprefix(_ENCODER): opened[name] for name in encoders},
-            published=open_table(folder / "published.parquet"),
+            read_published=table_reader(folder / "published.parquet"),
             revision=facts["revision"],
         )
 

@@ -82,6 +82,18 @@ def test_a_damaged_codebook_is_named(built, tmp_path, name, kept):
         Codebook.load(tmp_path / "a")
 
 
+def test_the_table_of_all_that_was_published_is_read_by_those_who_ask_for_it(built, tmp_path):
+    built.save(tmp_path / "a")
+    assert Codebook.load(tmp_path / "a").published.equals(built.published)
+    file = tmp_path / "a" / "published.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:4] + bytes(len(content) // 4) + content[4 + len(content) // 4 :])
+    loaded = Codebook.load(tmp_path / "a")
+    assert np.array_equal(loaded.codes, built.codes)
+    with pytest.raises(InputError, match=r"published\.parquet: truncated .*materialise it again"):
+        _ = loaded.published
+
+
 def test_more_codes_than_items_give_every_item_its_own():
     """64 x 64 IDs for 7 items: empty clusters are no trouble, and codes stay legal."""
     params = codebook_params(sizes=[64, 64])
