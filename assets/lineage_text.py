@@ -25,7 +25,8 @@ def as_text(manifest: Mapping[str, Any]) -> str:
     for name in upstream_first(artifacts):
         entry = artifacts[name]
         parents = ", ".join(entry["parents"]) or "nothing else"
-        lines.append(f"    {entry['hash'][:SHORT]}  {name}  <- {parents}")
+        called = f"{name}{_generation(entry)}"
+        lines.append(f"    {entry['hash'][:SHORT]}  {called}  <- {parents}")
     lines.append(f"  metrics{measured_with(manifest)}")
     names, rows = metric_rows(manifest["metrics"])
     for path, *values in rows:
@@ -115,6 +116,13 @@ def without_children(artifacts: Mapping[str, Any]) -> list[str]:
     """Names of the artefacts from which no other among them was made."""
     used = {parent for name in artifacts for parent in parents_of(artifacts, name)}
     return [name for name in artifacts if name not in used]
+
+
+def _generation(entry: Mapping[str, Any]) -> str:
+    """What a codebook is called, to stand after its name; nothing where a manifest does not say."""
+    if "generation" not in entry:
+        return ""
+    return f" (generation {entry['generation']}, revision {entry['revision']})"
 
 
 def _node(name: str) -> str:

@@ -19,7 +19,7 @@ from assets.lineage_page import as_page
 from assets.lineage_text import SHORT
 from assets.manifest_file import manifest_hash, version_name
 from assets.measurement import Measurement
-from assets.workspace import CHAMPION, Workspace, is_artifact
+from assets.workspace import CHAMPION, CODEBOOK, Workspace, is_artifact
 from model.artifact import read_json, write_json
 
 _PACKAGES = ("torch", "faiss-cpu", "faiss-gpu", "numpy", "scipy", "scikit-learn", "pandas", "numba")
@@ -72,6 +72,7 @@ def write_manifest(
 def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any]:
     """Every artefact upstream: its folder hash and its recipe, by path below the data folder.
 
+    Of the codebook also its ``generation`` and ``revision``, by which its IDs are called elsewhere.
     What a champion was made from may have been replaced since in the data folder; its own record
     then stands beside the new one, as ``path#hash``.
     """
@@ -88,6 +89,7 @@ def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any
             "params": recipe.params,
             "code": recipe.code,
             "seed": recipe.seed,
+            **_generation(path, folder),
         }
         if recipe.asset != CHAMPION:
             for parent in recipe.parents:
@@ -103,6 +105,14 @@ def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any
             elif known["hash"] != entry["hash"]:
                 found[f"{name}#{entry['hash'][:SHORT]}"] = entry
     return dict(sorted(found.items()))
+
+
+def _generation(path: str, folder: Path) -> dict[str, Any]:
+    """What a codebook is called, whether or not it extends another; nothing of other artefacts."""
+    if path != CODEBOOK:
+        return {}
+    facts = read_json(folder / "codebook.json")
+    return {name: facts[name] for name in ("generation", "revision") if name in facts}
 
 
 def git_state(root: Path) -> dict[str, Any]:

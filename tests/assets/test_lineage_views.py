@@ -31,6 +31,13 @@ def test_text_names_every_artefact_with_its_hash_and_parents():
     assert "hr@10 0.2500" in text
 
 
+def test_text_names_the_codebooks_generation_and_revision():
+    manifest = small_manifest()
+    manifest["artifacts"]["codebook"] |= {"generation": "0a1b2c3d4e5f", "revision": 0}
+    said = "codebook (generation 0a1b2c3d4e5f, revision 0)  <- raw_data"
+    assert said in as_text(manifest)
+
+
 def test_text_and_page_say_what_the_metrics_are_of(tmp_path):
     manifest = small_manifest(measured_with={"num_sids": 16, "filter_cold": True})
     said = "etrics, measured with cascade.num_sids 16, cascade.filter_cold True"

@@ -1,10 +1,16 @@
-"""What a manifest says of the code: the revision, and whether that is all there was."""
+"""What a manifest says of the code (the revision, and whether that is all) and of the codebook."""
 
 import subprocess
 
+import numpy as np
 import pytest
 
-from assets.manifest import git_state
+from assets.lineage import Lineage, Recipe
+from assets.manifest import ancestors, git_state
+from model.artifact import read_json, write_json
+from model.tokenizer.codebook import Codebook
+from orchestration.workspace import open_workspace
+from tests.orchestration.tiny_world import write_tiny_params
 
 
 @pytest.fixture
@@ -38,3 +44,18 @@ def test_what_differs_from_the_revision_and_may_decide_bytes_is_told(tree, name,
 
 def test_outside_git_there_is_no_revision(tmp_path):
     assert git_state(tmp_path) == {"revision": None, "dirty": None}
+
+
+def test_the_codebook_is_named_by_generation_and_revision_though_it_extends_none(tmp_path):
+    workspace = open_workspace(write_tiny_params(tmp_path / "params.yaml"), tmp_path / "data")
+    folder = workspace.folder("codebook")
+    codebook = Codebook.of(
+        np.array([[0, 0], [1, 2]], np.int32), [np.eye(2, dtype=np.float32)] * 2, []
+    )
+    codebook.save(folder)
+    Lineage.of(Recipe("codebook", None, {}, {}, "", 0), folder, workspace.hashes).write(folder)
+    entry = ancestors(workspace, {"codebook": ""})["codebook"]
+    assert (entry["generation"], entry["revision"]) == (codebook.generation, 0)
+    facts = read_json(folder / "codebook.json")
+    write_json(folder / "codebook.json", {"revision": facts["revision"]})  # as older ones are
+    assert "generation" not in ancestors(workspace, {"codebook": ""})["codebook"]
