@@ -153,6 +153,7 @@ def _materialize(
     for above in stages[maker.name].inputs:
         if stages[above].partitioned:
             workspace.set_aside_unnamed(stages[above])
+            workspace.bring_back_named(stages[above])
     partitions = list(context.partition_keys) if stages[maker.name].partitioned else [None]
     made = [_ensure(maker, workspace, key, context.run_id) for key in partitions]
     first = made[0]

@@ -108,11 +108,16 @@ class Workspace:
         """Move partitions that the parameters no longer name out of their asset's folder.
 
         DVC sees what reads them all depend on that folder: with one too many in it everything below
-        looks changed wherever only those that are named have been fetched.
+        looks changed wherever only those that are named have been fetched. One that the parameter
+        file names by now stays: a run that began later has made it.
         """
         if not self.recorder.counts_folders:
             return
-        named = set(self.partitions(stage))
+        try:
+            now = Params.load(self.params_file)
+        except InputError:  # being edited: who knows what it will name
+            return
+        named = {*self.partitions(stage), *stage.partitions(now.model_dump(mode="json"))}
         for file in self.folder(stage.name).glob(f"*/{LINEAGE_FILE}"):
             name = file.parent.name
             if name in named:
@@ -125,12 +130,23 @@ class Workspace:
                     file.parent.rename(aside)
                     logger.info("%s: no longer named, kept in %s", stage.target(name), aside)
 
+    def bring_back_named(self, stage: Stage) -> None:
+        """Put back what a run that does not name it has set aside since this one looked."""
+        for name in stage.partitions(self.values):
+            if self.is_aside(stage.name, name):  # no lock for nothing: readers may hold it for long
+                with self._locked(stage.target(name), fcntl.LOCK_EX):
+                    self.bring_back(stage.name, name)
+
     def bring_back(self, asset: str, partition: str) -> None:
         """Put a partition that is named again where it lay; whether it holds is asked after."""
-        folder, aside = self.folder(asset, partition), self._aside(asset, partition)
-        if aside.exists() and not folder.exists():
+        if self.is_aside(asset, partition):
+            folder = self.folder(asset, partition)
             folder.parent.mkdir(exist_ok=True)
-            aside.rename(folder)
+            self._aside(asset, partition).rename(folder)
+
+    def is_aside(self, asset: str, partition: str) -> bool:
+        """Whether a partition has been set aside and nothing stands in its place."""
+        return self._aside(asset, partition).exists() and not self.folder(asset, partition).exists()
 
     def _aside(self, asset: str, partition: str) -> Path:
         return self.data / ".aside" / f"{asset}@{partition}"

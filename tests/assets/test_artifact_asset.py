@@ -2,7 +2,7 @@
 
 import contextlib
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +26,12 @@ DOCUMENT = """
         params: [seed]
       two:
         deps: [data/one, model/two.py]
+      parts:
+        foreach: ${modality_embeddings.modalities}
+        do:
+          deps: [model/one.py]
+      whole:
+        deps: [data/parts]
 """
 
 
@@ -71,6 +77,12 @@ def two(one: Number) -> Number:
     return Number(2 * one.value)
 
 
+@artifact_asset(group="test", kinds=set(), deps=["parts"])
+def whole(workspace: Workspace) -> Number:
+    """How many partitions lie in the folder."""
+    return Number(len([*workspace.folder("parts").iterdir()]))
+
+
 class Notes(NoRecorder):
     def __init__(self):
         self.targets = []
@@ -98,7 +110,7 @@ def _workspace(root, **changes):
 
 def _run(workspace, *assets):
     job = dg.Definitions(
-        assets=[one, two], resources={"workspace": workspace}
+        assets=[one, two, whole], resources={"workspace": workspace}
     ).resolve_implicit_global_asset_job_def()
     names = [dg.AssetKey(name) for name in assets or ("one", "two")]
     return job.execute_in_process(asset_selection=names, raise_on_error=False)
@@ -219,6 +231,23 @@ def test_what_was_put_in_place_of_a_refused_one_is_not_refused(workspace, tmp_pa
 def test_a_missing_parent_is_named(workspace):
     with pytest.raises(InputError, match=r"data/one/lineage\.json: not found"):
         workspace.recipe("two")
+
+
+def test_of_partitions_those_that_are_named_lie_there_when_they_are_read(workspace):
+    recorder = Notes()
+    recorder.counts_folders = True
+    workspace = replace(workspace, params_file=ROOT / "params.yaml", recorder=recorder)
+    named = workspace.params.modality_embeddings.modalities
+    folder, aside = workspace.folder("parts"), workspace.data / ".aside"
+    for name in (*named, "dropped"):
+        (folder / name).mkdir(parents=True)
+        recipe = replace(workspace.recipe("one"), asset="parts", partition=name)
+        Lineage.of(recipe, folder / name, workspace.hashes).write(folder / name)
+    aside.mkdir()
+    (folder / named[0]).rename(aside / f"parts@{named[0]}")
+    assert _run(workspace, "whole").success
+    assert Number.load(workspace.folder("whole")) == Number(len(named))
+    assert [path.name for path in aside.iterdir()] == ["parts@dropped"]
 
 
 def _fields(workspace):

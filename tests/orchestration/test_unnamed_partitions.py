@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from assets.recorder import NoRecorder
+from model.params import Params
 
 
 class _Counting(NoRecorder):
@@ -12,10 +14,15 @@ class _Counting(NoRecorder):
 
 
 def _without_the_first(workspace):
-    modalities = workspace.params.modality_embeddings.modalities
-    chosen = workspace.params.modality_embeddings.model_copy(update={"modalities": modalities[1:]})
-    params = workspace.params.model_copy(update={"modality_embeddings": chosen})
-    return modalities[0], replace(workspace, params=params, recorder=_Counting())
+    values = workspace.params.model_dump(mode="json")
+    dropped, *kept = values["modality_embeddings"]["modalities"]
+    values["modality_embeddings"]["modalities"] = kept
+    values["network"]["features"]["modalities"] = kept
+    values["coverage_report"]["thresholds"].pop(dropped, None)
+    file = workspace.data.parent / "edited.yaml"
+    file.write_text(yaml.safe_dump(values))
+    params = Params.load(file)
+    return dropped, replace(workspace, params_file=file, params=params, recorder=_Counting())
 
 
 @pytest.fixture
@@ -43,6 +50,17 @@ def test_a_newer_one_of_the_same_name_stays_where_it_is(copied, stage):
     folder.mkdir()
     workspace.bring_back("modality_embeddings", dropped)
     assert list(folder.iterdir()) == []
+
+
+def test_what_a_newer_run_may_have_made_stays(copied, stage):
+    dropped, workspace = _without_the_first(copied.workspace)
+    older = replace(workspace, params_file=copied.params_file)
+    older.set_aside_unnamed(stage)
+    assert workspace.folder("modality_embeddings", dropped).exists()
+    half = workspace.params_file.read_text().replace("seed:", "seed")
+    workspace.params_file.write_text(half)
+    workspace.set_aside_unnamed(stage)
+    assert workspace.folder("modality_embeddings", dropped).exists()
 
 
 def test_where_nobody_counts_folders_it_stays(copied, stage):
