@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from orchestration.dvc_bridge import DvcRecorder, _set_damaged_lock_aside
+from orchestration.dvc_bridge import DvcRecorder, _set_damaged_lock_aside, choose_recorder
 from tests.orchestration.command import run
 from tests.orchestration.tiny_repository import DVC
 
@@ -29,6 +29,15 @@ def test_a_whole_lock_stays_and_none_is_none(tmp_path):
     file.write_text(WHOLE)
     _set_damaged_lock_aside(file)
     assert file.read_text() == WHOLE
+
+
+def test_through_both_doors_dvc_counts_what_lies_in_a_folder(tmp_path, monkeypatch):
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    assert choose_recorder(tmp_path, own=True).counts_folders
+    monkeypatch.setenv("DVC_STAGE", "interactions")
+    assert choose_recorder(tmp_path, own=True).counts_folders
+    assert not choose_recorder(tmp_path, own=False).counts_folders
 
 
 @pytest.mark.parametrize("where", [".", "other"])
