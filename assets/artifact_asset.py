@@ -29,10 +29,10 @@ from assets.lineage import Lineage, Recipe
 from assets.maker import Maker, Shown, remember
 from assets.peak_memory import reset_peak_memory
 from assets.staleness import edited_since, is_current
-from assets.transient import forbidden_sentence, is_disk_full, is_forbidden, may_pass
+from assets.transient import forbidden_sentence, is_forbidden, may_pass
 from assets.workspace import Workspace
 from model.artifact import Artifact, disk_filled_up, publish_folder
-from model.errors import InputError
+from model.errors import InputError, is_disk_full
 
 logger = logging.getLogger("onepiece")
 

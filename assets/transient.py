@@ -3,13 +3,14 @@
 import errno
 import sqlite3
 
+from model.errors import is_disk_full
+
 _LASTING = (
     FileExistsError,
     FileNotFoundError,
     IsADirectoryError,
     NotADirectoryError,
 )
-_FULL = (errno.ENOSPC, errno.EDQUOT)  # nobody makes room within seconds
 _BUSY = "locked"  # as SQLite and DuckDB put it, whose files Dagster and the ledger are
 # By name, so that assets which need neither torch nor DuckDB do not import them for this.
 OUT_OF_DEVICE_MEMORY, _DATABASE_BUSY = "OutOfMemoryError", "IOException"
@@ -17,11 +18,6 @@ OUT_OF_DEVICE_MEMORY, _DATABASE_BUSY = "OutOfMemoryError", "IOException"
 
 class WorkerOutOfMemoryError(RuntimeError):
     """A process of its own found no room on a device that others use as well."""
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether there was no room to write."""
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def is_forbidden(error: BaseException) -> bool:
@@ -40,7 +36,7 @@ def may_pass(error: Exception) -> bool:
     """Whether the same step may succeed in a moment: a hiccup, a lock, a device in use."""
     if isinstance(error, sqlite3.OperationalError):
         return _BUSY in str(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError):  # nobody makes room on a full disk within seconds
         lasting = isinstance(error, _LASTING) or is_disk_full(error) or is_forbidden(error)
         return not lasting
     names = {kind.__name__ for kind in type(error).__mro__}

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.errors import InputError
+from model.errors import InputError, is_disk_full
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -67,7 +67,7 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
         yield partial
         publish_folder(partial, folder)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise disk_filled_up(str(folder), folder.parent) from error
         raise
     finally:

@@ -6,8 +6,8 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 
-from assets.transient import forbidden_sentence, is_disk_full, is_forbidden
-from model.errors import INPUT_ERROR_EXIT, InputError
+from assets.transient import forbidden_sentence, is_forbidden
+from model.errors import INPUT_ERROR_EXIT, InputError, is_disk_full
 
 RUN_FAILED, INTERRUPTED = 1, 130  # the second is what typer makes of KeyboardInterrupt
 

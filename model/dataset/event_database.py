@@ -1,6 +1,5 @@
 """The training events as a DuckDB table in a temporary file, and the questions asked of it."""
 
-import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,13 +14,13 @@ import pyarrow as pa
 from model.artifact import disk_filled_up, require_free_space, scratch_folder
 from model.dataset.csr import positions_of
 from model.dataset.interactions import EVENT_BYTES, Interactions
-from model.errors import InputError
+from model.errors import DISK_FULL, InputError
 from model.progress import track
 
 _USERS_PER_BATCH = 16_384
 _SCHEMA = pa.schema({"item": pa.int32(), "action": pa.int8(), "time": pa.int64()})
 # DuckDB takes what was free when it began for the limit of what it may write.
-_DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "max_temp_directory_size")
+_DISK_FULL = (*(os.strerror(number) for number in DISK_FULL), "max_temp_directory_size")
 
 
 @contextmanager

@@ -5,7 +5,6 @@ no memory; what comes out is memory-mapped. They are 13 bytes each: their place 
 output, not a small temporary one.
 """
 
-import errno
 import logging
 import tempfile
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from model.dataset.arrow import compute as pc
 from model.dataset.csr import offsets_of, positions_of
 from model.dataset.features import FeatureTable
 from model.dataset.interactions import CONVERSION, EVENT_BYTES, EXPOSURE
-from model.errors import InputError
+from model.errors import InputError, is_disk_full
 
 logger = logging.getLogger("onepiece")
 
@@ -86,7 +85,7 @@ class EventLog:
             file.write(values.data.cast("B"))
             file.flush()
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if is_disk_full(error):
                 what = f"{self.folder}: {values.nbytes:,} bytes of the events"
                 raise disk_filled_up(what, self.folder) from error
             raise

@@ -1,6 +1,5 @@
 """A trained network as an artefact: weights in safetensors, all else in JSON, no pickles."""
 
-import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.raw_files import readable
 from model.dataset.schema import FeatureSchema, describe_features
-from model.errors import InputError
+from model.errors import DISK_FULL, InputError
 from model.network.onepiece import OnePiece
 
 if TYPE_CHECKING:
@@ -165,8 +164,9 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         save_file(contiguous, str(path))
     except SafetensorError as error:
-        if f"os error {errno.ENOSPC})" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        for number in DISK_FULL:
+            if f"os error {number})" in str(error):
+                raise OSError(number, os.strerror(number), str(path)) from error
         raise
     path.chmod(permissions)
 

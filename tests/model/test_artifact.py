@@ -111,6 +111,14 @@ def test_a_disk_that_fills_up(tmp_path):
     assert _contents(tmp_path / "made") == {"old.txt": "old"}
 
 
+def test_a_disk_that_fills_up_under_an_array(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"made: the disk filled up"),
+        atomic_folder(tmp_path / "made"),
+    ):
+        np.zeros(100_000).tofile("/dev/full")
+
+
 def test_too_little_space_is_noticed_before_writing(tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(100, 90, 10)
     monkeypatch.setattr("model.artifact.shutil.disk_usage", lambda path: usage)

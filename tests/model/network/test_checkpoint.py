@@ -52,8 +52,13 @@ def test_other_items_of_the_same_number_are_refused(data, checkpoint, tmp_path):
         Checkpoint.load(tmp_path / "one").require_data(turned, *everything[1:])
 
 
-def test_a_disk_that_fills_up_under_the_weights_is_one_sentence(checkpoint, tmp_path, monkeypatch):
-    reason = "No space left on device (os error 28)"
+@pytest.mark.parametrize(
+    "full", ["No space left on device (os error 28)", "Disk quota exceeded (os error 122)"]
+)
+def test_a_disk_that_fills_up_under_the_weights_is_one_sentence(
+    checkpoint, tmp_path, monkeypatch, full
+):
+    reason = full
 
     def fill(tensors, path):
         raise SafetensorError(f"Error while serializing: I/O error: {reason}")
