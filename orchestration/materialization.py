@@ -42,6 +42,9 @@ class Reason:
     sentence: str
 
 
+_SET_ASIDE = Reason(REUSED, "set aside; brought back, and made again where it no longer holds")
+
+
 def materialize(
     workspace: Workspace, names: Sequence[str], *, only: bool, tags: Mapping[str, str]
 ) -> bool:
@@ -123,6 +126,8 @@ def _reason(workspace: Workspace, target: Target) -> Reason | None:
         recipe = workspace.recipe(target.asset, target.partition)
     except InputError as error:  # the run says so itself
         return Reason(REFUSED, str(error))
+    if target.partition is not None and workspace.is_aside(target.asset, target.partition):
+        return _SET_ASIDE
     outdated_by = why_outdated(workspace, recipe)
     if outdated_by is not None:
         return Reason(MADE, outdated_by)

@@ -1,5 +1,7 @@
 """What a run would make is shown before it is made, and nothing is touched."""
 
+import shutil
+
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -80,6 +82,17 @@ def test_what_stands_is_reused_and_nothing_is_written(gated):
         **dict.fromkeys(PARTITIONS, ("made", "not there yet")),
     }
     assert gated.files() == before
+
+
+def test_what_was_set_aside_is_brought_back(gated):
+    aside = gated.data / ".aside" / PARTITIONS[0]
+    aside.mkdir(parents=True)
+    told = gated.tell("modality_embeddings")
+    shutil.rmtree(aside.parent)
+    state, reason = told[PARTITIONS[0]]
+    assert state == "reused"
+    assert reason.startswith("set aside; brought back")
+    assert told[PARTITIONS[1]] == ("made", "not there yet")
 
 
 def test_what_changed_is_said(gated):
