@@ -31,7 +31,7 @@ from assets.peak_memory import reset_peak_memory
 from assets.staleness import edited_since, is_current
 from assets.transient import forbidden_sentence, is_forbidden, may_pass
 from assets.workspace import Workspace
-from model.artifact import Artifact, disk_filled_up, publish_folder
+from model.artifact import Artifact, disk_filled_up, finish_exchange, publish_folder
 from model.errors import InputError, is_disk_full
 
 logger = logging.getLogger("onepiece")
@@ -196,6 +196,7 @@ def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: s
     """Make an artefact, or find that it stands; check it; have it recorded."""
     target = workspace.stages[maker.name].target(partition)
     with workspace.exclusive(maker.name, partition):
+        finish_exchange(workspace.folder(maker.name, partition))
         if partition is not None:
             workspace.bring_back(maker.name, partition)
         recipe = workspace.recipe(maker.name, partition)

@@ -29,7 +29,9 @@ from model.errors import InputError, is_disk_full
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # NFS and most others over a net
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 _PARTIAL = ".partial-"
+_OLD = f"{_PARTIAL}old-"
 _ABANDONED_SECONDS = 86_400  # another host's writer that has written nothing for so long is dead
 NOT_FOUND = (
     "not found; `onepiece materialize` with the same --params and --data makes what is missing"
@@ -59,6 +61,7 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
     """
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
+    finish_exchange(folder)
     remove_partial_folders(folder)
     require_free_space(folder.parent, needed_bytes, what=folder.name)
     partial = _partial(folder)
@@ -254,6 +257,20 @@ def remove_partial_folders(folder: Path) -> None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def finish_exchange(folder: Path) -> None:
+    """Tidy up after a writer that died between the two steps of :func:`_exchange_by_renames`.
+
+    What it had moved away comes back where nothing stands in its place, and else is removed.
+    """
+    for old in folder.parent.glob(f".{folder.name}{_OLD}*"):
+        if _may_be_written(old):
+            continue
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
+
+
 @contextmanager
 def scratch_folder(home: Path, name: str) -> Iterator[Path]:
     """Give an empty folder that is gone afterwards, as those of dead processes are.
@@ -327,7 +344,7 @@ def _take_place(partial: Path, folder: Path) -> None:
         try:
             partial.rename(folder)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in _TAKEN:
                 raise
         else:
             return  # and otherwise another process has just put its own there
@@ -341,11 +358,20 @@ def _take_place(partial: Path, folder: Path) -> None:
 
 
 def _exchange_by_renames(partial: Path, folder: Path) -> None:
-    aside = folder.with_name(f".{folder.name}{_PARTIAL}old-{_host()}-{os.getpid()}")
-    folder.rename(aside)
+    """The same in steps, begun anew where another writer came between them."""
+    aside = folder.with_name(f".{folder.name}{_OLD}{_host()}-{os.getpid()}")
+    with suppress(PermissionError):
+        os.utime(folder)  # so that on another host too it counts as in use
+    try:
+        folder.rename(aside)
+    except FileNotFoundError:
+        return _take_place(partial, folder)
     try:
         partial.rename(folder)
-    except OSError:
+    except OSError as error:
+        if error.errno in _TAKEN:
+            shutil.rmtree(aside)
+            return _take_place(partial, folder)
         aside.rename(folder)
         raise
     aside.rename(partial)

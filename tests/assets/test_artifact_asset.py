@@ -14,6 +14,7 @@ from assets.checks import Check, Verdict
 from assets.lineage import Lineage
 from assets.recorder import NoRecorder
 from assets.workspace import NOT_JUDGED, Workspace
+from model import artifact
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
 from model.params import Params
@@ -160,6 +161,15 @@ def test_a_flipped_byte_makes_that_one_again_and_nothing_below_it(workspace):
     _run(workspace)
     assert Calls.made == ["one", "two", "one"]
     assert Number.load(workspace.folder("one")) == Number(42)
+
+
+def test_what_a_killed_writer_had_moved_away_is_reused(workspace):
+    _run(workspace)
+    folder = workspace.folder("two")
+    folder.rename(folder.with_name(f".two.partial-old-{artifact._host()}-0"))
+    _run(workspace)
+    assert Calls.made == ["one", "two"]
+    assert Number.load(folder) == Number(84)
 
 
 def test_force_makes_it_again(workspace):

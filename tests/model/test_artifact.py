@@ -17,6 +17,7 @@ from model import artifact
 from model.artifact import (
     atomic_folder,
     atomic_write,
+    finish_exchange,
     open_array,
     publish_folder,
     read_json,
@@ -63,6 +64,56 @@ def test_a_file_system_that_cannot_exchange_folders(tmp_path, monkeypatch, error
         artifact._take_place(tmp_path / "gone", tmp_path / "staging")
     assert _contents(tmp_path / "staging") == {"new.txt": "new"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "staging"]
+
+
+def _old(folder, pid):
+    """Where a process without the exchange puts what stands at ``folder``."""
+    return folder.with_name(f".{folder.name}.partial-old-{artifact._host()}-{pid}")
+
+
+def _dead():
+    process = multiprocessing.get_context("fork").Process()
+    process.start()
+    process.join()
+    return process.pid
+
+
+def test_what_a_killed_writer_had_moved_away_comes_back(tmp_path):
+    made = tmp_path / "made"
+    living, dead = _old(made, os.getppid()), _old(made, _dead())
+    for old in (living, dead):
+        old.mkdir()
+        (old / "old.txt").write_text(old.name)
+    with pytest.raises(RuntimeError), atomic_folder(made):
+        raise RuntimeError("stop")
+    assert _contents(made) == {"old.txt": dead.name}
+    shutil.copytree(made, dead)
+    finish_exchange(made)
+    assert _contents(made) == {"old.txt": dead.name}
+    assert sorted(tmp_path.iterdir()) == [living, made]
+
+
+@pytest.mark.parametrize("before", [1, 2], ids=["gone when it looks again", "taken meanwhile"])
+def test_another_writer_between_the_steps_of_an_exchange(tmp_path, monkeypatch, before):
+    _let_exchanges_fail(monkeypatch, errno.EINVAL)
+    made, ours = tmp_path / "made", tmp_path / "ours"
+    for folder in (made, ours):
+        folder.mkdir()
+        (folder / "of.txt").write_text(folder.name)
+    rename, steps = Path.rename, []
+
+    def after_another(path, target):
+        steps.append(target)
+        if len(steps) == before == 1:
+            shutil.rmtree(made)
+        elif len(steps) == before:
+            shutil.copytree(ours, made)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", after_another)
+    publish_folder(ours, made)
+    assert _contents(made) == {"of.txt": "ours"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"made", "ours"}
 
 
 def test_an_exchange_that_fails_for_another_reason(tmp_path, monkeypatch):
