@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from model.artifact import atomic_write
+from model.dataset.raw_files import require_utf8
 from model.errors import InputError
 from model.progress import track
 
@@ -66,8 +67,14 @@ class HashCache:
         Args:
             folder: to walk.
             hidden: also those whose name, or a folder's above, begins with a dot.
+
+        Raises:
+            InputError: one cannot be read, or, asked before any is read, has a name that is not
+                UTF-8.
         """
         paths = [name for name in list_files(folder) if hidden or not is_hidden(name)]
+        for name in paths:
+            require_utf8(folder / name)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             digests = pool.map(lambda path: self.hash_file(folder / path), paths)
             tracked = track(digests, total=len(paths), what=f"hashing {folder.name}", unit="file")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from model.artifact import atomic_folder, read_json, write_json
-from model.dataset.raw_files import readable, unreadable
+from model.dataset.raw_files import readable, require_utf8, unreadable
 from model.dataset.synthesizer import write_synthetic_world
 from model.errors import InputError
 from model.params import RawDataParams
@@ -125,7 +125,7 @@ def _hash_files(root: Path) -> tuple[RawFile, ...]:
     if not paths:
         raise InputError(f"{root}: the folder is empty; put the raw files there")
     for path in paths:
-        _require_utf8(path)
+        require_utf8(path)
     sizes = [_size(path) for path in paths]
     chunks = sum(-(-size // _CHUNK) for size in sizes)
     digests = [hashlib.md5(usedforsecurity=False) for _ in paths]
@@ -135,13 +135,6 @@ def _hash_files(root: Path) -> tuple[RawFile, ...]:
         RawFile(path.relative_to(root).as_posix(), size, digest.hexdigest())
         for path, size, digest in zip(paths, sizes, digests, strict=True)
     )
-
-
-def _require_utf8(path: Path) -> None:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
 
 
 def _size(path: Path) -> int:

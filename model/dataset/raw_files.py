@@ -29,6 +29,18 @@ def visible_files(folder: Path, ending: str = "") -> list[Path]:
         )
 
 
+def require_utf8(path: Path) -> None:
+    """Refuse a name that cannot be written down.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
+
+
 def is_there(path: Path) -> bool:
     """Whether an optional file is there, so that it is not left out for the way it is named.
 

@@ -51,6 +51,14 @@ def test_what_dvcignore_leaves_out_does_not_count(folder):
     assert list_files(folder) == ["b.bin", "inner/a.json", "ünï.txt"]
 
 
+def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_hashed(folder, monkeypatch):
+    monkeypatch.setattr("assets.hashing.hash_file", lambda path: pytest.fail("hashing"))
+    name = os.fsdecode(b"\xdcbersicht.txt")
+    (folder / name).write_text("")
+    with pytest.raises(InputError, match=r"\\udcdcbersicht\.txt': the name is not UTF-8; rename"):
+        HashCache(None).hash_visible(folder)
+
+
 def hide_files(folder):
     (folder / ".DS_Store").write_bytes(b"view")
     (folder / "inner" / "._a.json").write_bytes(b"fork")
