@@ -7,6 +7,7 @@ A process that dies in between leaves only a sibling that the next writer remove
 
 import ctypes
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 _PARTIAL = ".partial-"
 _OLD = f"{_PARTIAL}old-"
 _ABANDONED_SECONDS = 86_400  # another host's writer that has written nothing for so long is dead
+_UNLOCKED_SECONDS = 60  # another container's, without its lock; it may be about to take it
 NOT_FOUND = (
     "not found; `onepiece materialize` with the same --params and --data makes what is missing"
 )
@@ -67,8 +69,9 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
     partial = _partial(folder)
     partial.mkdir()
     try:
-        yield partial
-        publish_folder(partial, folder)
+        with _held(partial):
+            yield partial
+            publish_folder(partial, folder)
     except OSError as error:
         if is_disk_full(error):
             raise disk_filled_up(str(folder), folder.parent) from error
@@ -249,8 +252,9 @@ def require_folder(folder: Path, *, writable: bool) -> None:
 def remove_partial_folders(folder: Path) -> None:
     """Remove what dead writers of ``folder`` left beside it; a living writer's is kept.
 
-    Its name may be a pattern. Whether a writer on another host or in another container lives cannot
-    be seen; it counts as dead once it has written nothing for a day.
+    Its name may be a pattern. A writer in another container of this machine is known by its lock.
+    Whether one on another host lives cannot be seen; it counts as dead once it has written nothing
+    for a day.
     """
     for partial in folder.parent.glob(f".{folder.name}{_PARTIAL}*"):
         if not _may_be_written(partial):
@@ -283,14 +287,41 @@ def scratch_folder(home: Path, name: str) -> Iterator[Path]:
     folder = _partial(home / name)
     folder.mkdir(mode=0o700)
     try:
-        yield folder
+        with _held(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _partial(path: Path) -> Path:
     """Where this process writes what shall stand at ``path``."""
-    return path.with_name(f".{path.name}{_PARTIAL}{_host()}-{os.getpid()}")
+    return path.with_name(f".{path.name}{_PARTIAL}{_writer()}")
+
+
+def _writer() -> str:
+    """By what others tell whether this process still writes: its machine, its host, its number."""
+    return f"{_machine()}-{_host()}-{os.getpid()}"
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a folder while it is written, for those who cannot see this process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system may know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _machine() -> str:
+    """Hex digits that all containers of a running machine share; none where they are hidden."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    except OSError:
+        return ""
 
 
 @cache
@@ -308,14 +339,33 @@ def _host() -> str:
 
 def _may_be_written(partial: Path) -> bool:
     """Whether the writer that a partial folder is named by may still be at it."""
-    *_, host, pid = partial.name.split("-")
+    *_, machine, host, pid = f"-{partial.name}".split("-")
     if host == _host() and pid.isdigit():
         return int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
     try:
         newest = max(path.lstat().st_mtime for path in (partial, *partial.rglob("*")))
     except OSError:  # something has vanished while we looked
         return True
-    return time.time() - newest < _ABANDONED_SECONDS
+    locks_tell = machine != "" and machine == _machine() and _is_unlocked(partial)
+    return time.time() - newest < (_UNLOCKED_SECONDS if locks_tell else _ABANDONED_SECONDS)
+
+
+def _is_unlocked(folder: Path) -> bool:
+    """Whether locks work and nobody holds this one; ask it only of writers on this machine.
+
+    Some mounts over a net keep the locks of each machine to itself.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def publish_folder(finished: Path, folder: Path) -> None:
@@ -359,7 +409,7 @@ def _take_place(partial: Path, folder: Path) -> None:
 
 def _exchange_by_renames(partial: Path, folder: Path) -> None:
     """The same in steps, begun anew where another writer came between them."""
-    aside = folder.with_name(f".{folder.name}{_OLD}{_host()}-{os.getpid()}")
+    aside = folder.with_name(f".{folder.name}{_OLD}{_writer()}")
     with suppress(PermissionError):
         os.utime(folder)  # so that on another host too it counts as in use
     try:

@@ -166,7 +166,7 @@ def test_a_flipped_byte_makes_that_one_again_and_nothing_below_it(workspace):
 def test_what_a_killed_writer_had_moved_away_is_reused(workspace):
     _run(workspace)
     folder = workspace.folder("two")
-    folder.rename(folder.with_name(f".two.partial-old-{artifact._host()}-0"))
+    folder.rename(folder.with_name(f".two.partial-old-{artifact._writer()}"))
     _run(workspace)
     assert Calls.made == ["one", "two"]
     assert Number.load(folder) == Number(84)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,7 +69,7 @@ def test_a_file_system_that_cannot_exchange_folders(tmp_path, monkeypatch, error
 
 def _old(folder, pid):
     """Where a process without the exchange puts what stands at ``folder``."""
-    return folder.with_name(f".{folder.name}.partial-old-{artifact._host()}-{pid}")
+    return folder.with_name(f".{folder.name}.partial-old-0-{artifact._host()}-{pid}")
 
 
 def _dead():
@@ -237,6 +238,37 @@ def test_what_another_host_is_writing_stays_until_it_has_rested_for_a_day(tmp_pa
             assert list(out.iterdir()) == []
         assert theirs.exists() == stays
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "held", "seconds", "stays"),
+    [
+        ("this", False, 100, False),
+        ("this", True, 100, True),
+        ("this", False, 0, True),  # perhaps it is about to take the lock
+        ("another", False, 100, True),
+        ("", False, 100, True),
+    ],
+)
+def test_what_a_killed_container_left_goes_at_once(
+    tmp_path, monkeypatch, machine, held, seconds, stays
+):
+    with monkeypatch.context() as container:
+        container.setattr(artifact, "_host", lambda: "another")
+        container.setattr(artifact, "_machine", lambda: machine)
+        left = artifact._partial(tmp_path / "made")
+    left.mkdir()
+    past = time.time() - seconds
+    os.utime(left, (past, past))
+    monkeypatch.setattr(artifact, "_machine", lambda: machine if machine != "another" else "this")
+    with artifact._held(left) if held else nullcontext(), atomic_folder(tmp_path / "made"):
+        assert left.exists() == stays
+
+
+def test_a_writer_holds_its_folder(tmp_path):
+    with atomic_folder(tmp_path / "made") as out:
+        assert not artifact._is_unlocked(out)
+    assert artifact._is_unlocked(tmp_path / "made")
 
 
 def test_a_file_is_replaced_whole(tmp_path):
