@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
             state_folder=given.data / ".resume" / given.point,
             out=given.out,
             interrupted=interrupted,
+            trained=interrupted.end_at_once,
             keep_state=given.keep_state,
         )
 

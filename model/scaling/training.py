@@ -43,6 +43,7 @@ def make_point(
     state_folder: Path,
     out: Path,
     interrupted: Callable[[], bool] = lambda: False,
+    trained: Callable[[], None] = lambda: None,
     keep_state: bool = False,
 ) -> bool:
     """Train and measure a point; what an earlier process left of it is taken up.
@@ -55,6 +56,8 @@ def make_point(
         state_folder: keeps the state of the unfinished training between runs.
         out: the point's folder.
         interrupted: asked after every step.
+        trained: called in the first process when a kill can cost no step any more; it may end the
+            process.
         keep_state: whether it is kept in the end too, until the caller has done with ``out``.
 
     Returns:
@@ -77,6 +80,7 @@ def make_point(
     leave_world()  # nothing below may wait for a process that has nothing to do there
     if world.is_first:
         states.save(state)  # a kill during the evaluation costs no step
+        trained()
         # All seeds are measured on the same users.
         measured = own.model_copy(update={"seed": params.seed})
         _measure(point, measured, inputs, codebook, trainer, weights).save(out)

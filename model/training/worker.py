@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from types import FrameType
+from typing import NoReturn
 
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.training.distributed import World, join_world, leave_world
@@ -27,6 +28,16 @@ class Interruption:
 
     def __call__(self) -> bool:
         return self.came
+
+    def end_at_once(self) -> None:
+        """End as soon as it comes, or now if it has: what a stop could cost is on the disk."""
+        signal.signal(signal.SIGTERM, _end)
+        if self.came:
+            sys.exit(TERMINATED_EXIT)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(TERMINATED_EXIT)
 
 
 def run_worker(work: Callable[[World, Interruption], bool]) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import socket
 
 import numpy as np
@@ -22,6 +23,7 @@ from model.tokenizer.codebook import Codebook
 from model.training.distributed import World, join_world, leave_world
 from model.training.inputs import TrainingInputs
 from model.training.task import build_trainer
+from model.training.worker import TERMINATED_EXIT, Interruption
 from tests.model.small_network import CPU, SIZES, network_params, pipeline_params
 
 ALONE = World(0, 1, CPU)
@@ -82,13 +84,30 @@ def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(artefacts, tmp_path)
     assert whole.timing.seconds > 0.0
 
 
-def test_a_killed_measurement_repeats_no_step(artefacts, tmp_path, monkeypatch):
-    def killed(*arguments):
-        raise KeyboardInterrupt
+@pytest.fixture
+def interruption():
+    before = signal.getsignal(signal.SIGTERM)
+    yield Interruption()
+    signal.signal(signal.SIGTERM, before)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("model.scaling.training._measure", killed)
-        _make(artefacts, tmp_path)
+
+@pytest.mark.parametrize("early", [True, False], ids=["before it", "during it"])
+def test_a_killed_measurement_repeats_no_step(
+    artefacts, tmp_path, monkeypatch, interruption, early
+):
+    def trained():
+        if early:
+            signal.raise_signal(signal.SIGTERM)
+        interruption.end_at_once()
+
+    def measure(*arguments):
+        assert not early
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it went on")
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match=str(TERMINATED_EXIT)):
+        patch.setattr("model.scaling.training._measure", measure)
+        _make(artefacts, tmp_path, trained=trained)
     for keep_state in (True, False):  # also where the point was lost before it stood
         untouched = {"interrupted": lambda: pytest.fail("a step was repeated")}
         assert _make(artefacts, tmp_path, keep_state=keep_state, **untouched)
