@@ -6,7 +6,6 @@ from assets.artifact_asset import artifact_asset
 from assets.training_metadata import TRAINING_CHECKS, describe_training
 from assets.training_worker import publish_training, run_training
 from assets.workspace import Workspace
-from model.errors import InputError
 from model.network.checkpoint import Checkpoint
 
 
@@ -31,10 +30,6 @@ def recommender_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
 
     One without a decoder, which could not propose anything, is refused before hours of training.
     """
-    if not workspace.params.recommender_checkpoint.loss.sid_weights:
-        raise InputError(
-            "recommender_checkpoint.loss.sid_weights is [], which trains no semantic ID decoder; "
-            "give one weight per codebook level"
-        )
+    workspace.require_decoder()
     run_training(workspace, "recommender_checkpoint", folder)
     return Checkpoint.load(folder)

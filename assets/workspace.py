@@ -249,6 +249,18 @@ class Workspace:
                 "materialise raw_data again"
             )
 
+    def require_decoder(self) -> None:
+        """Refuse parameters of a recommender that could not propose anything.
+
+        Raises:
+            InputError: no loss trains its semantic ID decoder.
+        """
+        if not self.params.recommender_checkpoint.loss.sid_weights:
+            raise InputError(
+                "recommender_checkpoint.loss.sid_weights is [], which trains no semantic ID "
+                "decoder; give one weight per codebook level"
+            )
+
     def _source_hash(self) -> str:
         source = Path(self.params.raw_data.source)
         if not source.exists():

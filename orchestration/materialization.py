@@ -13,6 +13,7 @@ from assets.staleness import why_outdated
 from assets.workspace import Workspace
 from model.artifact import require_folder
 from model.errors import InputError
+from model.training import RECOMMENDER
 from orchestration.commands.options import DEFAULT_PARAMS
 from orchestration.failures import RunFailedError
 from orchestration.graph import load_assets
@@ -72,6 +73,8 @@ def materialize(
         if not wanted:
             logger.info("%s: up to date", ", ".join(names) or "everything")
             return False
+        if any(target.asset == RECOMMENDER for target in wanted):
+            workspace.require_decoder()  # before hours of training the encoder
         warn_of_another_file(workspace)
         for targets in split_into_runs(workspace, wanted):
             run(instance, workspace, targets, tags)

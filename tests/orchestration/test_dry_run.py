@@ -6,6 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from model.errors import InputError
 from orchestration import __main__
 from orchestration.materialization import materialize
 from orchestration.workspace import open_workspace
@@ -118,6 +119,15 @@ def test_what_failed_its_check_is_looked_at_again(gated):
     workspace.note_refusal("interactions", None, None)
     assert told["interactions"] == ("reused", "to be checked again: too few users")
     assert told[PARTITIONS[0]] == ("made", "stands below interactions")
+
+
+def test_a_recommender_without_a_decoder_is_refused_before_anything_is_made(here):
+    loss = yaml.safe_load(here.params_file.read_text())["recommender_checkpoint"]["loss"]
+    here.change("recommender_checkpoint", loss=loss | {"sid_weights": []})
+    with pytest.raises(InputError, match=r"recommender_checkpoint\.loss\.sid_weights is \[\]"):
+        here.make()
+    assert not (here.data / "raw_data").exists()
+    here.make("raw_data")  # which needs none
 
 
 def test_what_would_be_refused_is_told(here):
