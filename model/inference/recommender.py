@@ -105,7 +105,7 @@ class Recommender:
     @torch.inference_mode()
     def encode(self, batch: Batch) -> tuple[EncoderOutput, Tensor]:
         """The encoder's output and the users' unit vectors (B, D) float32."""
-        with same_bits(len(batch.last)):
+        with same_bits(min(len(batch.last), len(batch.items.ids))):
             encoded = self.network.encode(batch)
         return encoded, unit(encoded.hidden[batch.last])
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from model.network.attention_plan import AttentionPlan
 from model.network.beam_attention import Memory, remember
 from model.network.feed_forward import EPSILON
+from model.network.few_rows import same_bits
 from model.network.hstu import NUM_TIME_BUCKETS, CrossHSTULayer
 from model.network.initialization import initialize
 from model.network.linear import Linear
@@ -123,9 +124,10 @@ class SidDecoder(nn.Module):
         parts = []
         for rows, memory in state.memory.pieces():
             part = query[rows]
-            for layer in level.layers:
-                assert isinstance(layer, CrossHSTULayer)
-                part = layer.attend_last(part, memory)
+            with same_bits(min(part.shape[:-1].numel(), len(memory.hidden))):
+                for layer in level.layers:
+                    assert isinstance(layer, CrossHSTULayer)
+                    part = layer.attend_last(part, memory)
             parts.append(part)
         return level.norm(torch.cat(parts))
 

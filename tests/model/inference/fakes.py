@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,10 @@ class Encoded:
 class FakeBatch:
     users: np.ndarray
     last: torch.Tensor
+
+    @property
+    def items(self) -> SimpleNamespace:
+        return SimpleNamespace(ids=self.last)  # as many as users
 
     def to(self, device: torch.device) -> "FakeBatch":
         return self
