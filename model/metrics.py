@@ -141,15 +141,16 @@ def bootstrap_intervals(
 
     Args:
         gains: (U, M) one column per metric.
-        weights: (U,) of the users.
+        weights: (U,) of the users, or (U, M) where every metric has its own.
         samples: number of draws of U users.
         seed: of the draws.
 
     Returns:
         (M, 2) float64, lower and upper end.
     """
-    num_users = len(gains)
-    columns = np.column_stack([gains * weights[:, None], weights]).astype(np.float64)
+    num_users, num_metrics = gains.shape
+    weights = weights.reshape(num_users, -1)
+    columns = np.hstack([gains * weights, weights]).astype(np.float64)
     generator = np.random.default_rng(seed)
     rows_at_once = max(1, 4_000_000 // max(num_users, 1))
     sums = []
@@ -161,6 +162,7 @@ def bootstrap_intervals(
         sums.append(times.astype(np.float64) @ columns)
     totals = np.concatenate(sums)
     # A draw of users who all weigh nothing has no mean: it counts as no gain.
-    means = totals[:, :-1] / np.where(totals[:, -1:] > 0.0, totals[:, -1:], np.inf)
+    weighed = totals[:, num_metrics:]
+    means = totals[:, :num_metrics] / np.where(weighed > 0.0, weighed, np.inf)
     tail = 100.0 * (1.0 - CONFIDENCE) / 2.0
     return np.percentile(means, [tail, 100.0 - tail], axis=0).T

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from model import metrics
+from model.dataset.interactions import CLICK, CONVERSION, EXPOSURE
 from model.dataset.split import sample_test_users, sample_users, user_weights
 from model.inference.beam_weight import GRID, Tuning, tune_beam_weight
 from model.inference.breakdowns import breakdown_rows, user_groups
@@ -94,15 +95,18 @@ def summarise(
     catalogue = recommender.catalogue
     paths = {path: _path_metrics(catalogue.log_q, rows) for path, rows in lists.top_rows.items()}
     _add_rank_metrics(paths, lists.ranks, weights, section, seed)
+    _add_novelty_intervals(paths, catalogue.log_q, lists.top_rows, section, seed)
     groups = user_groups(recommender.interactions, training_counts, lists.users, lists.targets)
     losses = count_fates(lists.fate, weights)
+    masked = sorted(set(recommender.params.filter_history))
     summary = {
         "users": len(lists.users),
         "weight": float(weights.sum()),
         "candidates": len(recommender.interactions.candidate_item_ids),
         "allowed_items": len(catalogue),
         "legal_sids": recommender.trie.num_sids,
-        "masked_actions": sorted(set(recommender.params.filter_history)),
+        "masked_actions": masked,
+        "seen_masked": masked == [EXPOSURE, CLICK, CONVERSION],
         "cold_filtered": recommender.params.filter_cold,
         "targets_not_candidates": int((lists.fate == Fate.NOT_A_CANDIDATE).sum()),
         "beam_weight": tuning.beam_weight,
@@ -140,7 +144,7 @@ def _path_metrics(log_q: torch.Tensor, top_rows: np.ndarray) -> dict[str, object
     """What a path recommends, whoever likes it: coverage, novelty in bits, Gini."""
     shown = top_rows[top_rows >= 0]
     counts = np.bincount(shown, minlength=len(log_q))
-    novelty = -log_q.cpu().numpy()[shown] / np.log(2.0)
+    novelty = _bits(log_q)[shown]
     return {
         "catalogue_coverage": float((counts > 0).mean()),
         "novelty": float(novelty.mean()) if len(shown) else 0.0,
@@ -174,6 +178,32 @@ def _add_rank_metrics(
         ends = paths[path].setdefault("ci95", {})
         assert isinstance(ends, dict)
         ends[name] = interval.tolist()
+
+
+def _add_novelty_intervals(
+    paths: Mapping[str, dict[str, object]],
+    log_q: torch.Tensor,
+    top_rows: Mapping[str, np.ndarray],
+    params: EvaluationReportParams,
+    seed: int,
+) -> None:
+    """Add them by the same draws; a user weighs as many items as are shown to them."""
+    rows = np.stack(list(top_rows.values()), axis=1)  # (U, paths, 10)
+    shown = rows >= 0
+    num_shown = shown.sum(axis=2)
+    means = np.where(shown, _bits(log_q)[rows], 0.0).sum(axis=2) / np.maximum(num_shown, 1)
+    intervals = metrics.bootstrap_intervals(
+        means, num_shown, samples=params.bootstrap_samples, seed=seed
+    )
+    for path, interval in zip(top_rows, intervals, strict=True):
+        ends = paths[path]["ci95"]
+        assert isinstance(ends, dict)
+        ends["novelty"] = interval.tolist()
+
+
+def _bits(log_q: torch.Tensor) -> np.ndarray:
+    """(C,) how surprising each item is."""
+    return -log_q.cpu().numpy() / np.log(2.0)
 
 
 def _gains(ranks: np.ndarray, cutoffs: list[int]) -> dict[str, np.ndarray]:

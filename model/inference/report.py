@@ -23,9 +23,10 @@ class EvaluationReport:
     """What was measured.
 
     Attributes:
-        metrics: ``users``, ``candidates``, ``allowed_items``, ``masked_actions``, ``beam_weight``,
-            ``cascade_losses`` and per path ``hr@k``, ``ndcg@k``, ``mrr@k``, ``score``,
-            ``catalogue_coverage``, ``novelty``, ``gini`` and ``ci95``.
+        metrics: ``users``, ``candidates``, ``allowed_items``, ``masked_actions``,
+            ``seen_masked`` (all of them), ``beam_weight``, ``cascade_losses`` and per path
+            ``hr@k``, ``ndcg@k``, ``mrr@k``, ``score``, ``catalogue_coverage``, ``novelty``,
+            ``gini`` and ``ci95``.
         breakdowns: rows of ``division``, ``group``, ``users``, ``path``, ``hr@10``, ``ndcg@10``,
             ``score``.
         tuning: rows of ``beam_weight``, ``ndcg@10``, ``hr@10``, one per weight that was tried: a

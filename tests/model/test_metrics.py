@@ -94,3 +94,14 @@ def test_bootstrap_weights_users():
     gains = np.array([[1.0], [0.0]])
     low, high = metrics.bootstrap_intervals(gains, np.array([1.0, 0.0]), samples=50, seed=0)[0]
     assert (low, high) in {(0.0, 1.0), (1.0, 1.0)}
+
+
+def test_bootstrap_weights_users_for_each_metric_as_it_would_alone():
+    rng = np.random.default_rng(0)
+    gains, weights = rng.random((50, 2)), rng.integers(0, 11, (50, 2))
+    both = metrics.bootstrap_intervals(gains, weights, samples=100, seed=3)
+    for column, found in enumerate(both):
+        alone = metrics.bootstrap_intervals(
+            gains[:, [column]], weights[:, column], samples=100, seed=3
+        )
+        np.testing.assert_allclose(found, alone[0])

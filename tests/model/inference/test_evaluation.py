@@ -145,6 +145,7 @@ def test_report_holds_every_metric_and_its_interval(recommender):
     assert report.metrics["users"] == 40
     assert report.metrics["candidates"] == 74
     assert report.metrics["masked_actions"] == [0, 1, 2]
+    assert report.metrics["seen_masked"] is True
     for path in PATHS:
         values = report.metrics[path]
         for k in SECTION.cutoffs:
@@ -154,13 +155,21 @@ def test_report_holds_every_metric_and_its_interval(recommender):
         expected = 0.31 * values["hr@10"] + 0.69 * values["ndcg@10"]
         assert values["score"] == pytest.approx(expected)
         assert 0 < values["catalogue_coverage"] <= 1
-        assert values["novelty"] > 0
+        low, high = values["ci95"]["novelty"]
+        assert 0 < low < values["novelty"] < high
     shares = [entry["share"] for entry in report.metrics["cascade_losses"].values()]
     assert sum(shares) == pytest.approx(1.0)
     difference = report.metrics["cascade_minus_embedding"]["ndcg@10"]
     assert difference == pytest.approx(
         report.metrics["cascade"]["ndcg@10"] - report.metrics["embedding"]["ndcg@10"]
     )
+
+
+def test_seen_items_are_masked_where_every_action_is():
+    interactions = random_interactions(40, 80)
+    clicks = fake_recommender(interactions, cascade_params(filter_history=[1, 1]))
+    measured = report_of(clicks).metrics
+    assert (measured["masked_actions"], measured["seen_masked"]) == ([1], False)
 
 
 def test_without_counters_nothing_is_counted_and_the_rest_is_the_same(recommender, monkeypatch):
@@ -192,6 +201,8 @@ def test_what_a_path_shows_by_hand(recommender):
     sid, silent = report.metrics["sid"], report.metrics["cascade"]
     assert sid["catalogue_coverage"] == 3 / 4
     assert sid["novelty"] == pytest.approx((1 + 1 + 2 + 3) / 4)  # bits
+    # two of forty users are shown items: some draws hold neither, some only the second
+    assert sid["ci95"]["novelty"] == [0.0, pytest.approx((1 + 3) / 2)]
     # differences of (0, 1, 1, 2), both ways: 12 / 16 on average, over twice the mean of 1
     assert sid["gini"] == pytest.approx(3 / 8)
     assert [silent[name] for name in ("catalogue_coverage", "novelty", "gini")] == [0.0] * 3
