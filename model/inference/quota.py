@@ -131,7 +131,8 @@ def study_quotas(
         encoded = Encoded(indices, batch, *recommender.encode(batch))
         if not weights:
             index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
-            lists = on_gpu(IndexSearch(index, exact), recommender.device)
+            # Filled up by exact search they would be exact search under another name.
+            lists = on_gpu(IndexSearch(index, exact, complete=False), recommender.device)
             ways += _inverted_lists(recommender, lists, num_sids)
             for way in ways:  # what the first call compiles is nobody's cost
                 way.answer(encoded)

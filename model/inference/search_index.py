@@ -92,11 +92,13 @@ class IndexSearch:
         index: over the rows of ``exact``.
         exact: the vectors themselves.
         deepest: results that the index can be asked for; who needs more is searched exactly.
+        complete: whether short lists are searched exactly; else -1 stands where nothing was found.
     """
 
     index: SearchIndex
     exact: ExactSearch
     deepest: int = LARGEST
+    complete: bool = True
 
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
         """Ask for as many more as the users have seen, and leave those out."""
@@ -116,7 +118,7 @@ class IndexSearch:
         rows = torch.nn.functional.pad(rows, missing, value=-1)
         scores = torch.nn.functional.pad(scores, missing, value=-torch.inf)
         short = (rows[:, -1] < 0).nonzero().flatten()
-        if len(short):
+        if self.complete and len(short):
             scores[short], rows[short] = self.exact.search(queries[short], k, seen.of_users(short))
         return scores, rows
 
@@ -156,7 +158,7 @@ def on_gpu(search: IndexSearch, device: torch.device) -> IndexSearch:
         return search
     number = torch.cuda.current_device() if device.index is None else device.index
     moved = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, search.index.index)
-    return IndexSearch(replace(search.index, index=moved), search.exact, GPU_AT_MOST)
+    return replace(search, index=replace(search.index, index=moved), deepest=GPU_AT_MOST)
 
 
 def _open_or_build(

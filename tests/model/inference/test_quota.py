@@ -77,6 +77,13 @@ def test_a_search_for_fewer_than_ten_finds_no_more_than_them(recommender):
     assert exact.loc[1, "hr@10"] == exact.loc[10, "hr@10"]  # of a list that is filled up to ten
 
 
+def test_few_inverted_lists_find_no_more_than_they_hold(table):
+    ivf = table[(table["path"] == "ivf") & (table["num_items"] == 20)].set_index("probes")
+    exact = table[(table["path"] == "exact") & (table["num_items"] == 20)].iloc[0]
+    assert ivf.loc[1, "recall"] < exact["recall"]
+    assert ivf.loc[4, "recall"] == exact["recall"]  # of all the lists
+
+
 def test_recall_at_equal_cost_is_the_best_of_the_searches_that_are_as_fast(table):
     for _, row in table.iterrows():
         rivals = table[

@@ -74,6 +74,11 @@ def test_a_user_for_whom_the_index_finds_too_few_is_searched_exactly(exact, quer
     expected, _ = exact.search(queries[:3], 200, seen)
     torch.testing.assert_close(scores, expected)
     assert (rows >= 0).all()
+    scores, rows = IndexSearch(index, exact, complete=False).search(queries[:3], 200, seen)
+    found = (rows >= 0).sum(dim=1)
+    assert (found > 0).all()
+    assert (found < 200).all()
+    assert ((rows == -1) == (scores == -torch.inf)).all()
 
 
 def test_a_tiny_catalogue_is_indexed_without_a_word(capfd):
