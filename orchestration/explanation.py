@@ -12,7 +12,7 @@ from model.artifact import require_folder
 from model.dataset.split import Part
 from model.errors import InputError
 from model.inference.champion import beam_weight_of
-from model.inference.explain import Explanation, explain_user
+from model.inference.explain import Explanation, explain_user, find_user
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import prepare_recommender
 from model.inference.report import EvaluationReport
@@ -39,6 +39,7 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
     _warn_of_another(workspace, SUBMISSION if part == "submission" else "evaluation_report")
     modalities = workspace.params.modality_embeddings.modalities
     inputs = InferenceInputs.load(workspace.data, model, modalities)
+    find_user(inputs.interactions, user, part)  # refused before the catalogue is laid out
     recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
     recommender, _ = with_index(recommender, workspace.data / SEARCH_INDEX)
     return explain_user(

@@ -23,16 +23,18 @@ BEAMS_SHOWN = 20
 CANDIDATES_SHOWN = 40
 
 
-def find_user(interactions: Interactions, raw_id: str) -> int:
-    """The index of a user.
+def find_user(interactions: Interactions, raw_id: str, part: Part) -> int:
+    """The index of a user who can be explained.
 
     Raises:
-        InputError: no such user, with an example of an id.
+        InputError: no such user, with an example of an id, or no such target.
     """
     index = pc.index(interactions.raw_user_ids, raw_id).as_py()
     if index < 0:
         example = interactions.raw_user_ids[0].as_py()
         raise InputError(f"no user {raw_id!r} in this data; ids look like {example!r}")
+    if history_ends(interactions, np.array([index]), part)[0] < 0:
+        raise InputError(f"user {raw_id!r} has no {part} target; explain the submission instead")
     return index
 
 
@@ -57,11 +59,9 @@ def explain_user(
         InputError: no such user, or no such target.
     """
     interactions = recommender.interactions
-    user = find_user(interactions, raw_id)
+    user = find_user(interactions, raw_id, part)
     users = np.array([user])
     end = int(history_ends(interactions, users, part)[0])
-    if end < 0:
-        raise InputError(f"user {raw_id!r} has no {part} target; explain the submission instead")
     indices, batch = next(recommender.batches(part, users))
     proposals = recommender.propose_batch(part, indices, batch)
     ranked = rank(recommender, proposals, beam_weight=beam_weight)

@@ -2,12 +2,19 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from model.dataset.interactions import Interactions
 from model.errors import InputError
+from orchestration import explanation
 from orchestration.explanation import explain, require_page
+from tests.model.inference.fakes import random_interactions
+from tests.model.small_network import pipeline_params
 
 MODEL = ("recommender_checkpoint", "codebook", "evaluation_report")
 
@@ -47,6 +54,22 @@ def test_what_was_made_otherwise_than_it_is_explained_is_said(
     (said,) = caplog.messages
     assert str(workspace.current_folder(asset)) in said
     assert "other parameters (cascade.num_sids)" in said
+
+
+@pytest.mark.parametrize(("user", "reason"), [("typo", "no user 'typo'"), (None, "no test target")])
+def test_who_cannot_be_explained_is_refused_before_the_catalogue_is_laid_out(
+    monkeypatch, user, reason
+):
+    events = random_interactions(40, 160)
+    events = replace(events, test_event=np.full_like(events.test_event, -1))
+    monkeypatch.setattr(explanation, "_asked", lambda *given: (Path("model"), 0.1))
+    monkeypatch.setattr(explanation, "_warn_of_another", lambda *given: None)
+    inputs = SimpleNamespace(interactions=events)
+    monkeypatch.setattr(explanation.InferenceInputs, "load", lambda *given: inputs)
+    monkeypatch.setattr(explanation, "prepare_recommender", lambda *given: pytest.fail("laid out"))
+    workspace: Any = SimpleNamespace(params=pipeline_params(), data=Path("data"))
+    with pytest.raises(InputError, match=reason):
+        explain(workspace, user or events.raw_user_ids[0].as_py(), "test")
 
 
 def test_a_folder_is_no_place_for_a_page(tmp_path):
