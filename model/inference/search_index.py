@@ -31,6 +31,7 @@ from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
 from model.inference.shards import fingerprint
 from model.params import LARGEST
+from model.sources import hash_sources
 
 Kind = Literal["ivf", "hnsw"]
 
@@ -164,11 +165,12 @@ def on_gpu(search: IndexSearch, device: torch.device) -> IndexSearch:
 def _open_or_build(
     exact: ExactSearch, item_ids: np.ndarray, kind: Kind, queries: Tensor, folder: Path | None
 ) -> SearchIndex:
-    """The index of these vectors, users and items; a damaged one is built again."""
+    """The index of these vectors, users and items; damaged or by other code it is built again."""
     if folder is None:
         return build_index(exact, item_ids, kind, queries, seed=SEED)
     arrays = (x.cpu().numpy() for x in (exact.vectors, exact.bias, queries))
-    own = folder / fingerprint([kind, item_ids, *arrays])
+    builder = (hash_sources("inference/search_index.py"), faiss.__version__)
+    own = folder / fingerprint([kind, *builder, item_ids, *arrays])
     if own.exists():
         with suppress(InputError):
             index = SearchIndex.load(own)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from model import artifact
 from model.errors import InputError
+from model.inference import search_index
 from model.inference.cascade import recommend
 from model.inference.filters import Seen
 from model.inference.search import ExactSearch
@@ -160,6 +161,18 @@ def test_an_index_is_kept_and_built_again_only_for_other_vectors(tmp_path, monke
     with_index(fake_recommender(interactions, params, seed=2), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     assert not folder.exists()
+
+
+def test_an_index_that_other_code_built_is_not_opened(tmp_path, monkeypatch):
+    recommender = fake_recommender(random_interactions(30, 200), cascade_params(search="ivf"))
+    with_index(recommender, tmp_path)
+    monkeypatch.setattr(faiss, "__version__", "0.0")
+    with_index(recommender, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(search_index, "hash_sources", lambda *parts: f"edited {parts}")
+    with_index(recommender, tmp_path)
+    assert set(tmp_path.iterdir()) - before
 
 
 def test_the_index_that_is_kept_is_the_one_last_used(tmp_path):
