@@ -158,6 +158,16 @@ def table_reader(path: Path) -> Callable[[], pa.Table]:
     return read
 
 
+def first_value(path: Path, column: str) -> Any:
+    """One value of a parquet file, of whose rows the first alone are read.
+
+    Raises:
+        InputError: missing or damaged, with the file's name.
+    """
+    with _named_damage(path), pq.ParquetFile(path, memory_map=True) as file:
+        return next(file.iter_batches(1, columns=[column]))[column][0].as_py()
+
+
 @contextmanager
 def _named_damage(path: Path) -> Iterator[None]:
     """Whatever is wrong with a parquet file, with its name."""

@@ -9,7 +9,7 @@ from assets.lineage_text import measured_with
 from assets.measurement import measure_of_champion
 from assets.promotion import JudgedModel
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
-from model.artifact import open_table, read_json
+from model.artifact import first_value, read_json
 from model.errors import InputError
 from model.inference.comparison import compare_cascade
 from model.inference.submission import TABLE
@@ -112,8 +112,7 @@ def _who_submits(workspace: Workspace) -> str:
 
 
 def _first_user(submission: Path) -> str:
-    table = open_table(submission / TABLE)
-    return table["user_id"][0].as_py()
+    return first_value(submission / TABLE, "user_id")
 
 
 def coverage_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:

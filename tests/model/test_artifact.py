@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from model import artifact
@@ -19,6 +21,7 @@ from model.artifact import (
     atomic_folder,
     atomic_write,
     finish_exchange,
+    first_value,
     open_array,
     publish_folder,
     read_json,
@@ -311,3 +314,23 @@ def test_an_array_of_objects_is_refused(tmp_path):
 def test_an_empty_array_is_an_array(tmp_path):
     np.save(tmp_path / "x.npy", np.empty((0, 3), np.float16))
     assert open_array(tmp_path / "x.npy").shape == (0, 3)
+
+
+def test_of_a_table_the_first_value_alone_is_read(tmp_path):
+    file = tmp_path / "a.parquet"
+    table = pa.table({"item": np.arange(2000), "user": [f"u{row}" for row in range(2000)]})
+    pq.write_table(table, file, row_group_size=1000, compression="zstd")
+    second = pq.read_metadata(file).row_group(1).column(1)
+    with file.open("r+b") as stream:  # a page that nobody can read
+        stream.seek(second.dictionary_page_offset)
+        stream.write(bytes(second.total_compressed_size))
+    assert first_value(file, "user") == "u0"
+
+
+@pytest.mark.parametrize("kept", [None, 0, 60, -2])
+def test_a_damaged_table_is_named_where_its_first_value_is_asked_for(tmp_path, kept):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"user": ["u0"]}), file)
+    damage(file, kept)
+    with pytest.raises(InputError, match=r"a\.parquet: (not found|truncated).*materiali[sz]e"):
+        first_value(file, "user")
