@@ -7,14 +7,18 @@ from assets.workspace import Workspace
 from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS
 
 
-def follow_up(workspace: Workspace, *words: str) -> str:
+def follow_up(workspace: Workspace, command: str, *arguments: str) -> str:
     """A command of `onepiece` that acts on the same parameters and data, as a shell takes it.
 
     Args:
         workspace: that it shall act on.
-        words: the command and its arguments.
+        command: its name.
+        arguments: no options; one that begins with "-" is not taken for any.
     """
-    return shlex.join(["onepiece", *words, *_options(workspace)])
+    options = _options(workspace)
+    if any(argument.startswith("-") for argument in arguments):
+        return shlex.join(["onepiece", command, *options, "--", *arguments])
+    return shlex.join(["onepiece", command, *arguments, *options])
 
 
 def has_defaults(workspace: Workspace) -> bool:

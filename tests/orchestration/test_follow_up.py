@@ -31,6 +31,12 @@ def test_another_file_and_folder_are_named_as_a_shell_takes_them(own):
     assert shlex.split(command) == words
 
 
+def test_an_id_that_looks_like_an_option_comes_last(own):
+    workspace = open_workspace(own, own.parent / "d")
+    words = ["onepiece", "explain", "--params", str(own), "--data", str(own.parent / "d"), "--"]
+    assert shlex.split(follow_up(workspace, "explain", "-7")) == [*words, "-7"]
+
+
 def test_only_what_differs_is_named(own, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert follow_up(open_workspace(ROOT / "params.yaml", own.parent), "ui") == (
