@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from model.artifact import atomic_folder, open_table, read_json, write_json
+from model.artifact import NOT_FOUND, atomic_folder, open_table, read_json, write_json
 from model.dataset.arrow import compute as pc
 from model.dataset.interactions import Interactions
 from model.dataset.recommendable import blocked_items
+from model.errors import InputError
 from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, Recommendations
 from model.inference.filters import allowed_items
 from model.inference.inputs import InferenceInputs
@@ -37,12 +38,14 @@ class Submission:
         user_ids: (U,) raw ids.
         raw_item_ids: (U * 10,) raw ids of the recommended items, user by user, best first.
         summary: counts for people and for Dagster.
+        items_are_numbers: in the competition's form; else strings, whichever are recommended.
     """
 
     recommendations: Recommendations
     user_ids: pa.Array
     raw_item_ids: pa.Array
     summary: dict[str, Any]
+    items_are_numbers: bool
 
     def save(self, folder: Path) -> None:
         """Write result.json, recommendations.parquet and summary.json."""
@@ -55,7 +58,7 @@ class Submission:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the table.
+        """Read the table, and of the competition's form the end.
 
         Raises:
             InputError: a file is missing or damaged, with its name.
@@ -80,11 +83,14 @@ class Submission:
             user_ids=table["user_id"].combine_chunks().take(_firsts(len(table))),
             raw_item_ids=table["raw_item_id"].combine_chunks(),
             summary=read_json(Path(folder) / SUMMARY),
+            items_are_numbers=_ends_with_a_number(Path(folder) / RESULT),
         )
 
     def _write_result(self, file: IO[str]) -> None:
         """The competition's form: ``{"user": [...], "top10s": [[...], ...]}``."""
-        users, items = _as_numbers(self.user_ids), _as_numbers(self.raw_item_ids)
+        users, items = self.user_ids, self.raw_item_ids
+        users = users.cast(pa.int64()) if _are_numbers(users) else users
+        items = items.cast(pa.int64()) if self.items_are_numbers else items
         num_users = len(users)
         starts = range(0, num_users, USERS_AT_ONCE)
         file.write('{"user": [')
@@ -190,13 +196,29 @@ def describe(
             "cold_share": float((counts[made.item_ids] == 0).mean()),
             "beam_weight": beam_weight,
         },
+        items_are_numbers=_are_numbers(interactions.raw_item_ids),
     )
 
 
-def _as_numbers(ids: pa.Array) -> pa.Array:
-    """Raw ids as integers where every one of them is written like one, else unchanged."""
-    decimal = pc.match_substring_regex(ids, "^(0|[1-9][0-9]{0,17})$")
-    return ids.cast(pa.int64()) if pc.all(decimal).as_py() else ids
+def _are_numbers(ids: pa.Array) -> bool:
+    """Whether every raw id is written like an integer."""
+    return pc.all(pc.match_substring_regex(ids, "^(0|[1-9][0-9]{0,17})$")).as_py()
+
+
+def _ends_with_a_number(result: Path) -> bool:
+    """Whether the last item of the competition's form is one, and so all are.
+
+    Raises:
+        InputError: the file is missing or damaged, with its name.
+    """
+    if not result.is_file():
+        raise InputError(f"{result}: {NOT_FOUND}")
+    with result.open("rb") as file:
+        file.seek(max(0, result.stat().st_size - len(b"0]]}\n")))
+        end = file.read()
+    if not end.endswith(b"]]}\n"):
+        raise InputError(f"{result}: truncated; materialise it again")
+    return end[:1].isdigit()
 
 
 def _firsts(num_rows: int) -> pa.Array:

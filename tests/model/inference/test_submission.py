@@ -64,12 +64,17 @@ def test_result_has_the_competitions_form(submission, made, tmp_path):
     assert result["top10s"] == (made.item_ids + 499).tolist()
 
 
-def test_ids_that_are_not_all_decimal_stay_strings(submission, tmp_path):
-    raw = submission.raw_item_ids.to_pylist()
-    mixed = replace(submission, raw_item_ids=pa.array(["007", *raw[1:]], pa.large_string()))
-    mixed.save(tmp_path / "s")
+@pytest.mark.parametrize("odd", ["007", "name"])
+def test_ids_are_strings_where_one_of_the_catalogue_is_no_number(interactions, made, tmp_path, odd):
+    unused = np.setdiff1d(np.arange(1, interactions.num_items + 1), made.item_ids)[0]
+    raw = interactions.raw_item_ids.to_pylist()
+    raw[unused - 1] = odd  # which nobody is recommended
+    mixed = replace(interactions, raw_item_ids=pa.array(raw, pa.large_string()))
+    submission = describe(made, mixed, training_counts(interactions), beam_weight=0.1)
+    submission.save(tmp_path / "s")
     result = json.loads((tmp_path / "s" / "result.json").read_text())
-    assert result["top10s"][0][:2] == ["007", raw[1]]
+    assert result["top10s"] == [[str(item + 499) for item in row] for row in made.item_ids]
+    assert not Submission.load(tmp_path / "s").items_are_numbers
 
 
 @pytest.mark.parametrize("users_at_once", [3, 50_000])
@@ -88,7 +93,7 @@ def test_table_has_scores_ranks_paths_and_sids(
 
 
 @pytest.mark.parametrize("kept", [None, 0, 60, -2])
-@pytest.mark.parametrize("name", ["recommendations.parquet", "summary.json"])
+@pytest.mark.parametrize("name", ["recommendations.parquet", "summary.json", "result.json"])
 def test_a_damaged_submission_is_named(submission, tmp_path, name, kept):
     submission.save(tmp_path / "s")
     damage(tmp_path / "s" / name, kept)
@@ -108,6 +113,7 @@ def test_loads_what_was_saved(submission, made, tmp_path):
     assert loaded.user_ids.to_pylist() == submission.user_ids.to_pylist()
     assert loaded.raw_item_ids.to_pylist() == submission.raw_item_ids.to_pylist()
     assert loaded.summary == submission.summary
+    assert loaded.items_are_numbers
     loaded.save(tmp_path / "again")
     for name in ("result.json", "recommendations.parquet"):
         assert (tmp_path / "s" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
