@@ -54,16 +54,17 @@ def require_enough_candidates(
             "files, or relax cascade.filter_cold or blocked_items"
         )
     _require_enough_within_cap(interactions, np.flatnonzero(allowed), params)
-    short = _users_who_saw_too_much(interactions, allowed, left, params.filter_history)
+    short = _users_who_saw_too_much(interactions, allowed, params)
     if len(short):
         logger.warning(
             "user %s (of %d such users) has seen so many of the %d items that may be recommended "
-            "that fewer than %d are left; a submission will be refused unless there are more "
+            "that fewer than %d are left%s; a submission will be refused unless there are more "
             "candidates or cascade.filter_history is relaxed",
             interactions.raw_user_ids[int(short[0])],
             len(short),
             left,
             NUM_RECOMMENDATIONS,
+            " within cascade.max_per_group" if params.max_per_group else "",
         )
 
 
@@ -154,19 +155,29 @@ def item_groups(
 
 
 def _users_who_saw_too_much(
-    interactions: Interactions, allowed: np.ndarray, left: int, action_types: list[int]
+    interactions: Interactions, allowed: np.ndarray, params: "CascadeParams"
 ) -> np.ndarray:
     """(S,) int64 users for whom fewer than ten are left; only long histories are looked at."""
+    feature = params.group_feature if params.max_per_group else None
+    groups = item_groups(interactions, np.arange(len(allowed)), feature)
+    sizes = np.bincount(groups[allowed], minlength=int(groups.max()) + 1)
+    caps = np.full_like(sizes, params.max_per_group)
+    caps[0] = sizes[0]  # no group, and uncapped
+    kept = np.minimum(sizes, caps)
+    bearable = int(kept.sum()) - NUM_RECOMMENDATIONS
     lengths = np.diff(interactions.offsets)
-    suspects = np.flatnonzero(lengths > left - NUM_RECOMMENDATIONS)
+    suspects = np.flatnonzero(lengths > bearable)
     found = [np.empty(0, np.int64)]
     for first in range(0, len(suspects), _USERS_AT_ONCE):
         users = suspects[first : first + _USERS_AT_ONCE]
         events = positions_of(interactions.offsets[:-1][users], lengths[users])
         owners = np.repeat(np.arange(len(users)), lengths[users])
         items = interactions.item_ids[events]
-        hidden = np.isin(interactions.action_types[events], action_types) & allowed[items]
+        hidden = np.isin(interactions.action_types[events], params.filter_history) & allowed[items]
         pairs = np.unique(owners[hidden] * len(allowed) + items[hidden])
-        seen = np.bincount(pairs // len(allowed), minlength=len(users))
-        found.append(users[seen > left - NUM_RECOMMENDATIONS])
+        owners, items = np.divmod(pairs, len(allowed))
+        cells, seen = np.unique(owners * len(sizes) + groups[items], return_counts=True)
+        owners, group = np.divmod(cells, len(sizes))
+        lost = kept[group] - np.minimum(sizes[group] - seen, caps[group])
+        found.append(users[np.bincount(owners, lost, minlength=len(users)) > bearable])
     return np.concatenate(found)

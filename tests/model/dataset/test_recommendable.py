@@ -92,6 +92,28 @@ def test_users_who_have_seen_too_much_are_named(interactions, counts, caplog):
     assert f"user {short[0]} (of {len(short)} such users) has seen so many of the 14" in caplog.text
 
 
+def test_users_whose_rest_a_cap_cuts_below_ten_are_named(interactions, counts, caplog):
+    few = dataclasses.replace(
+        interactions, candidate_item_ids=np.unique(interactions.item_ids)[:40]
+    )
+    groups = np.arange(few.num_items + 1) % 4  # 0 is no group
+    items = dataclasses.replace(few.items, scalars={"102": groups})
+    few = dataclasses.replace(few, items=items)
+    short = []
+    for user in range(few.num_users):
+        rest = np.setdiff1d(few.candidate_item_ids, few.item_ids[slice(*few.offsets[user:][:2])])
+        sizes = np.bincount(groups[rest], minlength=4)
+        if sizes[0] + np.minimum(sizes[1:], 1).sum() < 10:
+            short.append(few.raw_user_ids[user].as_py())
+    assert 0 < len(short) < few.num_users
+    require(few, counts, filter_history=[0, 1, 2])
+    assert caplog.text == ""
+    capped = {"max_per_group": 1, "group_feature": "102"}
+    require(few, counts, filter_history=[0, 1, 2], **capped)
+    assert f"user {short[0]} (of {len(short)} such users)" in caplog.text
+    assert "fewer than 10 are left within cascade.max_per_group" in caplog.text
+
+
 def test_vectors_without_events_are_let_pass(interactions, counts):
     nothing = dataclasses.replace(
         with_candidates(interactions, 3),
