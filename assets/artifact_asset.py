@@ -31,8 +31,9 @@ from assets.peak_memory import reset_peak_memory
 from assets.staleness import edited_since, is_current
 from assets.transient import forbidden_sentence, is_forbidden, may_pass
 from assets.workspace import Workspace
-from model.artifact import Artifact, disk_filled_up, finish_exchange, publish_folder
+from model.artifact import Artifact, disk_filled_up
 from model.errors import InputError, is_disk_full
+from model.partial_folders import finish_exchange, publish_folder
 
 logger = logging.getLogger("onepiece")
 

@@ -27,7 +27,7 @@ from assets.report_metadata import table
 from assets.report_pictures import bars
 from assets.rollbacks import model_hashes, rolled_away_as
 from assets.workspace import CHAMPION, LATEST_FILE, Workspace
-from model.artifact import atomic_write, publish_folder, write_json
+from model.artifact import atomic_write, write_json
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -39,6 +39,7 @@ from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX
 from model.network.checkpoint import Checkpoint
 from model.params import Params
+from model.partial_folders import publish_folder
 
 logger = logging.getLogger("onepiece")
 

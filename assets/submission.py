@@ -19,7 +19,7 @@ from assets.promotion import JudgedModel
 from assets.report_metadata import table
 from assets.report_pictures import histogram
 from assets.workspace import LATEST_FILE, SUBMISSION, Workspace
-from model.artifact import atomic_write, publish_folder
+from model.artifact import atomic_write
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -28,6 +28,7 @@ from model.inference.inputs import InferenceInputs
 from model.inference.search_index import SEARCH_INDEX
 from model.inference.submission import Submission, make_submission
 from model.params import Params
+from model.partial_folders import publish_folder
 
 
 def keep_by_id(workspace: Workspace, staging: Path, run_id: str) -> None:

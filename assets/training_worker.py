@@ -24,8 +24,8 @@ from assets.peak_memory import note_worker
 from assets.stages import read_code
 from assets.transient import OUT_OF_DEVICE_MEMORY, WorkerOutOfMemoryError
 from assets.workspace import Workspace
-from model.artifact import publish_folder
 from model.errors import REFUSED, InputError
+from model.partial_folders import publish_folder
 from model.progress import IN_BAR
 from model.training.distributed import die_with_parent
 from model.training.progress_report import is_in_bar

@@ -11,10 +11,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from model.artifact import disk_filled_up, require_free_space, scratch_folder
+from model.artifact import disk_filled_up, require_free_space
 from model.dataset.csr import positions_of
 from model.dataset.interactions import EVENT_BYTES, Interactions
 from model.errors import DISK_FULL, InputError
+from model.partial_folders import scratch_folder
 from model.progress import track
 
 _USERS_PER_BATCH = 16_384

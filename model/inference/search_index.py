@@ -22,7 +22,6 @@ from model.artifact import (
     atomic_folder,
     open_array,
     read_json,
-    remove_partial_folders,
     write_json,
 )
 from model.errors import InputError
@@ -31,6 +30,7 @@ from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
 from model.inference.shards import fingerprint
 from model.params import LARGEST
+from model.partial_folders import remove_partial_folders
 from model.sources import hash_sources
 
 Kind = Literal["ivf", "hnsw"]

@@ -13,10 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from model.artifact import atomic_folder, read_json, remove_partial_folders, write_json
+from model.artifact import atomic_folder, read_json, write_json
 from model.dataset.raw_files import unreadable
 from model.errors import InputError
 from model.network.checkpoint import load_tensors, save_tensors
+from model.partial_folders import remove_partial_folders
 
 logger = logging.getLogger("onepiece")
 

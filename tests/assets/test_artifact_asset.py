@@ -14,7 +14,7 @@ from assets.checks import Check, Verdict
 from assets.lineage import Lineage
 from assets.recorder import NoRecorder
 from assets.workspace import NOT_JUDGED, Workspace
-from model import artifact
+from model import partial_folders
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
 from model.params import Params
@@ -166,7 +166,7 @@ def test_a_flipped_byte_makes_that_one_again_and_nothing_below_it(workspace):
 def test_what_a_killed_writer_had_moved_away_is_reused(workspace):
     _run(workspace)
     folder = workspace.folder("two")
-    folder.rename(folder.with_name(f".two.partial-old-{artifact._writer()}"))
+    folder.rename(folder.with_name(f".two.partial-old-{partial_folders._writer()}"))
     _run(workspace)
     assert Calls.made == ["one", "two"]
     assert Number.load(folder) == Number(84)

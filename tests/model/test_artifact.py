@@ -16,19 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model import artifact
+from model import partial_folders
 from model.artifact import (
     atomic_folder,
     atomic_write,
-    finish_exchange,
     first_value,
     open_array,
-    publish_folder,
     read_json,
     require_folder,
     write_json,
 )
 from model.errors import InputError
+from model.partial_folders import finish_exchange, publish_folder
 from tests.damage import damage
 
 
@@ -50,7 +49,7 @@ def _let_exchanges_fail(monkeypatch, error):
         return -1
 
     libc = SimpleNamespace(renameat2=renameat2)
-    monkeypatch.setattr("model.artifact.ctypes.CDLL", lambda *name, **options: libc)
+    monkeypatch.setattr("model.partial_folders.ctypes.CDLL", lambda *name, **options: libc)
 
 
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
@@ -65,14 +64,14 @@ def test_a_file_system_that_cannot_exchange_folders(tmp_path, monkeypatch, error
     assert _contents(tmp_path / "made") == {}
     assert _contents(tmp_path / "staging") == {"new.txt": "new"}
     with pytest.raises(FileNotFoundError):
-        artifact._take_place(tmp_path / "gone", tmp_path / "staging")
+        partial_folders._take_place(tmp_path / "gone", tmp_path / "staging")
     assert _contents(tmp_path / "staging") == {"new.txt": "new"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "staging"]
 
 
 def _old(folder, pid):
     """Where a process without the exchange puts what stands at ``folder``."""
-    return folder.with_name(f".{folder.name}.partial-old-0-{artifact._host()}-{pid}")
+    return folder.with_name(f".{folder.name}.partial-old-0-{partial_folders._host()}-{pid}")
 
 
 def _dead():
@@ -227,8 +226,8 @@ def test_a_killed_writer_is_cleaned_up_by_the_next(tmp_path):
 def test_what_another_host_is_writing_stays_until_it_has_rested_for_a_day(tmp_path, monkeypatch):
     written = []
     for host in ("other", "this"):  # both give the process the same number
-        monkeypatch.setattr(artifact, "_host", lambda host=host: host)
-        written.append(artifact._partial(tmp_path / "made") / "half.txt")
+        monkeypatch.setattr(partial_folders, "_host", lambda host=host: host)
+        written.append(partial_folders.partial_of(tmp_path / "made") / "half.txt")
     theirs, ours = written
     for half in (theirs, ours):
         half.parent.mkdir()
@@ -257,21 +256,23 @@ def test_what_a_killed_container_left_goes_at_once(
     tmp_path, monkeypatch, machine, held, seconds, stays
 ):
     with monkeypatch.context() as container:
-        container.setattr(artifact, "_host", lambda: "another")
-        container.setattr(artifact, "_machine", lambda: machine)
-        left = artifact._partial(tmp_path / "made")
+        container.setattr(partial_folders, "_host", lambda: "another")
+        container.setattr(partial_folders, "_machine", lambda: machine)
+        left = partial_folders.partial_of(tmp_path / "made")
     left.mkdir()
     past = time.time() - seconds
     os.utime(left, (past, past))
-    monkeypatch.setattr(artifact, "_machine", lambda: machine if machine != "another" else "this")
-    with artifact._held(left) if held else nullcontext(), atomic_folder(tmp_path / "made"):
+    monkeypatch.setattr(
+        partial_folders, "_machine", lambda: machine if machine != "another" else "this"
+    )
+    with partial_folders.held(left) if held else nullcontext(), atomic_folder(tmp_path / "made"):
         assert left.exists() == stays
 
 
 def test_a_writer_holds_its_folder(tmp_path):
     with atomic_folder(tmp_path / "made") as out:
-        assert not artifact._is_unlocked(out)
-    assert artifact._is_unlocked(tmp_path / "made")
+        assert not partial_folders._is_unlocked(out)
+    assert partial_folders._is_unlocked(tmp_path / "made")
 
 
 def test_a_file_is_replaced_whole(tmp_path):

@@ -134,7 +134,7 @@ MACHINERY = re.compile(
     r"|maker|manifest|manifest_file|measurement|peak_memory|published_ids|recorder|report_metadata"
     r"|report_pictures|stages|staleness|training_metadata|training_worker|transient|workspace"
     r"|__init__)\.py"
-    r"|model/(artifact|compiled|errors|pictures|progress|sources|__init__)\.py"
+    r"|model/(artifact|compiled|errors|partial_folders|pictures|progress|sources|__init__)\.py"
     r"|model/params/\w+\.py"  # values decide, and are named one by one
     r"|model/inference/champion\.py"  # names a folder
     r"|model/tokenizer/(given_out|published|room)\.py"  # refuse, or open what codebook opens

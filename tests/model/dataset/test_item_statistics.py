@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from model import artifact
+from model import partial_folders
 from model.dataset.event_database import duckdb_folder, training_events
 from model.dataset.item_statistics import ItemStatistics, compute_item_statistics
 from model.errors import InputError
@@ -51,7 +51,7 @@ def test_too_little_memory_is_refused_with_the_parameter(interactions):
 
 
 def test_duckdb_works_where_told_and_leaves_nothing(interactions, tmp_path, monkeypatch):
-    host = artifact._host()
+    host = partial_folders._host()
     (tmp_path / f".item_statistics-duckdb.partial-{host}-999999999").mkdir()  # of one killed
     seen = []
 

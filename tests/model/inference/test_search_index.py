@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model import artifact
+from model import partial_folders
 from model.errors import InputError
 from model.inference import search_index
 from model.inference.cascade import recommend
@@ -192,7 +192,7 @@ def test_an_index_that_another_process_is_writing_stays_and_counts_for_none(tmp_
     interactions, params = random_interactions(30, 200), cascade_params(search="ivf")
     with_index(fake_recommender(interactions, params, seed=0), tmp_path)
     (kept,) = tmp_path.iterdir()
-    host = artifact._host()
+    host = partial_folders._host()
     written = [tmp_path / f".{name}.partial-{host}-1" for name in "abc"]  # process 1 lives
     abandoned = tmp_path / f".d.partial-{host}-999999999"
     for folder in (*written, abandoned):

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from model import sources
-from model.artifact import _host
 from model.errors import InputError
 from model.network.checkpoint import Checkpoint
+from model.partial_folders import _host
 from model.training import recorder
 from model.training.distributed import World
 from model.training.resume import State, StateFolder
