@@ -170,7 +170,9 @@ def _newest(states):
 
 def test_one_of_many_ends_when_its_launcher_is_killed():
     one = (
-        "import time\n"
+        "import signal, time\n"
+        # What is started behind ignores SIGINT, and Dagster gives SIGTERM the same handler.
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
         "from model.training import distributed\n"
         "distributed.dist.init_process_group = lambda kind, timeout: print('up', flush=True)\n"
         "distributed.join_world()\n"
