@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from numba import prange
 
 from model.compiled import compiled
 from model.tokenizer.neighbor_lists import cosine_lists
 from model.tokenizer.reassignment import reassign_exact, reassign_paper
 from model.tokenizer.sids import Occupancy
+from tests.benchmarks.bench_tokenizer_scale import plot
 
 WIDTH, NEIGHBORS = 64, 50
 NOISES = 65_536
@@ -173,13 +173,7 @@ def linear(file: Path) -> None:
         exact(world)
         seconds.append(time.perf_counter() - start)
         print(f"{count:12,} items {seconds[-1]:8.2f} s {count / seconds[-1]:12,.0f} items/s")
-    figure = Figure(figsize=(5, 3.6))
-    axes = figure.subplots()
-    axes.loglog(counts, seconds, "o-")
-    axes.set_xlabel("items")
-    axes.set_ylabel("seconds of re-assignment")
-    figure.tight_layout()
-    figure.savefig(file)
+    plot(counts, seconds, "re-assignment", file)
 
 
 def main() -> None:

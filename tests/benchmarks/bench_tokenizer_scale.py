@@ -59,13 +59,13 @@ def slope(items: Sequence[int], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(items), np.log(seconds), 1)[0])
 
 
-def plot(items: Sequence[int], seconds: Sequence[float], file: Path) -> None:
-    """Seconds over items, on logarithmic scales."""
+def plot(items: Sequence[int], seconds: Sequence[float], what: str, file: Path) -> None:
+    """Seconds of something over items, on logarithmic scales."""
     figure = Figure(figsize=(5, 3.6))
     axes = figure.subplots()
     axes.loglog(items, seconds, "o-")
     axes.set_xlabel("items")
-    axes.set_ylabel("seconds to tokenise and report")
+    axes.set_ylabel(f"seconds of {what}")
     figure.tight_layout()
     figure.savefig(file)
 
@@ -109,7 +109,7 @@ def main() -> None:
         _print(row, took, given.size)
         seconds.append(took)
     if given.plot:
-        plot(given.items, seconds, given.plot)
+        plot(given.items, seconds, "tokenising and reporting", given.plot)
         print(f"seconds grow with items to the power of {slope(given.items, seconds):.2f}")
 
 
