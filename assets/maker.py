@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import dagster as dg
 
 from assets.checks import Check
+from assets.machine import machine_name
 from assets.peak_memory import peak_memory_bytes
 from assets.report_metadata import measured
 from assets.workspace import Workspace
@@ -103,6 +104,8 @@ class Maker:
         value = self.returns.load(folder)
         memory = peak_memory_bytes()
         facts = measured(folder, workspace.data, seconds=seconds, memory=memory, reused=reused)
+        if not reused:
+            facts["machine"] = machine_name(with_gpus=self.pool is not None)
         results = [check.run(value, workspace) for check in self.checks]
         return Shown({**facts, **self.describe(value)}, results)
 

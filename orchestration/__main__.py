@@ -24,6 +24,7 @@ os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 COMMANDS = (  # as the help lists them
     making.materialize,
     results.report,
+    results.costs,
     making.tokenize,
     making.synthesize,
     submissions.lineage,
@@ -32,6 +33,7 @@ COMMANDS = (  # as the help lists them
     submissions.diff,
     submissions.rebuild,
     results.explain,
+    results.recommend,
     results.quotas,
     results.plan,
     results.rollback,

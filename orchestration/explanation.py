@@ -40,11 +40,36 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
     modalities = workspace.params.modality_embeddings.modalities
     inputs = InferenceInputs.load(workspace.data, model, modalities)
     find_user(inputs.interactions, user, part)  # refused before the catalogue is laid out
+    return explain_with(workspace, inputs, user, beam_weight=beam_weight, part=part)
+
+
+def explain_with(
+    workspace: Workspace, inputs: InferenceInputs, user: str, *, beam_weight: float, part: Part
+) -> Explanation:
+    """The same of a model that is open, by the workspace's cascade and search index.
+
+    Args:
+        workspace: as above.
+        inputs: the model, and the data that hold the user.
+        user: raw id.
+        beam_weight: of the cascade.
+        part: which target the history ends before.
+    """
     recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
     recommender, _ = with_index(recommender, workspace.data / SEARCH_INDEX)
     return explain_user(
         recommender, inputs.codebook.codes, user, beam_weight=beam_weight, part=part
     )
+
+
+def champions(workspace: Workspace) -> tuple[Path, float]:
+    """Where the model lies that submits, and its blend.
+
+    Raises:
+        InputError: there is none yet.
+    """
+    champion = workspace.input_folder(CHAMPION)
+    return champion, beam_weight_of(champion, workspace.params.cascade.beam_weight)
 
 
 def _warn_of_another(workspace: Workspace, asset: str) -> None:
@@ -75,7 +100,6 @@ def require_page(file: Path) -> None:
 def _asked(workspace: Workspace, part: Part) -> tuple[Path, float]:
     """Where the model lies that answered, and its blend."""
     if part == "submission":
-        champion = workspace.input_folder(CHAMPION)
-        return champion, beam_weight_of(champion, workspace.params.cascade.beam_weight)
+        return champions(workspace)
     report = EvaluationReport.load(workspace.folder("evaluation_report"))
     return workspace.data, report.beam_weight

@@ -1,7 +1,7 @@
 """Commands that show what a model came to, and which one shall submit."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,8 @@ from orchestration.commands.options import (
     DataFolder,
     ParamsFile,
 )
+
+Action = Literal["exposure", "click", "conversion"]
 
 
 def report(
@@ -27,6 +29,25 @@ def report(
 
     workspace = open_existing(params, data)
     typer.echo(json.dumps(read_facts(workspace), indent=2) if json_ else write_report(workspace))
+
+
+def costs(
+    json_: AsJson = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Show how long each artefact took, with how much memory and disk, on which machine."""
+    import json
+
+    from orchestration.costs import as_text, measured_costs
+    from orchestration.workspace import open_existing
+
+    workspace = open_existing(params, data)
+    found, unknown = measured_costs(workspace)
+    if json_:
+        typer.echo(json.dumps([cost.to_json() for cost in found], indent=2))
+    else:
+        typer.echo(as_text(workspace, found, unknown))
 
 
 def explain(
@@ -54,6 +75,30 @@ def explain(
     else:
         atomic_write(page, as_page(found))
         typer.echo(page)
+
+
+def recommend(
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ITEM]...", help="Raw ids of a history, oldest first."),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="A user's raw id, whose own events come before.")
+    ] = None,
+    action: Annotated[Action, typer.Option(help="What was done with these items.")] = "click",
+    json_: AsJson = False,
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Recommend ten items after a history that is given here."""
+    import json
+
+    from orchestration.recommendation import as_rows, as_table
+    from orchestration.recommendation import recommend as answer
+    from orchestration.workspace import open_existing
+
+    found = answer(open_existing(params, data), items or [], action=action, user=user)
+    typer.echo(json.dumps(as_rows(found), indent=2) if json_ else as_table(found))
 
 
 def quotas(

@@ -152,6 +152,8 @@ def test_asking_for_a_submission_that_is_not_there(tmp_path):
     ("command", "told"),
     [
         ("explain u", "champion/champion: not found; materialise champion"),
+        ("costs", "nothing was made yet; run `onepiece materialize --data {data}`"),
+        ("recommend i", "champion/champion: not found; materialise champion"),
         ("explain u --test", "with the same --params and --data makes what is missing"),
         ("quotas", "with the same --params and --data makes what is missing"),
         ("rollback", "champion/champion: not found; materialise champion"),
@@ -267,7 +269,7 @@ def test_a_lineage_has_one_form():
 
 
 READING = ("report", "lineage", "submissions", "verify", "diff a b", "rebuild", "explain u")
-READING += ("quotas", "plan --flops 1e15", "rollback", "sync")
+READING += ("costs", "recommend i", "quotas", "plan --flops 1e15", "rollback", "sync")
 
 
 @pytest.mark.parametrize("command", READING)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from model.dataset.interactions import Interactions
 from orchestration.workspace import ROOT
 from tests.orchestration.command import ENVIRONMENT
 from tests.parameters_page import PAGE, descriptions_of, page
@@ -170,6 +171,13 @@ def _bash(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _with_ids(command: str, desk: Path) -> str:
+    """A user's and an item's id for the words that stand for one."""
+    events = Interactions.load(desk / "data" / "interactions")
+    user, item = events.raw_user_ids[0].as_py(), events.raw_item_ids[0].as_py()
+    return re.sub(r"\bITEM\b", item, re.sub(r"\bUSER\b", user, command))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
 def test_the_commands_of_a_page_run(file, desk):
@@ -177,7 +185,7 @@ def test_the_commands_of_a_page_run(file, desk):
         shutil.copy(ROOT / "params" / "amazon_beauty.yaml", desk / "params")
     for command in commands_of(file):
         if not runs_elsewhere(command):
-            done = _bash(command, desk)
+            done = _bash(_with_ids(command, desk), desk)
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 

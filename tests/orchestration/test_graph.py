@@ -131,7 +131,7 @@ def test_an_unfinished_training_is_of_the_code_of_its_stage(name, workspace):
 # What only carries artefacts around, or shows them, has no say in what is in them.
 MACHINERY = re.compile(
     r"assets/(artifact_asset|checks|device|hashing|ledger|lineage|lineage_page|lineage_text|locks"
-    r"|maker|manifest|manifest_file|measurement|peak_memory|published_ids|recorder|report_metadata"
+    r"|machine|maker|manifest|manifest_file|measurement|peak_memory|published_ids|recorder|report_metadata"
     r"|report_pictures|stages|staleness|training_metadata|training_worker|transient|workspace"
     r"|__init__)\.py"
     r"|model/(artifact|compiled|errors|partial_folders|pictures|progress|sources|__init__)\.py"

@@ -1,0 +1,106 @@
+"""A history that is in no log: items named by their raw ids, alone or after a user's own events."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from model.dataset.arrow import compute as pc
+from model.dataset.csr import offsets_of
+from model.dataset.features import ArrayColumn, FeatureTable
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.errors import InputError
+from model.inference.explain import find_user
+
+GIVEN_USER = "(given history)"
+_SECONDS_APART = 60
+
+
+def with_given_history(
+    interactions: Interactions,
+    statistics: ItemStatistics,
+    raw_item_ids: Sequence[str],
+    *,
+    action: int,
+    user: str | None = None,
+) -> Interactions:
+    """The same items with a single user, whose events are the given ones.
+
+    The events are a minute apart and end with the last moment of the training data, or after
+    the user's own where those end later: nobody knows when they happen, and the network knows no
+    later time than that.
+
+    Args:
+        interactions: all that happened; its items, candidates and vocabularies stay.
+        statistics: of the training part, know that moment.
+        raw_item_ids: (N,) what the history ends with, oldest first.
+        action: of these events.
+        user: raw id of the user whose events come before and whose features are taken; None
+            begins with nothing and has no features.
+
+    Returns:
+        One user, without held-out events: all of the history is seen by a submission.
+
+    Raises:
+        InputError: an item or the user is not in the data, or there is no event at all.
+    """
+    items = _items(interactions, raw_item_ids)
+    index = None if user is None else find_user(interactions, user, "submission")
+    begin, end = (0, 0) if index is None else interactions.offsets[index : index + 2].tolist()
+    if not len(items) and begin == end:
+        raise InputError("a history without any event; name an item, or a user who has some")
+    own_times = np.asarray(interactions.timestamps[begin:end])
+    times = _times(statistics, len(items), int(own_times[-1]) if len(own_times) else 0)
+    own_action = -1 if index is None else int(interactions.target_actions[index])
+    length = np.array([end - begin + len(items)])
+    return replace(
+        interactions,
+        offsets=offsets_of(length),
+        item_ids=np.concatenate([interactions.item_ids[begin:end], items]),
+        action_types=np.concatenate(
+            [interactions.action_types[begin:end], np.full(len(items), action, np.int8)]
+        ),
+        timestamps=np.concatenate([own_times, times]),
+        train_end=length,
+        validation_event=np.array([-1]),
+        test_event=np.array([-1]),
+        target_actions=np.array([own_action], np.int8),
+        users=_rows(interactions.users, np.array([0, 0 if index is None else index + 1])),
+        raw_user_ids=pa.array([user or GIVEN_USER], pa.large_string()),
+    )
+
+
+def _items(interactions: Interactions, raw_ids: Sequence[str]) -> np.ndarray:
+    """(N,) int32 item ids, found in one pass over all raw ids, without a table of them."""
+    wanted = pa.array(list(raw_ids), interactions.raw_item_ids.type)
+    places = np.flatnonzero(pc.is_in(interactions.raw_item_ids, value_set=wanted))
+    found = pc.index_in(wanted, value_set=interactions.raw_item_ids.take(pa.array(places)))
+    if found.null_count:
+        missing = wanted.filter(found.is_null())[0].as_py()
+        example = interactions.raw_item_ids[0].as_py()
+        raise InputError(f"no item {missing!r} in this data; ids look like {example!r}")
+    return (places[found.to_numpy(zero_copy_only=False)] + 1).astype(np.int32)
+
+
+def _times(statistics: ItemStatistics, count: int, after: int) -> np.ndarray:
+    """(N,) int64 a minute apart, none before ``after``."""
+    last = max(int(statistics.bucket_boundaries[-1]) - 1, after + count * _SECONDS_APART, 0)
+    return last - np.arange(count - 1, -1, -1, dtype=np.int64) * _SECONDS_APART
+
+
+def _rows(table: FeatureTable, rows: np.ndarray) -> FeatureTable:
+    """Some rows of a table, with its vocabularies."""
+    return replace(
+        table,
+        num_rows=len(rows),
+        scalars={name: np.asarray(column[rows]) for name, column in table.scalars.items()},
+        arrays={name: _lists(column, rows) for name, column in table.arrays.items()},
+    )
+
+
+def _lists(column: ArrayColumn, rows: np.ndarray) -> ArrayColumn:
+    begins, ends = np.asarray(column.offsets[rows]), np.asarray(column.offsets[rows + 1])
+    pieces = [column.values[begin:end] for begin, end in zip(begins, ends, strict=True)]
+    return ArrayColumn(offsets_of(ends - begins), np.concatenate(pieces))

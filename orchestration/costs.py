@@ -1,0 +1,164 @@
+"""`onepiece costs`: how long each artefact took, with how much memory, on which machine."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from assets.lineage import Lineage
+from assets.workspace import Workspace
+from model.dataset.interactions import Interactions
+from model.errors import InputError
+from orchestration.follow_up import follow_up
+from orchestration.instance import open_instance
+from orchestration.report import columns
+from orchestration.targets import Target, parse_targets
+
+_EVENTS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the making of one artefact took.
+
+    Attributes:
+        target: asset or partition.
+        seconds: of the run that finished it; of a training that was interrupted the last part.
+        memory_mib: most memory of the process, or of a worker of it.
+        bytes: on disk.
+        made: when it was finished.
+        run: id of the Dagster run.
+        machine: that it was made on; empty where an earlier version did not note it.
+    """
+
+    target: str
+    seconds: float
+    memory_mib: float
+    bytes: int
+    made: datetime
+    run: str
+    machine: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**vars(self), "made": self.made.isoformat(timespec="seconds")}
+
+
+def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
+    """What Dagster noted when the artefacts that stand were made.
+
+    Returns:
+        The costs, upstream first, and the names of artefacts that no run of this data folder
+        made: DVC brought them, or Dagster's records were removed.
+
+    Raises:
+        InputError: nothing was made yet.
+    """
+    present = list(_present(workspace))
+    if not present:
+        raise InputError(
+            f"{workspace.data}: nothing was made yet; run `{follow_up(workspace, 'materialize')}`"
+        )
+    if not workspace.home.exists():  # and none is made to be read
+        return [], [str(target) for target, _ in present]
+    costs, unknown = [], []
+    with open_instance(workspace) as instance:
+        for target, content in present:
+            cost = _cost(instance, target, content)
+            if cost is None:
+                unknown.append(str(target))
+            else:
+                costs.append(cost)
+    return costs, unknown
+
+
+def as_text(workspace: Workspace, costs: Sequence[Cost], unknown: Sequence[str]) -> str:
+    """The size of the data, and a row per artefact, with the sums of time and disk and the peak."""
+    parts = []
+    if workspace.folder("interactions").exists():
+        parts.append(_size_of_data(workspace))
+    if costs:
+        whole = [
+            "in all",
+            _duration(sum(cost.seconds for cost in costs)),
+            f"{max(cost.memory_mib for cost in costs):,.0f}",
+            _mebibytes(sum(cost.bytes for cost in costs)),
+        ]
+        header = ["", "time", "memory, MiB", "disk, MiB", "made (UTC)", "run", "machine"]
+        rows = [*(_cells(cost) for cost in costs), [*whole, "", "", ""]]
+        parts.append(columns(header, rows))
+    if unknown:
+        parts.append(f"Made elsewhere, and not measured here: {', '.join(unknown)}")
+    return "\n\n".join(parts)
+
+
+def _present(workspace: Workspace) -> Iterator[tuple[Target, str]]:
+    """Artefacts that stand, upstream first, with the hash of their content."""
+    named = [name for name, stage in workspace.stages.items() if workspace.partitions(stage)]
+    for target in parse_targets(workspace, named):
+        with suppress(InputError):  # not there, or damaged
+            folder = workspace.current_folder(target.asset, target.partition)
+            yield target, Lineage.read(folder).content
+
+
+def _cost(instance: dg.DagsterInstance, target: Target, content: str) -> Cost | None:
+    """By the newest event of a run that made just this content."""
+    for record in _events(instance, target):
+        event = record.asset_materialization
+        metadata = event.metadata if event else {}
+        noted: dict[str, Any] = {name: value.value for name, value in metadata.items()}
+        if noted.get("content_hash") == content and noted.get("reused") is False:
+            return Cost(
+                target=str(target),
+                seconds=noted["seconds"],
+                memory_mib=noted["peak_memory_mib"],
+                bytes=noted["bytes"],
+                made=datetime.fromtimestamp(record.timestamp, UTC),
+                run=record.run_id,
+                machine=noted.get("machine", ""),
+            )
+    return None
+
+
+def _events(instance: dg.DagsterInstance, target: Target) -> Iterator[dg.EventLogRecord]:
+    """All that was told of a target, newest first."""
+    wanted = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(target.asset),
+        asset_partitions=None if target.partition is None else [target.partition],
+    )
+    cursor, more = None, True
+    while more:
+        found = instance.fetch_materializations(wanted, limit=_EVENTS_AT_ONCE, cursor=cursor)
+        yield from found.records
+        cursor, more = found.cursor, found.has_more
+
+
+def _size_of_data(workspace: Workspace) -> str:
+    events = Interactions.load(workspace.folder("interactions"))
+    return (
+        f"{events.num_users:,} users, {events.num_items:,} items, {events.num_events:,} events, "
+        f"{len(events.candidate_item_ids):,} candidates"
+    )
+
+
+def _cells(cost: Cost) -> list[str]:
+    return [
+        cost.target,
+        _duration(cost.seconds),
+        f"{cost.memory_mib:,.0f}",
+        _mebibytes(cost.bytes),
+        f"{cost.made:%Y-%m-%d %H:%M}",
+        cost.run[:8],
+        cost.machine,
+    ]
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f}"
