@@ -183,7 +183,10 @@ def judge_delivery(
         The content's hash when it is new and has come to rest, else None; and what this look
         leaves for the next, with the reason under ``why``.
     """
-    look = _look(source)
+    try:
+        look = _look(source)
+    except FileNotFoundError as error:
+        return None, {**seen, "why": f"{error.filename} is a link to nothing, or has just gone"}
     unfinished = _copy_in_progress(source)
     if unfinished is not None:
         return None, {**seen, "look": look, "since": now, "why": unfinished}

@@ -83,7 +83,7 @@ class TinyWorld:
     def modality_embedding(
         self, modality: str, out_folder: Path, layout: str = "tencent_parquet"
     ) -> ModalityEmbedding:
-        params = ModalityEmbeddingsParams(modalities=[modality], text_width=8)
+        params = ModalityEmbeddingsParams(modalities=[modality], text_width=8, text_ngram_max=1)
         raw, interactions = self.raw_data(layout), self.interactions(layout)
         return read_modality_embedding(raw, interactions, modality, params, out_folder)
 

@@ -145,7 +145,9 @@ def _source(
         )
     from model.dataset.text_modality import TextVectors
 
-    return TextVectors.fit(raw.root, interactions.raw_item_ids, params.text_width)
+    return TextVectors.fit(
+        raw.root, interactions.raw_item_ids, params.text_width, params.text_ngram_max
+    )
 
 
 def _match(source: VectorSource, raw_item_ids: pa.Array) -> np.ndarray:

@@ -41,13 +41,14 @@ class TextVectors:
         return self.vectors.shape[1]
 
     @classmethod
-    def fit(cls, root: Path, raw_item_ids: pa.Array, width: int) -> "TextVectors":
+    def fit(cls, root: Path, raw_item_ids: pa.Array, width: int, ngram_max: int) -> "TextVectors":
         """Make vectors of all items of ``.item``, and of cold ones in ``.candidate``.
 
         Args:
             root: the data set's folder.
             raw_item_ids: (I,) of the store; their order decides the order of the rows.
             width: of the vectors; fewer where there are not as many distinct tokens.
+            ngram_max: so many tokens in a row, and fewer, count as tokens of their own.
 
         Raises:
             InputError: there is no ``.item`` file, it has no token columns, or not two tokens that
@@ -65,7 +66,11 @@ class TextVectors:
             )
         documents = _documents(root, path, raw_item_ids)
         vectorizer = TfidfVectorizer(
-            token_pattern=r"\S+", lowercase=False, min_df=2, sublinear_tf=True
+            token_pattern=r"\S+",
+            lowercase=False,
+            min_df=2,
+            sublinear_tf=True,
+            ngram_range=(1, ngram_max),
         )
         try:
             matrix = vectorizer.fit_transform(documents)

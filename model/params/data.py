@@ -103,6 +103,7 @@ class ModalityEmbeddingsParams(Section):
 
     modalities: Annotated[ModalityNames, AfterValidator(_at_least_one)]
     text_width: Positive
+    text_ngram_max: Annotated[Integer, Field(ge=1, le=5)]  # words that stand together count as one
 
 
 class CoverageThresholds(Section):

@@ -149,7 +149,7 @@ def _embedding_ranks(
         params.cascade.batch_size,
         default_action=ACTIONS[params.cascade.default_action],
     ):
-        with torch.inference_mode(), same_bits(len(batch.last)):
+        with torch.inference_mode(), same_bits(min(len(batch.last), len(batch.items.ids))):
             moved = batch.to(device)
             queries = unit(network.encode(moved).hidden[moved.last])
         seen = seen_items(

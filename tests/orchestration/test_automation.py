@@ -136,6 +136,15 @@ def test_one_look_passes_over_hidden_files_and_names_a_link_to_nothing(source):
     assert why == "events.parquet is a link to nothing, or has just gone"
 
 
+def test_a_delivery_with_a_link_to_nothing_has_not_arrived(look, source):
+    link = source / "users.parquet"
+    link.symlink_to("nowhere")
+    assert [look(second) for second in (0, 60, 120)] == [None] * 3
+    link.unlink()
+    assert look(180) is None
+    assert look(180 + SETTLED) is not None
+
+
 def _reading(source, tmp_path, settled_seconds):
     raw = {"format": "recbole", "source": str(source)}
     automation = {"settled_seconds": settled_seconds}

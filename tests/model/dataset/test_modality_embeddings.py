@@ -53,7 +53,7 @@ class Scene:
     def read(self, out="out"):
         params = self.world.raw_data_params("tencent_parquet")
         raw = describe_raw_data(params.model_copy(update={"source": str(self.root)}))
-        params = ModalityEmbeddingsParams(modalities=["90"], text_width=8)
+        params = ModalityEmbeddingsParams(modalities=["90"], text_width=8, text_ngram_max=1)
         return read_modality_embedding(raw, self.interactions, "90", params, self.folder / out)
 
 
@@ -301,7 +301,7 @@ def _refused_jsonl(world, tmp_path, name, content, reason):
             describe_raw_data(params),
             world.interactions("tencent_jsonl"),
             "90",
-            ModalityEmbeddingsParams(modalities=["90"], text_width=8),
+            ModalityEmbeddingsParams(modalities=["90"], text_width=8, text_ngram_max=1),
             tmp_path / "out",
         )
     assert "\n" not in str(refused.value)
@@ -392,7 +392,7 @@ def test_json_lines_whose_first_id_comes_late(world, tmp_path):
         describe_raw_data(params),
         world.interactions("tencent_jsonl"),
         "90",
-        ModalityEmbeddingsParams(modalities=["90"], text_width=8),
+        ModalityEmbeddingsParams(modalities=["90"], text_width=8, text_ngram_max=1),
         tmp_path / "out",
     )
     assert found.item_ids.tolist() == [1, 2, 3]
@@ -429,7 +429,7 @@ def test_a_modality_without_rows_is_refused(scene):
 
 
 def test_a_missing_modality_names_those_that_are_there(world, interactions, tmp_path):
-    params = ModalityEmbeddingsParams(modalities=["99"], text_width=8)
+    params = ModalityEmbeddingsParams(modalities=["99"], text_width=8, text_ngram_max=1)
     for layout, there in (
         ("tencent_parquet", "emb_81_8_parquet"),
         ("tencent_jsonl", r"emb_81_8\.pkl"),
@@ -483,7 +483,7 @@ def test_a_hostile_pickle_of_vectors_is_refused(world, tmp_path):
             describe_raw_data(params),
             world.interactions("tencent_jsonl"),
             "81",
-            ModalityEmbeddingsParams(modalities=["81"], text_width=8),
+            ModalityEmbeddingsParams(modalities=["81"], text_width=8, text_ngram_max=1),
             tmp_path / "out",
         )
 

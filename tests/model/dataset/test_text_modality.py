@@ -38,14 +38,16 @@ class Shop:
             (self.root / f"shop.{suffix}").write_text(text)
         return self
 
-    def read(self, out="out", width=3):
+    def read(self, out="out", width=3, ngram_max=1):
         synthetic = self.world.raw_data_params("recbole").synthetic_world
         raw = describe_raw_data(
             RawDataParams(format="recbole", source=str(self.root), synthetic_world=synthetic)
         )
         split = SplitParams(strategy="leave_one_out", validation_fraction=1.0)
         store: Interactions = read_interactions(raw, InteractionsParams(split=split), 0)
-        params = ModalityEmbeddingsParams(modalities=["text"], text_width=width)
+        params = ModalityEmbeddingsParams(
+            modalities=["text"], text_width=width, text_ngram_max=ngram_max
+        )
         found = read_modality_embedding(raw, store, "text", params, self.folder / out)
         rows = {name: row + 1 for row, name in enumerate(store.raw_item_ids.to_pylist())}
         return found, rows
@@ -92,6 +94,18 @@ def test_a_category_is_not_the_same_word_in_a_text(shop):
     found, rows = shop.write(lines, header="item_id:token|kind:token|title:token_seq").read()
     a, c = (np.asarray(found.matrix[found.row_of[rows[name]]], np.float32) for name in "ac")
     assert abs(a @ c) < 0.01
+
+
+def test_words_that_stand_together_count_where_they_are_asked_for(shop):
+    lines = ["a|red wine|", "b|red wine|", "c|wine red|", "d|wine red|"]
+    shop.write(lines)
+    for ngram_max, near in ((1, True), (2, False)):
+        found, rows = shop.read(f"out{ngram_max}", ngram_max=ngram_max)
+        a, b, c, _ = (
+            np.asarray(found.matrix[found.row_of[rows[name]]], np.float32) for name in "abcd"
+        )
+        assert a @ b > 0.99
+        assert (a @ c > 0.99) == near
 
 
 def test_the_same_files_give_the_same_bytes(shop):
