@@ -24,7 +24,7 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 _PARTIAL = ".partial-"
 _OLD = f"{_PARTIAL}old-"
 _ABANDONED_SECONDS = 86_400  # another host's writer that has written nothing for so long is dead
-_UNLOCKED_SECONDS = 60  # another container's, without its lock; it may be about to take it
+_UNLOCKED_SECONDS = 60  # another container's writer has its lock by then
 
 
 def remove_partial_folders(folder: Path) -> None:
@@ -124,8 +124,11 @@ def _may_be_written(partial: Path) -> bool:
         newest = max(path.lstat().st_mtime for path in (partial, *partial.rglob("*")))
     except OSError:  # something has vanished while we looked
         return True
+    age = time.time() - newest
+    if age < _UNLOCKED_SECONDS:  # before its lock is tried, which it may be about to take
+        return True
     locks_tell = machine != "" and machine == _machine() and _is_unlocked(partial)
-    return time.time() - newest < (_UNLOCKED_SECONDS if locks_tell else _ABANDONED_SECONDS)
+    return not locks_tell and age < _ABANDONED_SECONDS
 
 
 def _is_unlocked(folder: Path) -> bool:
@@ -188,7 +191,7 @@ def _take_place(partial: Path, folder: Path) -> None:
 def _exchange_by_renames(partial: Path, folder: Path) -> None:
     """The same in steps, begun anew where another writer came between them."""
     aside = folder.with_name(f".{folder.name}{_OLD}{_writer()}")
-    with suppress(PermissionError):
+    with suppress(PermissionError, FileNotFoundError):
         os.utime(folder)  # so that on another host too it counts as in use
     try:
         folder.rename(aside)

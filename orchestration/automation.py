@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from contextlib import suppress
 from itertools import filterfalse
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _TOKENIZER = ("fused_embeddings", "codebook")
 _REFRESH = ("evaluation_report", "champion", "submission")
 # Names under which rsync, browsers and the like write what they have not fetched whole yet.
 _BEING_COPIED = re.compile(r"\..+\.\w{6}|.+\.(tmp|temp|part|partial|filepart|crdownload|download)")
+_ABANDONED_SECONDS = 86_400  # a copy that has not grown for so long was killed
 
 
 def build_jobs(workspace: Workspace) -> list[Any]:
@@ -187,7 +189,7 @@ def judge_delivery(
         look = _look(source)
     except FileNotFoundError as error:
         return None, {**seen, "why": f"{error.filename} is a link to nothing, or has just gone"}
-    unfinished = _copy_in_progress(source)
+    unfinished = _copy_in_progress(source, now)
     if unfinished is not None:
         return None, {**seen, "look": look, "since": now, "why": unfinished}
     if look != seen.get("look"):
@@ -215,7 +217,7 @@ def find_unsettled(source: Path, *, settled_seconds: float, now: float) -> str |
         settled_seconds: for how long nothing may have changed.
         now: seconds.
     """
-    unfinished = _copy_in_progress(source)
+    unfinished = _copy_in_progress(source, now)
     if unfinished is not None:
         return unfinished
     for name in filterfalse(is_hidden, list_files(source)):
@@ -237,9 +239,12 @@ def _unsettled_delivery(workspace: Workspace) -> str | None:
     return find_unsettled(source, settled_seconds=settled_seconds, now=time.time())
 
 
-def _copy_in_progress(source: Path) -> str | None:
-    names = (name for name in list_files(source) if _is_being_copied(name))
-    return next((f"{name} is being copied" for name in names), None)
+def _copy_in_progress(source: Path, now: float) -> str | None:
+    for name in filter(_is_being_copied, list_files(source)):
+        with suppress(FileNotFoundError):  # it has just got its own name
+            if now - (source / name).stat().st_ctime < _ABANDONED_SECONDS:
+                return f"{name} is being copied"
+    return None
 
 
 def _look(source: Path) -> str:

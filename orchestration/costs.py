@@ -1,6 +1,6 @@
 """`onepiece costs`: how long each artefact took, with how much memory, on which machine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,8 +51,8 @@ def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
     """What Dagster noted when the artefacts that stand were made.
 
     Returns:
-        The costs, upstream first, and the names of artefacts that no run of this data folder
-        made: DVC brought them, or Dagster's records were removed.
+        The costs, upstream first, and the names of artefacts whose making no run noted: DVC
+        brought them, the run was killed right after, or Dagster's records were removed.
 
     Raises:
         InputError: nothing was made yet.
@@ -75,11 +75,23 @@ def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
     return costs, unknown
 
 
-def as_text(workspace: Workspace, costs: Sequence[Cost], unknown: Sequence[str]) -> str:
+def size_of_data(workspace: Workspace) -> dict[str, int]:
+    """How many users, items, events and candidates there are; nothing where none were read yet."""
+    folder = workspace.folder("interactions")
+    if not folder.exists():
+        return {}
+    events = Interactions.load(folder)
+    return {
+        "users": events.num_users,
+        "items": events.num_items,
+        "events": events.num_events,
+        "candidates": len(events.candidate_item_ids),
+    }
+
+
+def as_text(size: Mapping[str, int], costs: Sequence[Cost], unknown: Sequence[str]) -> str:
     """The size of the data, and a row per artefact, with the sums of time and disk and the peak."""
-    parts = []
-    if workspace.folder("interactions").exists():
-        parts.append(_size_of_data(workspace))
+    parts = [", ".join(f"{count:,} {what}" for what, count in size.items())] if size else []
     if costs:
         whole = [
             "in all",
@@ -91,7 +103,7 @@ def as_text(workspace: Workspace, costs: Sequence[Cost], unknown: Sequence[str])
         rows = [*(_cells(cost) for cost in costs), [*whole, "", "", ""]]
         parts.append(columns(header, rows))
     if unknown:
-        parts.append(f"Made elsewhere, and not measured here: {', '.join(unknown)}")
+        parts.append(f"No run here noted what these took: {', '.join(unknown)}")
     return "\n\n".join(parts)
 
 
@@ -134,14 +146,6 @@ def _events(instance: dg.DagsterInstance, target: Target) -> Iterator[dg.EventLo
         found = instance.fetch_materializations(wanted, limit=_EVENTS_AT_ONCE, cursor=cursor)
         yield from found.records
         cursor, more = found.cursor, found.has_more
-
-
-def _size_of_data(workspace: Workspace) -> str:
-    events = Interactions.load(workspace.folder("interactions"))
-    return (
-        f"{events.num_users:,} users, {events.num_items:,} items, {events.num_events:,} events, "
-        f"{len(events.candidate_item_ids):,} candidates"
-    )
 
 
 def _cells(cost: Cost) -> list[str]:

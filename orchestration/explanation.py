@@ -14,7 +14,7 @@ from model.errors import InputError
 from model.inference.champion import beam_weight_of
 from model.inference.explain import Explanation, explain_user, find_user
 from model.inference.inputs import InferenceInputs
-from model.inference.recommender import prepare_recommender
+from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
 from model.inference.search_index import SEARCH_INDEX, with_index
 from orchestration.follow_up import follow_up
@@ -40,26 +40,27 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
     modalities = workspace.params.modality_embeddings.modalities
     inputs = InferenceInputs.load(workspace.data, model, modalities)
     find_user(inputs.interactions, user, part)  # refused before the catalogue is laid out
-    return explain_with(workspace, inputs, user, beam_weight=beam_weight, part=part)
+    return explain_user(
+        open_recommender(workspace, inputs),
+        inputs.codebook.codes,
+        user,
+        beam_weight=beam_weight,
+        part=part,
+    )
 
 
-def explain_with(
-    workspace: Workspace, inputs: InferenceInputs, user: str, *, beam_weight: float, part: Part
-) -> Explanation:
-    """The same of a model that is open, by the workspace's cascade and search index.
+def open_recommender(workspace: Workspace, inputs: InferenceInputs) -> Recommender:
+    """A model with the workspace's cascade and its kept search index, ready to answer.
 
     Args:
         workspace: as above.
-        inputs: the model, and the data that hold the user.
-        user: raw id.
-        beam_weight: of the cascade.
-        part: which target the history ends before.
+        inputs: the model and the data.
+
+    Raises:
+        InputError: they do not go together, or there is nothing to recommend.
     """
     recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
-    recommender, _ = with_index(recommender, workspace.data / SEARCH_INDEX)
-    return explain_user(
-        recommender, inputs.codebook.codes, user, beam_weight=beam_weight, part=part
-    )
+    return with_index(recommender, workspace.data / SEARCH_INDEX)[0]
 
 
 def champions(workspace: Workspace) -> tuple[Path, float]:

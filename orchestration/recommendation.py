@@ -1,17 +1,17 @@
 """`onepiece recommend`: ten items after a history that is given, without a log or a submission."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from assets.workspace import Workspace
 from model.inference.breakdowns import ACTION_NAMES
 from model.inference.cascade import BACK_FILL, BEAM, PATH_NAMES
+from model.inference.explain import explain_user
 from model.inference.explanation import Explanation
-from model.inference.given_history import with_given_history
+from model.inference.given_history import answering, with_given_history
 from model.inference.inputs import InferenceInputs
 from model.inference.loss_funnel import Fate
-from orchestration.explanation import champions, explain_with
+from orchestration.explanation import champions, open_recommender
 from orchestration.report import columns
 
 
@@ -39,9 +39,10 @@ def recommend(
         action=ACTION_NAMES.index(action),
         user=user,
     )
-    return explain_with(
-        workspace,
-        replace(inputs, interactions=given),
+    recommender = open_recommender(workspace, inputs)  # of all users, as a submission's index is
+    return explain_user(
+        answering(recommender, given, inputs.checkpoint.network_params),
+        inputs.codebook.codes,
         given.raw_user_ids[0].as_py(),
         beam_weight=beam_weight,
         part="submission",

@@ -1,7 +1,8 @@
 """A history that is in no log: items named by their raw ids, alone or after a user's own events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +12,10 @@ from model.dataset.csr import offsets_of
 from model.dataset.features import ArrayColumn, FeatureTable
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
+from model.dataset.sequences import SequenceDataset
 from model.errors import InputError
 from model.inference.explain import find_user
+from model.inference.recommender import Recommender
 
 GIVEN_USER = "(given history)"
 _SECONDS_APART = 60
@@ -70,6 +73,21 @@ def with_given_history(
         users=_rows(interactions.users, np.array([0, 0 if index is None else index + 1])),
         raw_user_ids=pa.array([user or GIVEN_USER], pa.large_string()),
     )
+
+
+def answering(
+    recommender: Recommender, interactions: Interactions, network_params: Mapping[str, Any]
+) -> Recommender:
+    """The same network, catalogue and search, for other users of the same items.
+
+    Args:
+        recommender: of all users, whose search index may be one that is kept.
+        interactions: of the others.
+        network_params: that the network was built with.
+    """
+    known = recommender.dataset
+    dataset = SequenceDataset(interactions, known.statistics, known.features, network_params)
+    return replace(recommender, interactions=interactions, dataset=dataset)
 
 
 def _items(interactions: Interactions, raw_ids: Sequence[str]) -> np.ndarray:

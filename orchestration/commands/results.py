@@ -39,15 +39,17 @@ def costs(
     """Show how long each artefact took, with how much memory and disk, on which machine."""
     import json
 
-    from orchestration.costs import as_text, measured_costs
+    from orchestration.costs import as_text, measured_costs, size_of_data
     from orchestration.workspace import open_existing
 
     workspace = open_existing(params, data)
     found, unknown = measured_costs(workspace)
+    size = size_of_data(workspace)
     if json_:
-        typer.echo(json.dumps([cost.to_json() for cost in found], indent=2))
+        costs = [cost.to_json() for cost in found]
+        typer.echo(json.dumps({"data": size, "costs": costs, "not_noted": unknown}, indent=2))
     else:
-        typer.echo(as_text(workspace, found, unknown))
+        typer.echo(as_text(size, found, unknown))
 
 
 def explain(

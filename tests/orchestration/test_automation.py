@@ -111,6 +111,14 @@ def test_a_name_that_a_copy_in_progress_has_is_waited_for(look, source, name):
     assert look(600 + SETTLED) is not None
 
 
+def test_a_copy_that_was_killed_is_waited_for_no_longer_than_a_day(source):
+    (source / ".events.parquet.Xy12_z").write_bytes(b"half")
+    for hours, waits in ((1, True), (23, True), (25, False)):
+        now = time.time() + hours * 3600
+        why = find_unsettled(source, settled_seconds=SETTLED, now=now)
+        assert why == (".events.parquet.Xy12_z is being copied" if waits else None)
+
+
 def test_what_stays_beside_the_files_is_not_waited_for(look, source):
     for name in (".DS_Store", ".part-00000.parquet.crc", "_SUCCESS"):
         (source / name).write_bytes(b"")

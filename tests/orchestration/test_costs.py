@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from orchestration.costs import as_text, measured_costs
+from orchestration.costs import as_text, measured_costs, size_of_data
 from orchestration.targets import Target, targets_of
 
 
@@ -34,7 +34,9 @@ def test_the_table_sums_up_time_and_disk_and_has_the_size_of_the_data(finished):
     assert peak == f"{max(cost.memory_mib for cost in costs):,.0f}"
     assert disk == f"{sum(cost.bytes for cost in costs) / 2**20:,.1f}"
     told = json.loads(finished.onepiece("costs", "--json").stdout)
-    assert told == [cost.to_json() for cost in costs]
+    assert told["costs"] == [cost.to_json() for cost in costs]
+    assert told["data"] == size_of_data(workspace)
+    assert told["not_noted"] == []
 
 
 def test_another_look_at_an_artefact_leaves_its_cost_and_another_making_does_not(copied):
@@ -57,6 +59,6 @@ def test_what_no_run_of_this_folder_made_is_not_given_a_figure(copied):
     assert costs == []
     assert str(Target("modality_embeddings", "81")) in unknown
     assert "evaluation_report" not in unknown
-    told = as_text(workspace, costs, unknown)
-    assert told.splitlines()[-1].startswith("Made elsewhere, and not measured here: raw_data, ")
+    told = as_text(size_of_data(workspace), costs, unknown)
+    assert told.splitlines()[-1].startswith("No run here noted what these took: raw_data, ")
     assert not workspace.home.exists()

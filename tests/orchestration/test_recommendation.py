@@ -4,6 +4,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from assets.workspace import SUBMISSION
 from model.dataset.interactions import CLICK, Interactions
@@ -25,6 +26,21 @@ def test_a_user_to_whom_nothing_is_added_gets_the_ten_of_the_submission(finished
     for name in ("rank", "raw_item_id", "path", "sid"):
         assert [row[name] for row in rows] == submitted[name].to_pylist(), name
     assert [row["score"] for row in rows] == pytest.approx(submitted["score"].to_pylist())
+
+
+def test_the_search_index_of_the_submission_is_the_one_that_is_asked(copied):
+    params = yaml.safe_load(copied.params_file.read_text())
+    params["cascade"]["search"] = "ivf"
+    copied.params_file.write_text(yaml.safe_dump(params))
+    assert copied.onepiece("materialize", "submission", "--only").returncode == 0
+    kept = sorted((copied.data / "search_index").rglob("*"))
+    assert kept
+    submitted = _submitted(copied.workspace).slice(30, 10)
+    user = submitted["user_id"][0].as_py()
+    found = recommend(copied.workspace, [], action="click", user=user)
+    assert [row["raw_item_id"] for row in as_rows(found)] == submitted["raw_item_id"].to_pylist()
+    recommend(copied.workspace, submitted["raw_item_id"].to_pylist()[:3], action="click", user=None)
+    assert sorted((copied.data / "search_index").rglob("*")) == kept
 
 
 def test_what_is_added_counts_as_history_and_changes_the_answer(finished):
