@@ -20,9 +20,10 @@ from model.params.section import (
 class OptimizerParams(Section):
     """Muon for hidden matrices, AdamW for the rest, row-sparse AdamW for embedding tables."""
 
+    hidden_matrices: Literal["muon", "adamw"]  # whose they are
     muon_lr: PositiveFloat
     muon_momentum: Annotated[Number, Field(ge=0.0, lt=1.0)]
-    routed_experts: Literal["muon", "adamw"]  # whose their matrices are
+    routed_experts: Literal["muon", "adamw"]  # whose theirs are, where the others are Muon's
     adamw_lr: PositiveFloat
     embedding_lr: PositiveFloat
     betas: tuple[Dropout, Dropout]

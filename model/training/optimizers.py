@@ -1,8 +1,9 @@
 """One optimiser for each kind of parameter, stepped, clipped and saved as one.
 
 Matrices between hidden states go to Muon, embedding tables with sparse gradients to a row-sparse
-AdamW, everything else to torch's AdamW; 1-D parameters do not decay. Routed experts may go to
-either: Muon takes a step of full length however few tokens an expert had.
+AdamW, everything else to torch's AdamW; 1-D parameters do not decay. Hidden matrices may all go
+to AdamW, as in the paper's semantic ID study, or those of routed experts alone: Muon takes a step
+of full length however few tokens an expert had.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -144,9 +145,7 @@ def build_optimizers(
         params: of the optimisers.
         rates: name -> share of the learning rates that a parameter moves at, 1 where unnamed.
     """
-    hidden, tables = network.hidden_matrices(), network.embedding_tables()
-    if params.routed_experts == "adamw":
-        hidden = {name: block for name, block in hidden.items() if block[0].dim() == 2}
+    hidden, tables = _given_to_muon(network, params), network.embedding_tables()
     others = {
         name: parameter
         for name, parameter in network.named_parameters()
@@ -160,6 +159,15 @@ def build_optimizers(
         params,
         rates,
     )
+
+
+def _given_to_muon(
+    network: Network, params: "OptimizerParams"
+) -> dict[str, tuple[nn.Parameter, int]]:
+    hidden = {} if params.hidden_matrices == "adamw" else network.hidden_matrices()
+    if params.routed_experts == "adamw":
+        return {name: block for name, block in hidden.items() if block[0].dim() == 2}
+    return hidden
 
 
 def _adamw(

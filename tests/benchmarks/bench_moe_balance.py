@@ -25,6 +25,7 @@ from model.training.schedule import learning_rate_factor
 DIM, EXPERTS, TOP_K, CLUSTERS, ROWS, LENGTH, WARMUP = 64, 64, 3, 256, 24, 40, 0.1
 LOW, HIGH = 0.05, 0.4
 OPTIMIZER: Any = SimpleNamespace(
+    hidden_matrices="muon",
     muon_lr=0.02,
     muon_momentum=0.95,
     routed_experts="muon",

@@ -17,6 +17,32 @@ def test_delivered_files_load(file):
     Params.load(file)
 
 
+def _studies(name):
+    """The delivered files of one of the paper's studies."""
+    files = [file for file in DELIVERED if file.name.startswith(f"paper_{name}_")]
+    assert len(files) == 5
+    return [Params.load(file) for file in files]
+
+
+def test_the_semantic_id_study_is_the_papers():
+    """Section 4.3: AdamW at 0.001 for everything, and no InfoNCE, inherited or trained."""
+    for params in _studies("sid"):
+        optimizer, training = params.optimizer, params.recommender_checkpoint
+        assert (optimizer.hidden_matrices, optimizer.routed_experts) == ("adamw", "adamw")
+        assert (optimizer.adamw_lr, optimizer.embedding_lr) == (0.001, 0.001)
+        assert training.loss.infonce_weight == 0.0
+        assert not training.initialize_from_encoder
+
+
+def test_the_infonce_study_is_the_papers():
+    """Section 4.2: Muon at 0.08."""
+    for params in _studies("infonce"):
+        optimizer, training = params.optimizer, params.encoder_checkpoint
+        assert optimizer.hidden_matrices == "muon"
+        assert (optimizer.muon_lr, optimizer.muon_momentum) == (0.08, 0.95)
+        assert training.loss.infonce_weight == 1.0
+
+
 def _changed(tmp_path, change):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     change(values)

@@ -14,6 +14,7 @@ from model.params import OptimizerParams
 from model.training.optimizers import Optimizers, build_optimizers
 
 PARAMS = OptimizerParams(
+    hidden_matrices="muon",
     muon_lr=0.02,
     muon_momentum=0.95,
     routed_experts="muon",
@@ -92,6 +93,25 @@ def test_routed_experts_may_go_to_adamw_and_nothing_else_changes_hands():
     before = network.experts.detach().clone()
     train(network, optimizers, range(3))
     assert not torch.equal(before, network.experts)
+
+
+@pytest.mark.parametrize("routed", ["muon", "adamw"])
+def test_all_hidden_matrices_may_go_to_adamw_those_of_experts_too(routed, tmp_path):
+    network = TinyNetwork()
+    params = PARAMS.model_copy(update={"hidden_matrices": "adamw", "routed_experts": routed})
+    optimizers = build_optimizers(network, params, {})
+    assert not optimizers.muon.parameters
+    matrices = {"pair.weight", "experts"}
+    assert set(optimizers.others) == {*matrices, "head.weight", "head.bias", *NORM}
+    decays = {id(parameter) for parameter in optimizers.adamw.param_groups[0]["params"]}
+    assert {id(network.pair.weight), id(network.experts)} <= decays
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    train(network, optimizers, range(3))
+    assert all(not torch.equal(before[name], network.state_dict()[name]) for name in matrices)
+    save_file(optimizers.state_dict(), tmp_path / "optimizers.safetensors")
+    again = build_optimizers(TinyNetwork(), params, {})
+    again.load_state_dict(load_file(tmp_path / "optimizers.safetensors"))
+    assert same(again.state_dict(), optimizers.state_dict())
 
 
 def test_training_lowers_the_loss_and_moves_every_parameter():
