@@ -1,18 +1,28 @@
 """Sizes and costs counted from modules."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from model.dataset.schema import FeatureSchema
 from model.network.onepiece import OnePiece
+from model.params import Params
 from model.scaling.point import Workload
 from model.scaling.size import (
     measure_size,
     measure_workload,
     network_without_weights,
+    published_parameters,
     training_flops_per_token,
 )
 from tests.model.small_network import network_params
 
+ROOT = Path(__file__).parents[3]
+PUBLISHED = {  # millions, by the paper's study and layers
+    ("infonce", (8, 16, 24, 32, 40)): (15.2, 25.7, 36.3, 46.8, 57.3),
+    ("sid", (4, 8, 12, 16, 20)): (34.1, 44.6, 55.1, 65.7, 76.2),
+}
 WORK = Workload(rows=0.1, items=0.5, attended=6.0, negatives=100.0)
 
 
@@ -29,6 +39,33 @@ def test_a_network_without_weights_counts_like_a_real_one(schema):
     size = measure_size(real)
     tables = sum(m.weight.numel() for m in real.modules() if isinstance(m, torch.nn.Embedding))
     assert size.total == size.parameters + tables
+
+
+@pytest.mark.parametrize(
+    ("study", "layers", "millions"),
+    [
+        (study, *pair)
+        for (study, layers), sizes in PUBLISHED.items()
+        for pair in zip(layers, sizes, strict=True)
+    ],
+)
+def test_sizes_are_the_published_ones(study, layers, millions):
+    """The delivered parameter files of the paper's studies, on features like TencentGR's."""
+    params = Params.load(ROOT / "params" / f"paper_{study}_{layers}_layers.yaml")
+    items = (100, 117, 118, 101, 102, 119, 120, 114, 112, 121, 115, 122, 116)
+    schema = FeatureSchema(
+        num_items=50,
+        item_scalars={str(name): 3 for name in items},
+        item_arrays={},
+        user_scalars=dict.fromkeys(("103", "104", "105", "109"), 3),
+        user_arrays=dict.fromkeys(("106", "107", "108", "110"), 3),
+        num_time_buckets=7,
+        modality_widths={"81": 32},
+        sid_sizes=tuple(params.codebook.sizes) if study == "sid" else (),
+        vocabulary_hash="",
+    )
+    network = network_without_weights(schema, params.network)
+    assert published_parameters(network) / 1e6 == pytest.approx(millions, rel=0.01)
 
 
 def test_only_the_experts_that_answer_are_active(schema):
