@@ -16,7 +16,7 @@ def learning_rate_factor(
 
     Both rise linearly and reach 1 at the last step of the warm-up. ``cosine`` then falls along
     half a cosine towards 0 after the last step; ``constant_decay`` stays at 1 and falls linearly
-    over the last fifth of all steps, so that a run can be prolonged from before its decay.
+    over the last fifth of all steps.
 
     Args:
         step: 0 for the first one.
