@@ -76,6 +76,7 @@ class SparseMoE(nn.Module):
     ) -> None:
         super().__init__()
         self.top_k, self.gate_kind = top_k, gate
+        self.num_shared_experts = num_shared_experts
         self.balance_loss_weight, self.bias_step = balance_loss_weight, bias_step
         self.gate = nn.Parameter(torch.empty(num_experts, dim))
         self.w1 = nn.Parameter(torch.empty(num_experts, 2 * hidden_dim, dim))

@@ -123,10 +123,17 @@ class OnePiece(nn.Module):
     def hidden_matrices(self) -> dict[str, tuple[nn.Parameter, int]]:
         """The matrices between hidden states, for Muon: parameter and blocks along dimension 0.
 
-        Stacked projections count as the matrices that they are stacked from; fused experts have
-        one matrix per expert in front. Gates and output layers over codes are not among them.
+        Stacked projections count as the matrices that they are stacked from, those of several
+        shared experts too, but for their outputs, which stand side by side and count as one; fused
+        experts have one matrix per expert in front. Gates and output layers over codes are not
+        among them.
         """
         stacks = {"uvqk": 4, "uq": 2, "vk": 2, "w1": 2}
+        of_shared = {
+            f"{name}.shared.w1": stacks["w1"] * module.num_shared_experts
+            for name, module in self.named_modules()
+            if isinstance(module, SparseMoE)
+        }
         chosen: dict[str, tuple[nn.Parameter, int]] = {}
         for name, parameter in self.named_parameters():
             inside = name.startswith(("layers.", "_decoder.levels.")) and ".bias." not in name
@@ -134,7 +141,7 @@ class OnePiece(nn.Module):
             place = name.removesuffix(".weight").rsplit(".", 1)[-1]
             is_matrix = parameter.dim() >= 2 and place not in ("head", "gate")
             if (inside or outside) and is_matrix:
-                chosen[name] = (parameter, stacks.get(place, 1))
+                chosen[name] = (parameter, of_shared.get(name, stacks.get(place, 1)))
         return chosen
 
 

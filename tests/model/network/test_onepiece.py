@@ -190,13 +190,17 @@ def test_every_parameter_learns(data, kind):
     assert without == []
 
 
-def test_muon_gets_every_projection_of_every_expert_on_its_own(data):
-    network = data.network(network_params(feed_forward={"kind": "moe"}))
+@pytest.mark.parametrize("num_shared", [1, 3])
+def test_muon_gets_every_projection_of_every_expert_on_its_own(data, num_shared):
+    network = data.network(
+        network_params(feed_forward={"kind": "moe", "num_shared_experts": num_shared})
+    )
     blocks = {name: count for name, (_, count) in network.hidden_matrices().items()}
     assert blocks["layers.0.uvqk.weight"] == 4
     assert blocks["layers.0.feed_forward.inner.w1"] == 2
     assert blocks["layers.0.feed_forward.inner.w2"] == 1
-    assert blocks["layers.0.feed_forward.inner.shared.w1"] == 2
+    assert blocks["layers.0.feed_forward.inner.shared.w1"] == 2 * num_shared
+    assert blocks["layers.0.feed_forward.inner.shared.w2"] == 1
     assert not any("gate" in name or "head" in name for name in blocks)
 
 
