@@ -1,6 +1,10 @@
 """What each part of the network is worth: one training per part that is left out.
 
-``python -m tests.benchmarks.bench_ablation --params params.yaml --data DIR [--only NAME ...]``
+    python -m tests.benchmarks.bench_ablation --params params.yaml --data DIR
+        --only "history skip" time    # these parts alone; without a name none
+        --layers 4 8                  # and the full network with so many layers, a row each
+        --plot curves.png             # the full network and the one without experts
+
 trains ``encoder_checkpoint`` anew for every row, from the artefacts in DIR (made by ``onepiece
 materialize coverage_report``), and ranks the held-out test items of all users by embedding-only
 search. A row takes ``--epochs`` (3) epochs: in one alone, what pays only when the item ids are
@@ -10,7 +14,8 @@ Prints the competition's score, users weighed by ``evaluation_report.action_weig
 targets, of clicks, of conversions, and of items that training hardly met (those that it never met
 do not compete); and over all layers, recorded steps and seeds the lowest and highest Gini of the
 experts' loads. With ``--seeds`` above 1 it is the mean over seeds, and ± the standard error of the
-difference from the full network, seed by seed.
+difference from the full network, seed by seed. ``--plot`` draws the course of the first seed: the
+Gini of every layer's loads, and loss and validation NDCG@10 beside those of the dense layers.
 """
 
 import argparse
@@ -19,25 +24,31 @@ import dataclasses
 import itertools
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from model.dataset.interactions import CLICK, CONVERSION
 from model.metrics import HIT_RATE_SHARE, NDCG_SHARE
 from model.params import Params
+from model.pictures import write_png
 from model.training import ENCODER
 from model.training.distributed import join_world
+from model.training.history import History
 from model.training.inputs import TrainingInputs
 from model.training.resume import StateFolder
 from model.training.task import build_trainer
 from model.training.trainer import Trainer
+from tests.benchmarks.bench_moe_balance import HIGH, LOW
 
 RARE = 50  # training events
 SCORES = ("all", "clicks", "conversions", "rare")
+FULL, DENSE = "nothing", "experts (dense, same active size)"
 WITHOUT: dict[str, dict[str, Any]] = {
-    "nothing": {},
+    FULL: {},
     "next action": {"network.features.next_action": False},
     "time": {
         "network.features.relative_time": False,
@@ -47,7 +58,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "modalities": {"network.features.modalities": []},
     "logQ": {f"{ENCODER}.loss.logq": "none"},
     "all layers but one": {"network.num_layers": 1},
-    "experts (dense, same active size)": {"network.feed_forward.kind": "dense"},
+    DENSE: {"network.feed_forward.kind": "dense"},
     "history skip": {"network.history_skip": 0},
 }
 
@@ -67,8 +78,20 @@ def changed(params: Params, changes: dict[str, Any]) -> Params:
     return Params.model_validate(values)
 
 
-def measure(params: Params, data: Path) -> dict[str, float]:
-    """Train the encoder and rank the test items of all users."""
+def variants(only: list[str], layers: list[int], *, drawn: bool) -> dict[str, dict[str, Any]]:
+    """Name -> changes of each row; the full network, that all are compared with, is the first.
+
+    Args:
+        only: names of ``WITHOUT``.
+        layers: depths of further rows, of which nothing else is changed.
+        drawn: whether a picture needs the network without experts too.
+    """
+    deep = {f"{FULL}, {number} layers": {"network.num_layers": number} for number in layers}
+    return {name: WITHOUT[name] for name in [FULL, *only, *[DENSE] * drawn]} | deep
+
+
+def measure(params: Params, data: Path) -> tuple[dict[str, float], History]:
+    """Train the encoder and rank the test items of all users; figures, and the training's rows."""
     inputs = TrainingInputs.load(data, params, ENCODER)
     world = join_world()
     started = time.monotonic()
@@ -84,12 +107,13 @@ def measure(params: Params, data: Path) -> dict[str, float]:
         for name, value in row.items()
         if name.startswith("gini") and value is not None
     ]
-    return {
+    figures = {
         **scores(trainer, inputs, weights),
         "lowest gini": min(ginis, default=float("nan")),
         "highest gini": max(ginis, default=float("nan")),
         "seconds": seconds,
     }
+    return figures, trainer.recorder.rows
 
 
 def scores(
@@ -120,14 +144,41 @@ def scores(
     return {name: gains[name] / totals[name] if totals[name] else float("nan") for name in SCORES}
 
 
+def plot(histories: Mapping[str, History], file: Path) -> None:
+    """The Gini of each layer above; below loss and validation NDCG@10, a line per network."""
+    figure = Figure(figsize=(8.0, 9.0))
+    above, middle, below = figure.subplots(3, 1, sharex=True)
+    for name, history in histories.items():
+        label = "full network" if name == FULL else f"without {name}"
+        for axes, key, marker in ((middle, "loss", ""), (below, "ndcg@10", ".")):
+            axes.plot(*_curve(history, key), label=label, marker=marker)
+    ginis = [key for key in histories[FULL][0] if key.startswith("gini")]
+    for layer, key in enumerate(ginis, 1):
+        above.plot(*_curve(histories[FULL], key), label=f"layer {layer}")
+    above.axhspan(LOW, HIGH, alpha=0.1)
+    above.set_ylabel("Gini of the loads, full network")
+    middle.set_ylabel("loss")
+    below.set(xlabel="step", ylabel="validation NDCG@10")
+    for axes in (above, middle):
+        axes.legend(frameon=False, fontsize=7)
+    write_png(figure, file)
+
+
+def _curve(history: History, key: str) -> tuple[list[int], list[float]]:
+    rows = [row for row in history if row[key] is not None]
+    return [row["step"] for row in rows], [row[key] for row in rows]
+
+
 def main() -> None:
     """Print the table, row by row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(WITHOUT), choices=list(WITHOUT))
+    parser.add_argument("--layers", nargs="+", type=int, default=[])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--plot", type=Path, metavar="PNG")
     given = parser.parse_args()
     params = changed(Params.load(given.params), {f"{ENCODER}.epochs": given.epochs})
     print(
@@ -136,13 +187,17 @@ def main() -> None:
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     full: list[dict[str, float]] = []
-    for name in dict.fromkeys(["nothing", *given.only]):  # what all others are compared with
-        runs = [
-            measure(changed(params, WITHOUT[name] | {"seed": params.seed + turn}), given.data)
+    histories: dict[str, History] = {}
+    for name, changes in variants(given.only, given.layers, drawn=bool(given.plot)).items():
+        measured = [
+            measure(changed(params, changes | {"seed": params.seed + turn}), given.data)
             for turn in range(given.seeds)
         ]
+        runs, histories[name] = [figures for figures, _ in measured], measured[0][1]
         full = full or runs
         print(_row(name, runs, full), flush=True)
+    if given.plot:
+        plot({name: histories[name] for name in (FULL, DENSE)}, given.plot)
 
 
 def _row(name: str, runs: list[dict[str, float]], full: list[dict[str, float]]) -> str:
