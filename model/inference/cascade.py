@@ -18,8 +18,9 @@ from torch import Tensor
 from model.dataset.recommendable import NUM_RECOMMENDATIONS
 from model.dataset.split import Part
 from model.inference.catalogue import Catalogue
-from model.inference.filters import most_within_cap, within_cap
+from model.inference.filters import Seen, full_groups, most_within_cap, within_cap
 from model.inference.recommender import Proposals, Recommender
+from model.inference.search import ExactSearch
 
 FOUND_AT_ONCE = 2**22  # items of all users in one search for back-fill: some 100 bytes for each
 BEAM, BACK_FILL = 0, 1
@@ -137,15 +138,19 @@ def _fill_up(
 ) -> None:
     """Append what search finds to the short lists of some users, in their place.
 
-    Searches deeper for those whom the cap leaves fewer than ten and who can get more; a piece of
-    the users at a time, since the deepest search is one of the whole catalogue.
+    Searches again for those whom the cap leaves fewer than ten and who can get more. Exact search
+    leaves out the groups that are full, so that every search fills a place; an index cannot, and
+    is searched deeper: a piece of the users at a time, since the deepest search is one of the
+    whole catalogue.
     """
+    deeper = not isinstance(recommender.search, ExactSearch)
     depth = NUM_RECOMMENDATIONS
     while len(short):
         pieces = short.split(max(1, FOUND_AT_ONCE // depth))
         open_ended = [_append(recommender, proposals, ranked, one, cap, depth) for one in pieces]
         short = _unfinished(recommender.catalogue, proposals, ranked, torch.cat(open_ended), cap)
-        depth = min(4 * depth, max(len(recommender.catalogue), depth + 1))
+        if deeper:
+            depth = min(4 * depth, max(len(recommender.catalogue), depth + 1))
 
 
 def _append(
@@ -164,7 +169,9 @@ def _append(
     first = slice(0, NUM_RECOMMENDATIONS)
     seen = proposals.seen.of_users(chosen).with_rows(proposals.rows[chosen])
     seen = seen.with_rows(ranked.rows[chosen, first])
-    scores, rows = recommender.search.search(proposals.queries[chosen], depth, seen)
+    scores, rows = _search(
+        recommender, proposals.queries[chosen], depth, seen, ranked.rows[chosen, first], cap
+    )
     joined = Ranked(
         torch.cat([ranked.rows[chosen, first], rows], dim=1),
         torch.cat([ranked.scores[chosen, first], scores], dim=1),
@@ -177,6 +184,17 @@ def _append(
     for name in ("rows", "scores", "path"):
         getattr(ranked, name)[chosen, first] = getattr(filled, name)
     return chosen[(filled.rows < 0).any(dim=1) & (rows[:, -1] >= 0)]
+
+
+def _search(
+    recommender: Recommender, queries: Tensor, depth: int, seen: Seen, listed: Tensor, cap: int
+) -> tuple[Tensor, Tensor]:
+    """The best of some users, without groups that their ``listed`` rows (B, 10) fill if it can."""
+    search, catalogue = recommender.search, recommender.catalogue
+    if cap and isinstance(search, ExactSearch):
+        full = full_groups(catalogue.groups, catalogue.groups_of(listed), cap)
+        return search.search(queries, depth, seen, full)
+    return search.search(queries, depth, seen)
 
 
 def _unfinished(

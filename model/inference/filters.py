@@ -145,6 +145,42 @@ def within_cap(groups: Tensor, cap: int) -> Tensor:
     return torch.zeros_like(kept).scatter(1, order, kept) & (groups >= 0)
 
 
+@dataclass(frozen=True)
+class FullGroups:
+    """Groups of which a user's list holds as many as the cap allows.
+
+    Attributes:
+        labels: (C,) int64 of each catalogue row: its group among those that anyone has in full,
+            from 1; 0 for every other group.
+        full: (B, L) bool, whether the user has it in full; nobody has label 0.
+    """
+
+    labels: Tensor
+    full: Tensor
+
+    def hides(self, start: int, stop: int) -> Tensor:
+        """(B, stop - start) bool: rows of the catalogue that would be one too many for a user."""
+        return self.full.index_select(1, self.labels[start:stop])
+
+
+def full_groups(groups: Tensor, listed: Tensor, cap: int) -> FullGroups:
+    """What lists within the cap have no room for.
+
+    Args:
+        groups: (C,) int64 group of each catalogue row; 0 is no group and uncapped.
+        listed: (B, M) int64 groups of the listed items; negative marks a filler.
+        cap: items of one group, 1 or more.
+    """
+    times = (listed[:, :, None] == listed[:, None, :]).sum(dim=2)
+    users, places = ((times >= cap) & (listed > 0)).nonzero(as_tuple=True)
+    found, labels = listed[users, places].unique(return_inverse=True)
+    table = torch.zeros(int(groups.max()) + 1, dtype=torch.long, device=groups.device)
+    table[found] = torch.arange(1, len(found) + 1, device=groups.device)
+    full = torch.zeros(len(listed), len(found) + 1, dtype=torch.bool, device=groups.device)
+    full[users, labels + 1] = True
+    return FullGroups(table[groups], full)
+
+
 def most_within_cap(groups: Tensor, seen: Seen, num_users: int, cap: int) -> Tensor:
     """How many items a cap leaves to each user, were all that are not seen in one list.
 

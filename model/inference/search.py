@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.inference import ragged
-from model.inference.filters import Seen
+from model.inference.filters import FullGroups, Seen
 from model.network.few_rows import same_bits
 
 BLOCK = 64
@@ -63,8 +63,10 @@ class ExactSearch:
         """Itself, see :class:`VectorSearch`."""
         return self
 
-    def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
-        """See :class:`VectorSearch`."""
+    def search(
+        self, queries: Tensor, k: int, seen: Seen, full: FullGroups | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`VectorSearch`; of a group that a user has in ``full``, nothing is found."""
         num_users, num_rows = len(queries), len(self.vectors)
         by_row = seen.rows.argsort(stable=True)
         seen_rows, seen_owners = seen.rows[by_row], seen.owners[by_row]
@@ -79,6 +81,8 @@ class ExactSearch:
             scores = self._scores(queries, start, stop)
             hidden = slice(int(limits[number]), int(limits[number + 1]))
             scores[seen_owners[hidden], seen_rows[hidden] - start] = -torch.inf
+            if full is not None:
+                scores.masked_fill_(full.hides(start, stop), -torch.inf)
             values, columns = _top(scores, k)
             columns = torch.where(values > -torch.inf, columns + start, -1)
             best, chosen = _top(torch.cat([best, values], 1), k)

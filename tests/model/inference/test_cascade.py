@@ -9,7 +9,7 @@ import torch
 from model.inference import cascade
 from model.inference.cascade import BACK_FILL, BEAM, recommend
 from model.inference.recommender import Recommender
-from model.inference.search import VectorSearch
+from model.inference.search import ExactSearch, VectorSearch
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
 
 USERS = np.arange(9)
@@ -130,7 +130,7 @@ def test_batches_do_not_change_the_lists():
 
 
 class Watched:
-    """A search that notes how many items it was asked for, user by user."""
+    """A search that notes how many items it was asked for, user by user; not exact by its type."""
 
     def __init__(self, search: VectorSearch) -> None:
         self.search_below, self.asked = search, []
@@ -176,3 +176,33 @@ def test_only_those_who_lack_items_are_searched_deeper_piece_by_piece(found_at_o
     deeper = sum(users for users, depth in asked if depth == 40)
     assert 0 < deeper < sum(users for users, depth in asked if depth == 10)
     assert all(users == 1 or users * depth <= found_at_once for users, depth in asked)
+
+
+@pytest.mark.parametrize("cap", [1, 2, 3])
+def test_exact_search_passes_full_groups_over_instead_of_digging_below_them(cap, monkeypatch):
+    """Most items are of one group, a few of none; the lists are those of a deep search."""
+    recommender = capped_recommender(10)
+    recommender = replace(
+        recommender, params=recommender.params.model_copy(update={"max_per_group": cap})
+    )
+    groups = torch.where(torch.arange(400) < 20, torch.arange(400) % 10, 7)
+    catalogue = replace(recommender.catalogue, groups=groups)
+    deep = replace(recommender, catalogue=catalogue)
+    expected = recommend(deep, "test", USERS, beam_weight=0.1)
+    assert max(depth for _, depth in deep.search.asked) == 400
+    asked, search = [], ExactSearch.search
+
+    def watched(self, queries, k, *others):
+        asked.append((len(queries), k))
+        return search(self, queries, k, *others)
+
+    monkeypatch.setattr(ExactSearch, "search", watched)
+    exact = replace(deep, search=deep.search.search_below)
+    made = recommend(exact, "test", USERS, beam_weight=0.1)
+    assert {depth for _, depth in asked} == {10}
+    for name in ("item_ids", "path", "sids"):
+        assert np.array_equal(getattr(made, name), getattr(expected, name)), name
+    np.testing.assert_allclose(made.scores, expected.scores, rtol=1e-5)
+    for user in USERS:
+        slow = slow_recommend(exact, user, 0.1)
+        assert made.item_ids[user, : len(slow)].tolist() == [item for item, _, _ in slow]

@@ -11,6 +11,7 @@ from model.errors import InputError
 from model.inference.filters import (
     Seen,
     allowed_items,
+    full_groups,
     most_within_cap,
     seen_items,
     within_cap,
@@ -131,3 +132,13 @@ def test_most_within_cap_is_what_a_list_of_everything_would_keep(cap):
     expected = within_cap(everything, cap).sum(dim=1)
     found = most_within_cap(groups, Seen(owners, rows, 40), 3, cap)
     assert found.tolist() == expected.tolist()
+
+
+def test_full_groups_hide_all_their_rows_from_those_who_have_enough_of_them():
+    groups = torch.tensor([4, 0, 9, 4, 2, 9])
+    listed = torch.tensor([[4, 9, 4, -1], [9, 0, 0, -1], [-1, -1, -1, -1]])
+    full = full_groups(groups, listed, 2)
+    assert full.hides(0, 6).int().tolist() == [[1, 0, 0, 1, 0, 0], [0] * 6, [0] * 6]
+    full = full_groups(groups, listed, 1)
+    assert full.hides(0, 6).int().tolist() == [[1, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 1], [0] * 6]
+    assert full.hides(2, 4).int().tolist() == [[1, 1], [1, 0], [0, 0]]
