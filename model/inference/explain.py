@@ -65,8 +65,10 @@ def explain_user(
     indices, batch = next(recommender.batches(part, users))
     proposals = recommender.propose_batch(part, indices, batch)
     ranked = rank(recommender, proposals, beam_weight=beam_weight)
+    beams = _beams(recommender, proposals, ranked)
     candidates = _candidates(recommender, proposals, ranked, beam_weight)
-    offered = len(interactions.candidate_item_ids)
+    offered = interactions.candidate_item_ids
+    num_blocked = int(np.isin(offered, recommender.blocked).sum())
     return Explanation(
         user=raw_id,
         part=part,
@@ -76,10 +78,13 @@ def explain_user(
         history_length=int(end - interactions.offsets[user]),
         history=_history(interactions, codes, int(interactions.offsets[user]), end),
         first_codes=_first_codes(recommender, batch),
-        beams=_beams(recommender, proposals, ranked),
+        num_beams=len(beams),
+        beams=beams[:BEAMS_SHOWN],
+        num_scored=len(candidates),
         candidates=candidates[:CANDIDATES_SHOWN],
-        num_candidates=offered,
-        num_ruled_out=offered - len(recommender.catalogue),
+        num_candidates=len(offered),
+        num_blocked=num_blocked,
+        num_cold=len(offered) - num_blocked - len(recommender.catalogue),
         num_proposed=sum(one.log_prob is not None for one in candidates),
         fates=Counter(one.fate for one in candidates),
         settings=recommender.params.model_dump()
@@ -142,7 +147,7 @@ def _beams(recommender: Recommender, proposals: Proposals, ranked: Ranked) -> li
     ends = counts.cumsum(0).tolist()
     place = _places(ranked)
     shown = []
-    for sid, begin, end in zip(sids.tolist()[:BEAMS_SHOWN], [0, *ends], ends, strict=False):
+    for sid, begin, end in zip(sids.tolist(), [0, *ends], ends, strict=False):
         places = [place[row] for row in rows[begin:end].tolist() if row in place]
         probability = float(proposals.log_probs[0, begin].exp())
         shown.append(Beam(tuple(sid), probability, end - begin, min(places, default=0)))

@@ -41,16 +41,16 @@ def as_text(explanation: Explanation) -> str:
     lines = [
         f"user {explanation.user} ({explanation.part})",
         "",
-        f"history: {explanation.history_length} events, newest first",
+        f"history: {_history_size(explanation)}",
         *_aligned([_event_cells(e) for e in explanation.history]),
         "",
         "first codes of the beams",
         *_aligned([(str(code), f"{p:.4f}") for code, p in explanation.first_codes]),
         "",
-        "most probable semantic IDs",
+        f"most probable semantic IDs{_cut(explanation.beams, explanation.num_beams)}",
         *_aligned([_BEAM_HEAD, *(_beam_cells(b) for b in explanation.beams)]),
         "",
-        "re-scored list",
+        f"re-scored list{_cut(explanation.candidates, explanation.num_scored)}",
         *_aligned([_CANDIDATE_HEAD, *(_cells(c, explanation) for c in explanation.candidates)]),
         "",
         "what became of the items",
@@ -84,15 +84,15 @@ def as_page(explanation: Explanation) -> str:
 <html lang="en"><head><meta charset="utf-8"><title>user {escape(explanation.user)}</title>
 <style>{_STYLE}</style></head><body>
 <h1>User {escape(explanation.user)} ({explanation.part})</h1>{target}
-<h2>Re-scored list</h2>
+<h2>Re-scored list{_cut(explanation.candidates, explanation.num_scored)}</h2>
 {_table(_CANDIDATE_HEAD, candidates)}
 <h2>What became of the items</h2>
 {_table(("", "items"), _rows([(n, f"{c:,}") for n, c in counts(explanation).items()]))}
 <h2>First codes of the beams</h2>
 {_table(("code", "probability", ""), codes)}
-<h2>Most probable semantic IDs</h2>
+<h2>Most probable semantic IDs{_cut(explanation.beams, explanation.num_beams)}</h2>
 {_table(_BEAM_HEAD, _rows([_beam_cells(b) for b in explanation.beams]))}
-<h2>History: {explanation.history_length} events, newest first</h2>
+<h2>History: {_history_size(explanation)}</h2>
 {
         _table(
             ("time (UTC)", "action", "item", "semantic ID"),
@@ -129,12 +129,24 @@ def counts(explanation: Explanation) -> dict[str, int]:
     filtered = (Fate.SEEN_FILTERED, Fate.CAPPED, Fate.RANKED_BELOW_TEN)
     return {
         "candidates": explanation.num_candidates,
-        "ruled out for everyone (cold or blocked)": explanation.num_ruled_out,
+        FATES[Fate.BLOCKED]: explanation.num_blocked,
+        FATES[Fate.COLD_FILTERED]: explanation.num_cold,
         "proposed by the beams": explanation.num_proposed,
         **{FATES[fate]: met.get(fate, 0) for fate in filtered},
         "recommended from the beams": met.get(Fate.HIT, 0),
         FATES[Fate.HIT_BY_BACK_FILL]: met.get(Fate.HIT_BY_BACK_FILL, 0),
     }
+
+
+def _cut(shown: Sequence[object], number: int) -> str:
+    """What a heading says of a list that goes on: ": 40 of 384"."""
+    return f": {len(shown)} of {number:,}" if len(shown) < number else ""
+
+
+def _history_size(explanation: Explanation) -> str:
+    shown, number = len(explanation.history), explanation.history_length
+    cut = f"the newest {shown} of " if shown < number else ""
+    return f"{cut}{number:,} events, newest first"
 
 
 def _event_cells(event: Event) -> tuple[str, ...]:

@@ -81,10 +81,13 @@ class Explanation:
         history_length: events of the visible history; ``history`` holds the newest.
         history: newest first.
         first_codes: (code, probability) of the beams after level 1.
-        beams: the most probable semantic IDs at the end of the search, best first.
+        num_beams: semantic IDs at the end of the search.
+        beams: the most probable of them, best first.
+        num_scored: items that were recommended or proposed.
         candidates: the recommended ones and what stood above or near them, best first.
         num_candidates: items that the data offers.
-        num_ruled_out: of them for everyone, as cold or blocked.
+        num_blocked: of them on the block list.
+        num_cold: of the others without a training event, where these are ruled out.
         num_proposed: items that the beams proposed.
         fates: how many of the proposed and the recommended items met which.
         settings: the cascade's parameters that decided; of the block list its length.
@@ -96,10 +99,13 @@ class Explanation:
     history_length: int
     history: list[Event]
     first_codes: list[tuple[int, float]]
+    num_beams: int
     beams: list[Beam]
+    num_scored: int
     candidates: list[Candidate]
     num_candidates: int
-    num_ruled_out: int
+    num_blocked: int
+    num_cold: int
     num_proposed: int
     fates: Mapping[Fate, int]
     settings: Mapping[str, Any]

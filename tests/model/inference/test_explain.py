@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
+from model.inference import explain
 from model.inference.cascade import recommend
 from model.inference.explain import explain_user
 from model.inference.explain_page import FATES, as_page, as_text, counts, fate_of, verdict
 from model.inference.loss_funnel import Fate
 from model.inference.paths import rank_paths
-from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
+from tests.model.inference.fakes import (
+    cascade_params,
+    fake_recommender,
+    random_interactions,
+    training_counts,
+)
 
 USER = 4
 
@@ -115,6 +121,38 @@ def test_beams_are_the_semantic_ids_of_the_proposals_best_first(recommender, exp
     for candidate in ten:
         (own,) = (beam for beam in beams if beam.sid == candidate.sid)
         assert np.isclose(np.log(own.probability), candidate.log_prob, atol=1e-4)
+
+
+def test_headings_say_of_how_much_they_show_a_part(recommender, explanation, monkeypatch):
+    for name in ("EVENTS_SHOWN", "BEAMS_SHOWN", "CANDIDATES_SHOWN"):
+        monkeypatch.setattr(explain, name, 2)
+    cut = explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1, part="test")
+    events, items = explanation.history_length, len(explanation.candidates)
+    assert events > 2
+    for told in (as_text(cut), as_page(cut)):
+        assert f"istory: the newest 2 of {events} events, newest first" in told
+        assert "ost probable semantic IDs: 2 of 12" in told
+        assert f"e-scored list: 2 of {items}" in told
+    whole = as_text(explanation)
+    assert f"\nhistory: {events} events, newest first\n" in whole
+    assert "\nmost probable semantic IDs\n" in whole
+    assert "\nre-scored list\n" in whole
+
+
+def test_blocked_and_cold_items_are_counted_apart():
+    interactions = random_interactions(9, 60)
+    cold = int((training_counts(interactions)[1:] == 0).sum())
+    first = int((training_counts(interactions)[1:] == 0).argmax())  # blocked and cold
+    warm = int((training_counts(interactions)[1:] > 0).argmax())
+    params = cascade_params(blocked_items=[str(500 + first), str(500 + warm)])
+    recommender = fake_recommender(interactions, params)
+    told = counts(
+        explain_user(
+            recommender, _codes(recommender), "user_004", beam_weight=0.1, part="submission"
+        )
+    )
+    assert told["ruled out for everyone: on the block list"] == 2
+    assert told["ruled out for everyone: no training event"] == cold - 1
 
 
 def test_text_and_page_hold_every_candidate(explanation):
