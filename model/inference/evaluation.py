@@ -118,7 +118,9 @@ def summarise(
     }
     return EvaluationReport(
         metrics=summary,
-        breakdowns=breakdown_rows(groups, lists.ranks, weights),
+        breakdowns=breakdown_rows(
+            groups, lists.ranks, weights, samples=section.bootstrap_samples, seed=seed
+        ),
         tuning=tuning.table,
     )
 

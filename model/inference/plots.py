@@ -58,7 +58,7 @@ def plot_losses(losses: Mapping[str, Mapping[str, float]], file: Path) -> None:
 
 
 def plot_breakdowns(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """NDCG@10 of every path by group, one panel per division of the users."""
+    """NDCG@10 of every path by group with 95 % intervals, one panel per division of the users."""
     divisions = list(dict.fromkeys(row["division"] for row in rows))
     paths = list(dict.fromkeys(row["path"] for row in rows))
     figure = Figure(figsize=(3.2 * len(divisions), 3.6))
@@ -67,10 +67,22 @@ def plot_breakdowns(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     ):
         inside = [row for row in rows if row["division"] == division]
         groups = list(dict.fromkeys(row["group"] for row in inside))
-        for path, color in zip(paths, COLORS, strict=False):
-            values = [row["ndcg@10"] for row in inside if row["path"] == path]
-            points = [np.nan if value is None else value for value in values]
-            axes.plot(range(len(groups)), points, "o-", color=color, label=path)
+        for number, (path, color) in enumerate(zip(paths, COLORS, strict=False)):
+            own = [row for row in inside if row["path"] == path]
+            points, low, high = (
+                np.array([row[name] for row in own], np.float64)  # None becomes NaN
+                for name in ("ndcg@10", "ndcg@10_low", "ndcg@10_high")
+            )
+            axes.errorbar(
+                np.arange(len(groups)) + 0.1 * (number - len(paths) // 2),  # beside each other
+                points,
+                yerr=np.maximum([points - low, high - points], 0.0),
+                fmt="o-",
+                markersize=3,
+                elinewidth=0.8,
+                color=color,
+                label=path,
+            )
         step = -(-len(groups) // MOST_LABELS)
         axes.set_xticks(
             range(0, len(groups), step), groups[::step], rotation=45, ha="right", fontsize=7

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model import metrics
+from model.inference import plots
 from model.inference.breakdowns import UserGroups, breakdown_rows, user_groups
 from tests.model.inference.fakes import random_interactions
 
@@ -55,13 +57,38 @@ def test_users_are_divided_by_what_their_target_is(groups):
 
 def test_a_groups_row_is_the_weighted_mean_of_its_users():
     group = UserGroups("warmth", ["cold", "warm", "nobody"], np.array([0, 1, 1]))
-    rows = breakdown_rows([group], {"sid": np.array([0, 1, 3])}, np.array([0.0, 1.0, 3.0]))
+    ranks, weights = np.array([0, 1, 3]), np.array([0.0, 1.0, 3.0])
+    rows = breakdown_rows([group], {"sid": ranks}, weights, samples=200, seed=0)
     shared = {"division": "warmth", "path": "sid"}
-    nothing = {"hr@10": None, "ndcg@10": None, "score": None}
+    nothing = dict.fromkeys(("hr@10", "ndcg@10", "score", "ndcg@10_low", "ndcg@10_high"))
     gain = (1.0 + 3 * 0.5) / 4  # rank 3 gains 1 / log2(4)
     assert rows == [
-        shared | {"group": "cold", "users": 1} | nothing,
+        shared | {"group": "cold", "users": 1, "weight": 0.0} | nothing,
         shared
-        | {"group": "warm", "users": 2, "hr@10": 1.0, "ndcg@10": gain}
-        | {"score": pytest.approx(0.31 + 0.69 * gain)},
+        | {"group": "warm", "users": 2, "weight": 4.0, "hr@10": 1.0, "ndcg@10": gain}
+        | {"score": pytest.approx(0.31 + 0.69 * gain)}
+        | {"ndcg@10_low": 0.5, "ndcg@10_high": 1.0},  # either user alone
     ]
+
+
+def test_a_group_of_all_has_the_interval_of_the_whole():
+    ranks = {"sid": np.arange(40) % 13, "cascade": np.arange(40) % 7}
+    weights = np.arange(40) % 3 / 2.0
+    everyone = UserGroups("any", ["all"], np.zeros(40, np.int64))
+    rows = breakdown_rows([everyone], ranks, weights, samples=50, seed=3)
+    gains = np.stack([metrics.discounted_gains(rank, 10) for rank in ranks.values()], axis=1)
+    whole = metrics.bootstrap_intervals(gains, weights, samples=50, seed=3)
+    assert [[row["ndcg@10_low"], row["ndcg@10_high"]] for row in rows] == whole.tolist()
+
+
+def test_intervals_are_drawn_around_the_points_and_none_where_nothing_weighs(tmp_path, monkeypatch):
+    group = UserGroups("warmth", ["cold", "warm"], np.array([0, 1, 1]))
+    ranks = {"sid": np.array([0, 1, 3])}
+    rows = breakdown_rows([group], ranks, np.array([0.0, 1.0, 3.0]), samples=200, seed=0)
+    drawn = []
+    monkeypatch.setattr(plots, "write_png", lambda figure, file: drawn.append(figure))
+    plots.plot_breakdowns(rows, tmp_path / "breakdowns.png")
+    (bars,) = drawn[0].axes[0].containers
+    cold, warm = bars.lines[2][0].get_segments()
+    assert len(cold) == 0
+    np.testing.assert_allclose(warm[:, 1], [0.5, 1.0])
