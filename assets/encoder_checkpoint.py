@@ -8,6 +8,8 @@ from assets.training_metadata import TRAINING_CHECKS, describe_training
 from assets.training_worker import publish_training, run_training
 from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.recommendable import require_enough_candidates
 from model.dataset.split import require_targets
 from model.network.checkpoint import Checkpoint
 
@@ -25,13 +27,16 @@ from model.network.checkpoint import Checkpoint
 def encoder_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     """The two-tower part of the model, trained with InfoNCE alone.
 
-    Data on which no model could be measured, and what the items' ids alone show to be impossible
-    for the codebook, are refused here, before hours of training.
+    Data on which no model could be measured, or of which nobody could be recommended ten items,
+    and what the items' ids alone show to be impossible for the codebook, are refused here, before
+    hours of training.
     """
     interactions, params = Interactions.load(workspace.folder("interactions")), workspace.params
     require_targets(
         interactions, params.interactions.split, params.evaluation_report.action_weights
     )
+    statistics = ItemStatistics.load(workspace.folder("item_statistics"))
+    require_enough_candidates(interactions, statistics.popularity, params.cascade)
     require_codebook_possible(workspace, interactions)
     run_training(workspace, "encoder_checkpoint", folder)
     return Checkpoint.load(folder)

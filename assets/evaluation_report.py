@@ -12,6 +12,7 @@ from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.dataset.recommendable import require_enough_candidates
 from model.inference.comparison import compare_cascade, nothing_measured
 from model.inference.evaluation import evaluate
 from model.inference.inputs import InferenceInputs
@@ -78,7 +79,11 @@ def evaluation_report(
     item_statistics: ItemStatistics,
     modality_embeddings: dict[str, ModalityEmbedding],
 ) -> EvaluationReport:
-    """HR, NDCG and score for popularity, embedding-only, SID-only and the cascade."""
+    """HR, NDCG and score for popularity, embedding-only, SID-only and the cascade.
+
+    A cascade that nobody could be recommended ten items by is refused before it is measured.
+    """
+    require_enough_candidates(interactions, item_statistics.popularity, params.cascade)
     return evaluate(
         InferenceInputs(
             recommender_checkpoint, codebook, interactions, item_statistics, modality_embeddings

@@ -6,6 +6,9 @@ from assets.artifact_asset import artifact_asset
 from assets.training_metadata import TRAINING_CHECKS, describe_training
 from assets.training_worker import publish_training, run_training
 from assets.workspace import Workspace
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.recommendable import require_enough_candidates
 from model.network.checkpoint import Checkpoint
 
 
@@ -28,8 +31,12 @@ from model.network.checkpoint import Checkpoint
 def recommender_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     """The joint model: InfoNCE and the loss of every semantic ID level.
 
-    One without a decoder, which could not propose anything, is refused before hours of training.
+    One without a decoder, which could not propose anything, and one of which nobody could be
+    recommended ten items, are refused before hours of training.
     """
     workspace.require_decoder()
+    interactions = Interactions.load(workspace.folder("interactions"))
+    statistics = ItemStatistics.load(workspace.folder("item_statistics"))
+    require_enough_candidates(interactions, statistics.popularity, workspace.params.cascade)
     run_training(workspace, "recommender_checkpoint", folder)
     return Checkpoint.load(folder)

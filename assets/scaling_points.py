@@ -9,6 +9,9 @@ from assets.artifact_asset import artifact_asset
 from assets.report_metadata import table
 from assets.training_worker import publish_training, run_scaling_point
 from assets.workspace import Workspace
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.recommendable import require_enough_candidates
 from model.scaling.point import ScalingPoint
 
 
@@ -39,6 +42,12 @@ def _describe(made: ScalingPoint) -> dict[str, Any]:
     publish=publish_training,
 )
 def scaling_points(workspace: Workspace, partition: str, folder: Path) -> ScalingPoint:
-    """One model of the study: its size, cost, losses, metrics and throughput."""
+    """One model of the study: its size, cost, losses, metrics and throughput.
+
+    A cascade that nobody could be recommended ten items by is refused before hours of training.
+    """
+    interactions = Interactions.load(workspace.folder("interactions"))
+    statistics = ItemStatistics.load(workspace.folder("item_statistics"))
+    require_enough_candidates(interactions, statistics.popularity, workspace.params.cascade)
     run_scaling_point(workspace, partition, folder)
     return ScalingPoint.load(folder)

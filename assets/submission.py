@@ -23,6 +23,7 @@ from model.artifact import atomic_write
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
+from model.dataset.recommendable import require_enough_candidates
 from model.inference.champion import beam_weight_of
 from model.inference.inputs import InferenceInputs
 from model.inference.search_index import SEARCH_INDEX
@@ -104,7 +105,13 @@ def submission(
     item_statistics: ItemStatistics,
     modality_embeddings: dict[str, ModalityEmbedding],
 ) -> Submission:
-    """Ten items for every user from the champion, validated, in the competition's form."""
+    """Ten items for every user from the champion, validated, in the competition's form.
+
+    Where a user could not be given ten, nothing is computed.
+    """
+    require_enough_candidates(
+        interactions, item_statistics.popularity, params.cascade, of_everyone=True
+    )
     return make_submission(
         InferenceInputs(
             champion.checkpoint,

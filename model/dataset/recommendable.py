@@ -1,6 +1,7 @@
-"""What may be recommended at all, and whether that is enough for everyone: asked before training.
+"""What may be recommended at all, and whether that is enough for everyone.
 
-The submission asks again, of what it really recommends; that is hours later.
+Asked before anything is trained or measured, since ``cascade`` may change at any time; a submission
+is also looked at when it is made, which is hours later.
 """
 
 import logging
@@ -25,7 +26,11 @@ _USERS_AT_ONCE = 100_000
 
 
 def require_enough_candidates(
-    interactions: Interactions, counts: np.ndarray, params: "CascadeParams"
+    interactions: Interactions,
+    counts: np.ndarray,
+    params: "CascadeParams",
+    *,
+    of_everyone: bool = False,
 ) -> None:
     """Refuse data of which nobody can be recommended ten items; name a user who cannot.
 
@@ -35,6 +40,8 @@ def require_enough_candidates(
         interactions: events and candidates.
         counts: (num_items + 1,) training events per item.
         params: the filters.
+        of_everyone: refuse a user who cannot as well, of whom only a warning tells otherwise: a
+            model can be measured without this user.
 
     Raises:
         InputError: fewer than ten candidates are left by ``filter_cold``, ``blocked_items`` and
@@ -55,17 +62,21 @@ def require_enough_candidates(
         )
     _require_enough_within_cap(interactions, np.flatnonzero(allowed), params)
     short = _users_who_saw_too_much(interactions, allowed, params)
-    if len(short):
-        logger.warning(
-            "user %s (of %d such users) has seen so many of the %d items that may be recommended "
-            "that fewer than %d are left%s; a submission will be refused unless there are more "
-            "candidates or cascade.filter_history is relaxed",
-            interactions.raw_user_ids[int(short[0])],
-            len(short),
-            left,
-            NUM_RECOMMENDATIONS,
-            " within cascade.max_per_group" if params.max_per_group else "",
-        )
+    if len(short) == 0:
+        return
+    within = " within cascade.max_per_group" if params.max_per_group else ""
+    sentence = (
+        f"user {interactions.raw_user_ids[int(short[0])]} (of {len(short)} such users) has seen so "
+        f"many of the {left} items that may be recommended that fewer than {NUM_RECOMMENDATIONS} "
+        f"are left{within}"
+    )
+    if of_everyone:
+        raise InputError(f"{sentence}; allow more candidates, or relax cascade.filter_history")
+    logger.warning(
+        "%s; a submission will be refused unless there are more candidates or "
+        "cascade.filter_history is relaxed",
+        sentence,
+    )
 
 
 def _require_enough_within_cap(

@@ -1,8 +1,10 @@
-"""What cannot suffice, semantic IDs or held-out targets, is no reason to train first."""
+"""What cannot suffice, semantic IDs, targets or candidates, is no reason to train first."""
 
+import numpy as np
 import pytest
 import yaml
 
+from model.dataset.interactions import Interactions
 from model.errors import InputError
 from orchestration.materialization import materialize
 from orchestration.workspace import open_workspace
@@ -43,3 +45,46 @@ def test_data_that_no_model_could_be_measured_on_is_refused_before_the_encoder_i
     workspace = open_workspace(params, tmp_path / "data")
     with pytest.raises(InputError, match="no user has a validation target, and no model could be"):
         materialize(workspace, ["encoder_checkpoint"], only=False, tags={})
+
+
+@pytest.mark.parametrize(
+    ("asset", "section"),
+    [
+        ("encoder_checkpoint", "encoder_checkpoint"),
+        ("recommender_checkpoint", "recommender_checkpoint"),
+        ("evaluation_report", "cascade"),
+        ("scaling_points", "scaling_study"),
+    ],
+)
+def test_a_cascade_that_leaves_too_few_is_refused_before_anything_is_made(copied, asset, section):
+    """Item statistics stand: whether they suffice was asked of another cascade."""
+    values = yaml.safe_load(copied.params_file.read_text())
+    values["cascade"]["blocked_items"] = _all_candidates_but(9, copied)
+    if asset == section:
+        values[section]["epochs"] += 1  # so that it is due
+    values["scaling_study"]["protocols"] = ["infonce_only"]
+    values["scaling_study"]["points"] = ["infonce_only_l1_d8_e0_f100_s0"]
+    copied.params_file.write_text(yaml.safe_dump(values, sort_keys=False))
+    with pytest.raises(InputError, match=r"^only 9 of 150 candidates may be recommended and every"):
+        materialize(copied.workspace, [asset], only=True, tags={})
+    assert not (copied.data / ".resume" / asset).exists()
+
+
+def test_a_user_whom_the_cascade_leaves_too_few_is_named_before_a_submission(copied):
+    values = yaml.safe_load(copied.params_file.read_text())
+    values["cascade"]["blocked_items"] = _all_candidates_but(10, copied)
+    copied.params_file.write_text(yaml.safe_dump(values, sort_keys=False))
+    with pytest.raises(
+        InputError, match=r"^user \S+ \(of \d+ such users\) has seen so many of the 10"
+    ):
+        materialize(copied.workspace, ["submission"], only=True, tags={})
+    assert not (copied.data / ".resume" / "submission").exists()
+
+
+def _all_candidates_but(number, world):
+    """Raw ids; those that most users have seen are left."""
+    interactions = Interactions.load(world.data / "interactions")
+    times = np.bincount(interactions.item_ids, minlength=interactions.num_items + 1)
+    candidates = np.asarray(interactions.candidate_item_ids)
+    rarest = candidates[times[candidates].argsort(kind="stable")][: len(candidates) - number]
+    return interactions.raw_item_ids.take(rarest - 1).to_pylist()
