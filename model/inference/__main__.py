@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from model.artifact import require_folder
+from model.dataset.recommendable import require_enough_candidates
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.inference.champion import beam_weight_of, champion_folder
 from model.inference.inputs import InferenceInputs
@@ -29,9 +30,16 @@ from model.params import Params
 
 
 def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.device) -> None:
-    """Answer this process's part of the users; the environment says which part that is."""
+    """Answer this process's part of the users; the environment says which part that is.
+
+    Raises:
+        InputError: no champion, or a user for whom ten items cannot be found: nobody is answered.
+    """
     champion = champion_folder(data)
     inputs = InferenceInputs.load(data, champion, params.modality_embeddings.modalities)
+    require_enough_candidates(
+        inputs.interactions, inputs.statistics.popularity, params.cascade, of_everyone=True
+    )
     beam_weight = beam_weight_of(champion, params.cascade.beam_weight)
     task = submission_task(inputs, params.cascade, beam_weight)
     shards = open_shards(shard_folder, task, inputs.interactions.num_users)

@@ -4,8 +4,10 @@ import shutil
 import sys
 
 import pytest
+import yaml
 
 from assets.promotion import JudgedModel
+from model.dataset.interactions import Interactions
 from model.inference import shards as shards_module
 from model.inference.champion import beam_weight_of
 from model.inference.inputs import InferenceInputs
@@ -75,6 +77,19 @@ def test_shards_are_the_champions_whatever_was_trained_since(copied, only_collec
     (task,) = shard_folder.iterdir()
     _collected(copied, shard_folder)
     assert [folder.name for folder in shard_folder.iterdir()] == [task.name]
+
+
+def test_nobody_is_answered_where_ten_items_are_not_left(copied):
+    interactions = Interactions.load(copied.data / "interactions")
+    blocked = interactions.raw_item_ids.take(interactions.candidate_item_ids[9:] - 1)
+    values = yaml.safe_load(copied.params_file.read_text())
+    values["cascade"]["blocked_items"] = blocked.to_pylist()
+    copied.params_file.write_text(yaml.safe_dump(values, sort_keys=False))
+    shard_folder = copied.data / ".resume" / "submission"
+    done = _fill(copied, shard_folder, ranks=1)
+    assert done.returncode == 2
+    assert "only 9 of 150 candidates may be recommended" in done.stdout.splitlines()[-1]
+    assert not shard_folder.exists()
 
 
 def test_without_a_champion_there_is_one_sentence(copied):
