@@ -3,9 +3,9 @@
 The probability of a semantic ID is a product over its levels. Level 1 is normalised over the whole
 first codebook; every deeper level over the legal children of the prefix alone, so that no
 probability is spent on what does not exist and no logit of it is computed. Within the beams the
-search is exact: level 1 keeps the ``beam_width`` best legal codes, a level between keeps the
-``beam_width`` best of all legal children, the last one the ``num_sids`` best. With a beam as wide
-as the legal prefixes it equals the enumeration of all legal IDs.
+search is exact: level 1 keeps the ``beam_width`` best legal codes, the last level the ``num_sids``
+best of all legal children, a level between the larger number of the two. With a beam as wide as the
+legal prefixes it equals the enumeration of all legal IDs.
 
 Paper: section 4.1 (width 20, 384 IDs); there half of the beams may be illegal.
 """
@@ -67,18 +67,29 @@ def beam_search(
         decoder: scores the codes.
         state: the decoder's memory of B users; keys and values once per user.
         trie: the legal semantic IDs, on the decoder's device.
-        beam_width: prefixes kept at every level but the last.
-        num_sids: semantic IDs kept at the last level.
+        beam_width: prefixes kept at the first level.
+        num_sids: semantic IDs kept at the last level; a level between keeps as many prefixes, or
+            ``beam_width`` where that is more.
 
     Returns:
         Leaves of the trie, (B, num_sids).
     """
-    # Fillers for prefixes that do not exist would cost the decoder as much as real ones.
-    widths = [*(min(beam_width, len(prefixes)) for prefixes in trie.prefixes[:-1]), num_sids]
+    widths = _widths(trie, beam_width, num_sids)
     beams = first_level(decoder, state, trie, widths[0])
     for level, width in enumerate(widths[1:], start=1):
         beams = _extend(decoder, state, trie, beams, level, width)
     return beams
+
+
+def _widths(trie: Trie, beam_width: int, num_sids: int) -> list[int]:
+    """How many nodes each level keeps."""
+    # Long prefixes are nearly unique: fewer of them than IDs are wanted end in too few IDs.
+    between = max(beam_width, num_sids)
+    wanted = [beam_width, *[between] * (trie.num_levels - 2)]
+    # Fillers for prefixes that do not exist would cost the decoder as much as real ones.
+    prefixes = trie.prefixes[:-1]
+    kept = [min(width, len(codes)) for width, codes in zip(wanted, prefixes, strict=False)]
+    return [*kept, num_sids]
 
 
 def first_level(decoder: Decoder[State], state: State, trie: Trie, width: int) -> Beams:

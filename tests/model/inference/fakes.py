@@ -54,10 +54,11 @@ class TableDecoder:
         return self.biases[level - 1]
 
     def log_probs(
-        self, user: int, sids: set[tuple[int, ...]], beam_width: int
+        self, user: int, sids: set[tuple[int, ...]], beam_width: int, num_sids: int
     ) -> dict[tuple[int, ...], float]:
         """The oracle: joint log-probabilities of all legal IDs under the beams, in a loop."""
         beams: dict[tuple[int, ...], float] = {(): 0.0}
+        last = len(self.sizes) - 1
         for level in range(len(self.sizes)):
             children: dict[tuple[int, ...], float] = {}
             for prefix, log_prob in beams.items():
@@ -67,7 +68,8 @@ class TableDecoder:
                 normaliser = torch.logsumexp(logits[pool], 0)
                 for code in legal:
                     children[*prefix, code] = log_prob + float(logits[code] - normaliser)
-            width = len(children) if level == len(self.sizes) - 1 else beam_width
+            width = beam_width if level == 0 else max(beam_width, num_sids)
+            width = len(children) if level == last else width
             best = sorted(children, key=lambda prefix: -children[prefix])[:width]
             beams = {prefix: children[prefix] for prefix in best}
         return beams

@@ -31,6 +31,8 @@ def random_sids(sizes: tuple[int, ...], share: float, seed: int = 1) -> np.ndarr
         ((5, 7), 0.4, 2, 8),  # narrower: only the children of two beams
         ((9, 4), 0.2, 20, 50),  # wider than what is legal, more asked than exist
         ((3, 4, 5), 0.3, 4, 10),  # three levels
+        ((3, 4, 5), 0.3, 2, 3),  # fewer prefixes of the second level kept than there are
+        ((3, 4, 5), 0.3, 3, 2),  # more beams than semantic IDs
         ((2, 3, 2, 3), 0.5, 3, 7),  # four
         ((12,), 0.5, 3, 4),  # one level: the first is the last
     ],
@@ -42,7 +44,8 @@ def test_equals_the_enumeration_of_legal_ids(sizes, share, beam_width, num_sids)
     beams = beam_search(decoder, [0, 1, 2], trie, beam_width=beam_width, num_sids=num_sids)
     assert beams.nodes.shape == beams.log_probs.shape == (3, num_sids)
     for user in range(3):
-        expected = decoder.log_probs(user, set(map(tuple, codes.tolist())), beam_width)
+        legal = set(map(tuple, codes.tolist()))
+        expected = decoder.log_probs(user, legal, beam_width, num_sids)
         best = sorted(expected.items(), key=lambda pair: -pair[1])[:num_sids]
         found = trie.prefixes[-1][beams.nodes[user]].tolist()
         assert [tuple(sid) for sid in found[: len(best)]] == [sid for sid, _ in best]
@@ -99,10 +102,22 @@ def test_the_decoder_is_asked_for_prefixes_that_exist(monkeypatch):
     wide = beam_search(decoder, [0, 1], trie, beam_width=1000, num_sids=30)
     assert asked == [len(trie.prefixes[0]), len(trie.prefixes[1])]
     asked.clear()
-    beam_search(decoder, [0, 1], trie, beam_width=2, num_sids=30)
-    assert asked == [2, 2]
+    beam_search(decoder, [0, 1], trie, beam_width=2, num_sids=3)
+    assert asked == [2, 3]
     assert wide.nodes.shape == (2, 30)
     assert ((wide.nodes >= 0).sum(dim=1) == trie.num_sids).all()
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_nearly_unique_prefixes_do_not_narrow_what_is_found():
+    sizes = (4, 30, 30)
+    generator = np.random.default_rng(0)
+    codes = np.stack([generator.integers(1, size + 1, 100) for size in sizes], axis=1)
+    trie = trie_of(codes)
+    assert len(trie.prefixes[1]) > 0.6 * trie.num_sids
+    beams = beam_search(TableDecoder(sizes), [0, 1], trie, beam_width=3, num_sids=40)
+    assert (beams.nodes >= 0).all()
+    assert all(len(row.unique()) == 40 for row in beams.nodes)
 
 
 def test_legal_ids_only_however_improbable():

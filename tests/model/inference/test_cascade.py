@@ -32,7 +32,8 @@ def slow_recommend(
     items = catalogue.item_ids.tolist()
     sid_of = {item: tuple(sid) for item, sid in zip(items, catalogue.sids.tolist(), strict=True)}
     legal = {sid for sid in sid_of.values() if all(sid)}
-    log_probs = recommender.network.decoder.log_probs(user, legal, params.beam_width)
+    decoder, quota = recommender.network.decoder, (params.beam_width, params.num_sids)
+    log_probs = decoder.log_probs(user, legal, *quota)
     kept = sorted(log_probs, key=lambda sid: -log_probs[sid])[: params.num_sids]
 
     def similarity(item: int) -> float:
