@@ -194,7 +194,7 @@ def _refuse_without_either(incumbent: Path, obstacle: str | None, left_as: str |
 
 def _as_submitted(params: Params, incumbent: Path) -> Params:
     """The parameters with the blend that the champion submits with."""
-    weight = beam_weight_of(incumbent, params.cascade.beam_weight)
+    weight = beam_weight_of(incumbent, params.cascade)
     cascade = params.cascade.model_copy(update={"beam_weight": weight})
     return params.model_copy(update={"cascade": cascade})
 

@@ -122,7 +122,7 @@ def submission(
         ),
         params.cascade,
         inference_device(),
-        beam_weight=beam_weight_of(champion.folder, params.cascade.beam_weight),
+        beam_weight=beam_weight_of(champion.folder, params.cascade),
         shard_folder=_shards(workspace),
         index_folder=workspace.data / SEARCH_INDEX,
     )

@@ -70,7 +70,7 @@ def champions(workspace: Workspace) -> tuple[Path, float]:
         InputError: there is none yet.
     """
     champion = workspace.input_folder(CHAMPION)
-    return champion, beam_weight_of(champion, workspace.params.cascade.beam_weight)
+    return champion, beam_weight_of(champion, workspace.params.cascade)
 
 
 def _warn_of_another(workspace: Workspace, asset: str) -> None:

@@ -40,7 +40,7 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
     require_enough_candidates(
         inputs.interactions, inputs.statistics.popularity, params.cascade, of_everyone=True
     )
-    beam_weight = beam_weight_of(champion, params.cascade.beam_weight)
+    beam_weight = beam_weight_of(champion, params.cascade)
     task = submission_task(inputs, params.cascade, beam_weight)
     shards = open_shards(shard_folder, task, inputs.interactions.num_users)
     if shards.missing():

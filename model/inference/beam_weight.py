@@ -2,7 +2,8 @@
 
 All weights of a small grid are tried on the same proposals. The best NDCG@10 wins if it is above
 that of the smallest weight, zero, by more than chance: what a blend gains by chance on the users
-that it was tuned on, it is as likely to lose on others.
+that it was tuned on, it is as likely to lose on others. Where search alone answers, nothing is
+blended, and its own ten are what is measured.
 Where the validation targets stand with the weight that is used is kept: models are compared by it.
 """
 
@@ -14,7 +15,7 @@ import torch
 
 from model import metrics
 from model.errors import InputError
-from model.inference.cascade import rescore
+from model.inference.cascade import rank, rescore
 from model.inference.recommender import Recommender
 
 FEWEST_CHANGED = 10  # users whose gain differs: of fewer, the spread says nothing
@@ -31,7 +32,7 @@ class Tuning:
         users: validation users that it was chosen on.
         table: per weight of the grid its NDCG@10 and HR@10 on the proposals alone.
         ranks: (users,) int64, of the validation targets with the chosen weight, 1-based, 0 where a
-            target is not among the proposals.
+            target is not among the proposals, or not among the ten of search alone.
         weights: (users,) of the users, by the action of the target.
     """
 
@@ -91,9 +92,15 @@ def _ranks_of_targets(
     for proposals in recommender.propose("validation", users):
         events = interactions.validation_event[proposals.users]
         targets = recommender.catalogue.rows[interactions.item_ids[events]]
+        weights.append(np.asarray(action_weights)[interactions.action_types[events]])
+        if recommender.params.num_sids == 0:
+            found = rank(recommender, proposals, beam_weight=0.0, cap=0).rows.cpu().numpy()
+            wanted = np.where(targets >= 0, targets, -2)
+            for tried in ranks:
+                tried.append(metrics.ranks_in_lists(found, wanted))
+            continue
         is_target = proposals.rows == torch.from_numpy(targets).to(proposals.rows)[:, None]
         is_target &= proposals.rows >= 0
-        weights.append(np.asarray(action_weights)[interactions.action_types[events]])
         for tried, beam_weight in zip(ranks, grid, strict=True):
             scores = rescore(
                 proposals,

@@ -5,7 +5,8 @@ The score of a proposed item is::
     cosine(user, item) - logq_weight * log q(item) + beam_weight * log p(semantic ID | user)
 
 in units of the cosine. An item that search fills in has no log p; it stands after all proposals,
-whatever its score, and is flagged. Paper: section 2.1; there ``beam_weight`` is 0 and nothing
+whatever its score, and is flagged. With ``cascade.num_sids`` 0 nothing is proposed, and search
+alone gives the list. Paper: section 2.1; there ``beam_weight`` is 0 and nothing
 fills up a short list.
 """
 
@@ -115,7 +116,8 @@ def rank(
         recommender: the checkpoint and its catalogue.
         proposals: of the beams.
         beam_weight: of the semantic ID's log-probability in the score.
-        num_results: K, length of the lists, ten or more; beyond ten nothing is filled up.
+        num_results: K, length of the lists, ten or more; beyond ten nothing is filled up, unless
+            search alone answers.
         cap: items of one group; ``cascade.max_per_group`` where None.
     """
     params, catalogue = recommender.params, recommender.catalogue
@@ -128,27 +130,36 @@ def rank(
     keep = within_cap(catalogue.groups_of(rows), cap)
     path = torch.full_like(rows, BEAM, dtype=torch.int8)
     ranked = _first(Ranked(rows, scores, path), keep, num_results)
-    short = (ranked.rows[:, :NUM_RECOMMENDATIONS] >= 0).sum(dim=1) < NUM_RECOMMENDATIONS
-    _fill_up(recommender, proposals, ranked, short.nonzero().flatten(), cap)
+    wanted = NUM_RECOMMENDATIONS if params.num_sids else num_results
+    short = (ranked.rows[:, :wanted] >= 0).sum(dim=1) < wanted
+    _fill_up(recommender, proposals, ranked, short.nonzero().flatten(), cap, wanted)
     return ranked
 
 
 def _fill_up(
-    recommender: Recommender, proposals: Proposals, ranked: Ranked, short: Tensor, cap: int
+    recommender: Recommender,
+    proposals: Proposals,
+    ranked: Ranked,
+    short: Tensor,
+    cap: int,
+    wanted: int,
 ) -> None:
     """Append what search finds to the short lists of some users, in their place.
 
-    Searches again for those whom the cap leaves fewer than ten and who can get more. Exact search
-    leaves out the groups that are full, so that every search fills a place; an index cannot, and
-    is searched deeper: a piece of the users at a time, since the deepest search is one of the
+    Searches again for those whom the cap leaves fewer than ``wanted`` and who can get more. Exact
+    search leaves out the groups that are full, so that every search fills a place; an index cannot,
+    and is searched deeper: a piece of the users at a time, since the deepest search is one of the
     whole catalogue.
     """
     deeper = not isinstance(recommender.search, ExactSearch)
-    depth = NUM_RECOMMENDATIONS
+    depth, first = wanted, slice(0, wanted)
     while len(short):
         pieces = short.split(max(1, FOUND_AT_ONCE // depth))
-        open_ended = [_append(recommender, proposals, ranked, one, cap, depth) for one in pieces]
-        short = _unfinished(recommender.catalogue, proposals, ranked, torch.cat(open_ended), cap)
+        open_ended = [
+            _append(recommender, proposals, ranked, one, cap, first, depth) for one in pieces
+        ]
+        unsure = torch.cat(open_ended)
+        short = _unfinished(recommender.catalogue, proposals, ranked.rows[:, first], unsure, cap)
         if deeper:
             depth = min(4 * depth, max(len(recommender.catalogue), depth + 1))
 
@@ -159,6 +170,7 @@ def _append(
     ranked: Ranked,
     chosen: Tensor,
     cap: int,
+    first: slice,
     depth: int,
 ) -> Tensor:
     """Append the best of ``depth`` items that are neither seen, proposed nor in the list.
@@ -166,7 +178,6 @@ def _append(
     Returns:
         Those of the ``chosen`` users who still lack items, while search has more of them.
     """
-    first = slice(0, NUM_RECOMMENDATIONS)
     seen = proposals.seen.of_users(chosen).with_rows(proposals.rows[chosen])
     seen = seen.with_rows(ranked.rows[chosen, first])
     scores, rows = _search(
@@ -180,7 +191,7 @@ def _append(
         ),
     )
     keep = within_cap(recommender.catalogue.groups_of(joined.rows), cap)
-    filled = _first(joined, keep, NUM_RECOMMENDATIONS)
+    filled = _first(joined, keep, first.stop)
     for name in ("rows", "scores", "path"):
         getattr(ranked, name)[chosen, first] = getattr(filled, name)
     return chosen[(filled.rows < 0).any(dim=1) & (rows[:, -1] >= 0)]
@@ -189,7 +200,7 @@ def _append(
 def _search(
     recommender: Recommender, queries: Tensor, depth: int, seen: Seen, listed: Tensor, cap: int
 ) -> tuple[Tensor, Tensor]:
-    """The best of some users, without groups that their ``listed`` rows (B, 10) fill if it can."""
+    """The best of some users, without groups that their ``listed`` rows (B, L) fill if it can."""
     search, catalogue = recommender.search, recommender.catalogue
     if cap and isinstance(search, ExactSearch):
         full = full_groups(catalogue.groups, catalogue.groups_of(listed), cap)
@@ -198,13 +209,13 @@ def _search(
 
 
 def _unfinished(
-    catalogue: Catalogue, proposals: Proposals, ranked: Ranked, chosen: Tensor, cap: int
+    catalogue: Catalogue, proposals: Proposals, rows: Tensor, chosen: Tensor, cap: int
 ) -> Tensor:
     """Those of the chosen users to whom the cap would leave more than they have."""
     if len(chosen) == 0:
         return chosen
     allowed = most_within_cap(catalogue.groups, proposals.seen.of_users(chosen), len(chosen), cap)
-    found = (ranked.rows[chosen, :NUM_RECOMMENDATIONS] >= 0).sum(dim=1)
+    found = (rows[chosen] >= 0).sum(dim=1)
     return chosen[found < allowed]
 
 

@@ -1,9 +1,9 @@
 """Which model makes the submissions: judged ones lie beside each other, and a file names it."""
 
 from pathlib import Path
-from typing import Literal
 
 from model.artifact import named_version, read_json
+from model.params import CascadeParams
 
 CHAMPION = "champion"  # folder of the judged models
 CHAMPION_FILE = "champion"  # names the champion among them
@@ -22,17 +22,19 @@ def champion_folder(data: Path) -> Path:
     return named_version(data / CHAMPION, CHAMPION_FILE)
 
 
-def beam_weight_of(measured: Path, wanted: float | Literal["validation"]) -> float:
+def beam_weight_of(measured: Path, cascade: CascadeParams) -> float:
     """The blend that a measured model recommends with.
 
     Args:
         measured: the folder with its metrics: its evaluation report, or where it lies as judged.
-        wanted: ``cascade.beam_weight``: a number is used as it is; ``validation`` asks for what
-            the model's evaluation tuned.
+        cascade: its ``beam_weight`` is used as it is where it is a number; ``validation`` asks for
+            what the model's evaluation tuned. Where there are no beams, nothing is blended.
 
     Raises:
         InputError: its metrics are missing or damaged.
     """
-    if wanted != "validation":
-        return wanted
+    if cascade.num_sids == 0:
+        return 0.0
+    if cascade.beam_weight != "validation":
+        return cascade.beam_weight
     return float(read_json(measured / METRICS_FILE)["beam_weight"])

@@ -57,6 +57,7 @@ def _remedies(metrics: Mapping[str, Any]) -> list[str]:
     share = {fate: lost["share"] for fate, lost in metrics["cascade_losses"].items()}
     unproposed = share["not_among_beams"] + share["hit_by_back_fill"]
     blend, remedies = metrics["beam_weight"], []
+    alone = metrics.get("search_alone", False)
     if share["capped"] > 0.0:
         remedies.append(
             f"{share['capped']:.1%} of the targets are left out by the cap on their group: set "
@@ -68,7 +69,12 @@ def _remedies(metrics: Mapping[str, Any]) -> list[str]:
             f"ten, with a beam weight of {blend:g}: set cascade.beam_weight to 0"
             f"{'' if metrics['beam_weight_tuned'] else ', or to validation'}."
         )
-    if unproposed > 0.0:
+    if alone and metrics["search"]["kind"] != "exact":
+        remedies.append(
+            f"The index finds {metrics['search']['recall@10']:.1%} of the true ten: set "
+            "cascade.search to exact, or cascade.num_sids above 0."
+        )
+    if unproposed > 0.0 and not alone:
         remedies.append(
             f"{unproposed:.1%} of the targets are not among the beams: raise "
             "cascade.num_sids and cascade.beam_width, or recommender_checkpoint.epochs."

@@ -68,6 +68,8 @@ def choose_beam_weight(recommender: Recommender, params: Params) -> Tuning:
     events = recommender.interactions.validation_event
     users = sample_users(events, section.max_users, params.seed)
     grid = GRID if given == "validation" else (given,)
+    if params.cascade.num_sids == 0:
+        grid = (0.0,)  # nothing to blend
     return tune_beam_weight(recommender, users, section.action_weights, grid)
 
 
@@ -114,6 +116,7 @@ def summarise(
         "validation_users": tuning.users,
         "validation": _validation_metrics(tuning, section, seed),
         "cascade_losses": losses,
+        **({} if recommender.params.num_sids else {"search_alone": True}),
         **paths,
     }
     return EvaluationReport(

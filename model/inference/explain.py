@@ -129,6 +129,8 @@ def _raw_id(interactions: Interactions, item: int) -> str:
 
 @torch.inference_mode()
 def _first_codes(recommender: Recommender, batch: Batch) -> list[tuple[int, float]]:
+    if recommender.params.num_sids == 0:
+        return []
     encoded, _ = recommender.encode(batch)
     state = recommender.network.start_decoding(encoded)
     width = min(recommender.params.beam_width, len(recommender.trie.prefixes[0]))

@@ -34,6 +34,8 @@ def fates(
     is_candidate: Tensor,
     is_blocked: Tensor,
     uncapped: Ranked,
+    *,
+    has_beams: bool,
 ) -> np.ndarray:
     """The fate of each user's target.
 
@@ -45,6 +47,7 @@ def fates(
         is_candidate: (B,) bool.
         is_blocked: (B,) bool, on the caller's block list.
         uncapped: the lists as they would be without the cap on groups.
+        has_beams: else search alone answers, and no target is lost in beams.
 
     Returns:
         (B,) int8 of :class:`Fate`.
@@ -58,8 +61,9 @@ def fates(
     result = torch.full_like(target_rows, Fate.RANKED_BELOW_TEN)
     # From the last of the reasons to the first, so that the first that applies stays.
     result[earned] = Fate.CAPPED
-    result[~proposed & ~earned] = Fate.NOT_AMONG_BEAMS
-    result[~has_sid & ~earned] = Fate.NO_SEMANTIC_ID
+    if has_beams:
+        result[~proposed & ~earned] = Fate.NOT_AMONG_BEAMS
+        result[~has_sid & ~earned] = Fate.NO_SEMANTIC_ID
     result[(shown & filled).any(dim=1)] = Fate.HIT_BY_BACK_FILL
     result[(shown & ~filled).any(dim=1)] = Fate.HIT
     result[proposals.seen.contains(target_rows[:, None])[:, 0]] = Fate.SEEN_FILTERED

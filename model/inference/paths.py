@@ -1,11 +1,12 @@
 """Five ways to recommend to the same users from the same checkpoint, and where the target stands.
 
 Popularity and co-occurrence learn nothing; embedding-only searches all allowed items exactly;
-SID-only keeps the order of the beams; the cascade is what a submission uses.
+SID-only keeps the order of the beams; the cascade is what a submission uses. Where that is search
+alone, SID-only has beams of its own, as many IDs as the longest list.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,14 +66,18 @@ def rank_paths(
     ranks = {path: np.zeros(len(users), np.int64) for path in paths}
     top = {path: np.full((len(users), NUM_RECOMMENDATIONS), -1, np.int64) for path in paths}
     fate = np.zeros(len(users), np.int8)
-    for proposals in recommender.propose("test", users):
+    beams = _with_beams(recommender, longest)
+    for indices, batch in recommender.batches("test", users):
+        proposals = recommender.propose_batch("test", indices, batch)
+        own = beams is recommender
+        by_beams = proposals if own else beams.propose_batch("test", indices, batch)
         places = np.searchsorted(users, proposals.users)
         target_rows = catalogue.rows[targets[places]]
         ranked = rank(recommender, proposals, beam_weight=beam_weight, num_results=longest)
         lists = {
             **counted(proposals),
             "embedding": _embedding_lists(recommender, proposals, longest),
-            "sid": _sid_lists(proposals, longest),
+            "sid": _sid_lists(by_beams, longest),
             "cascade": ranked.rows.cpu().numpy(),
         }
         for path, rows in lists.items():
@@ -83,6 +88,14 @@ def rank_paths(
         uncapped = rank(recommender, proposals, beam_weight=beam_weight, cap=0)
         fate[places] = fates_of_targets(recommender, proposals, ranked, uncapped, targets[places])
     return PathLists(users, targets, ranks, top, fate)
+
+
+def _with_beams(recommender: Recommender, num_sids: int) -> Recommender:
+    """The recommender, with beams where it has none."""
+    if recommender.params.num_sids:
+        return recommender
+    changes = {"num_sids": num_sids}
+    return replace(recommender, params=recommender.params.model_copy(update=changes))
 
 
 def _counted_lists(
@@ -137,4 +150,5 @@ def fates_of_targets(
         torch.from_numpy(np.isin(targets, interactions.candidate_item_ids)).to(device),
         torch.from_numpy(np.isin(targets, recommender.blocked)).to(device),
         uncapped,
+        has_beams=recommender.params.num_sids > 0,
     )

@@ -234,7 +234,7 @@ def study_run(
         InputError: an artefact is missing or damaged, or no user has a test target.
     """
     section = params.evaluation_report
-    beam_weight = beam_weight_of(data / "evaluation_report", params.cascade.beam_weight)
+    beam_weight = beam_weight_of(data / "evaluation_report", params.cascade)
     inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     users = sample_test_users(inputs.interactions, section.max_users, params.seed)
     recommender = prepare_recommender(inputs, params.cascade, device)
@@ -243,7 +243,7 @@ def study_run(
         recommender,
         users,
         beam_widths=sorted({*beam_widths, params.cascade.beam_width}),
-        num_sids=sorted({*num_sids, params.cascade.num_sids}),
+        num_sids=sorted({*num_sids, params.cascade.num_sids} - {0}),
         beam_weight=beam_weight,
         action_weights=section.action_weights,
     )

@@ -18,7 +18,7 @@ from model.dataset.sequences import Batch, SequenceDataset
 from model.dataset.split import Part
 from model.errors import InputError
 from model.inference import ragged
-from model.inference.beam_search import beam_search
+from model.inference.beam_search import Beams, beam_search
 from model.inference.catalogue import Catalogue, build_catalogue
 from model.inference.filters import Seen, allowed_items, seen_items
 from model.inference.inputs import InferenceInputs
@@ -39,6 +39,8 @@ ACTIONS = {"click": CLICK, "conversion": CONVERSION}
 @dataclass(frozen=True)
 class Proposals:
     """What the beams propose to a batch of B users: M items each, in the order of the beams.
+
+    M is 0 where search alone answers (``cascade.num_sids`` is 0).
 
     Attributes:
         users: (B,) user indices.
@@ -125,16 +127,13 @@ class Recommender:
         queries: Tensor,
     ) -> Proposals:
         """The same, after the encoder."""
-        with same_bits(len(users)):
-            beams = beam_search(
-                self.network.decoder,
-                self.network.start_decoding(encoded),
-                self.trie,
-                beam_width=self.params.beam_width,
-                num_sids=min(self.params.num_sids, self.trie.num_sids),
-            )
         seen = self.seen(part, users)
-        rows, cosines, log_probs = self._items(queries, beams.nodes, beams.log_probs)
+        if self.params.num_sids == 0:
+            nothing = queries.new_zeros(len(users), 0)
+            rows, cosines, log_probs = nothing.long(), nothing, nothing
+        else:
+            beams = self._beams(encoded, len(users))
+            rows, cosines, log_probs = self._items(queries, beams.nodes, beams.log_probs)
         return Proposals(users, queries, rows, cosines, log_probs, seen, seen.contains(rows))
 
     def seen(self, part: Part, users: np.ndarray) -> Seen:
@@ -147,6 +146,16 @@ class Recommender:
             rows=self.catalogue.rows,
             num_rows=len(self.catalogue),
         ).to(self.device)
+
+    def _beams(self, encoded: EncoderOutput, num_users: int) -> Beams:
+        with same_bits(num_users):
+            return beam_search(
+                self.network.decoder,
+                self.network.start_decoding(encoded),
+                self.trie,
+                beam_width=self.params.beam_width,
+                num_sids=min(self.params.num_sids, self.trie.num_sids),
+            )
 
     def _items(
         self, queries: Tensor, leaves: Tensor, log_probs: Tensor

@@ -24,9 +24,9 @@ class EvaluationReport:
 
     Attributes:
         metrics: ``users``, ``candidates``, ``allowed_items``, ``masked_actions``,
-            ``seen_masked`` (all of them), ``beam_weight``, ``cascade_losses`` and per path
-            ``hr@k``, ``ndcg@k``, ``mrr@k``, ``score``, ``catalogue_coverage``, ``novelty``,
-            ``gini`` and ``ci95``.
+            ``seen_masked`` (all of them), ``beam_weight``, ``cascade_losses``, ``search_alone``
+            where the cascade had no beams, and per path ``hr@k``, ``ndcg@k``, ``mrr@k``,
+            ``score``, ``catalogue_coverage``, ``novelty``, ``gini`` and ``ci95``.
         breakdowns: rows of ``division``, ``group``, ``users``, ``weight``, ``path``, ``hr@10``,
             ``ndcg@10``, ``score``, and the 95 % interval ``ndcg@10_low`` to ``ndcg@10_high``.
         tuning: rows of ``beam_weight``, ``ndcg@10``, ``hr@10``, one per weight that was tried: a

@@ -20,7 +20,7 @@ class CascadeParams(Section):
     """Inference: beams propose, the embedding re-scores, filters clean up."""
 
     beam_width: Positive
-    num_sids: Positive  # K', semantic IDs kept after the last level
+    num_sids: NonNegative  # K', semantic IDs kept after the last level; 0 asks search alone
     # Action types whose items are removed.
     filter_history: list[Annotated[Integer, Field(ge=0, le=2)]]
     filter_cold: bool  # items without a training event

@@ -7,6 +7,7 @@ import pytest
 from assets.promotion import JudgedModel, decide, newest_measurement
 from model.artifact import write_json
 from model.inference.champion import METRICS_FILE, beam_weight_of
+from tests.model.inference.fakes import cascade_params
 
 
 def _metrics(score, low=None, high=None):
@@ -70,5 +71,10 @@ def test_the_champions_figures_are_those_of_the_newest_judgement_that_measured_i
 
 def test_a_number_is_the_blend_and_validation_takes_the_tuned_one(tmp_path):
     write_json(tmp_path / METRICS_FILE, {"beam_weight": 0.25})
-    assert beam_weight_of(tmp_path, "validation") == 0.25
-    assert beam_weight_of(tmp_path, 0.0) == 0.0
+    assert beam_weight_of(tmp_path, cascade_params(beam_weight="validation")) == 0.25
+    assert beam_weight_of(tmp_path, cascade_params(beam_weight=0.125)) == 0.125
+
+
+@pytest.mark.parametrize("given", ["validation", 0.125])
+def test_without_beams_nothing_is_blended(given, tmp_path):
+    assert beam_weight_of(tmp_path, cascade_params(num_sids=0, beam_weight=given)) == 0.0

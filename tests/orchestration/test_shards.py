@@ -40,7 +40,7 @@ def _collected(world, folder):
         inputs,
         params.cascade,
         CPU,
-        beam_weight=beam_weight_of(model.folder, "validation"),
+        beam_weight=beam_weight_of(model.folder, params.cascade),
         shard_folder=folder,
     )
 

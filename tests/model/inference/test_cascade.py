@@ -77,6 +77,8 @@ def slow_recommend(
         ({"max_per_group": 2}, 0.2, (4, 5)),  # at most two of a group, back-fill included
         ({"max_per_group": 1, "num_sids": 3}, 0.0, (4, 5)),
         ({"num_sids": 9}, 0.1, (3, 3, 4)),  # three levels
+        ({"num_sids": 0}, 0.3, (4, 5)),  # search alone
+        ({"num_sids": 0, "max_per_group": 1, "logq_weight": 0.2}, 0.0, (4, 5)),
     ],
 )
 def test_equals_the_loop(changes, beam_weight, sizes):
@@ -107,6 +109,14 @@ def test_an_item_without_a_semantic_id_is_found_by_search_only():
     without = (made.sids == 0).all(axis=2) & (made.item_ids > 0)
     assert without.any()
     assert (made.path[without] == BACK_FILL).all()
+
+
+def test_search_alone_asks_no_decoder(monkeypatch):
+    recommender = fake_recommender(random_interactions(9, 60), cascade_params(num_sids=0))
+    monkeypatch.setattr(recommender.network, "start_decoding", lambda encoded: pytest.fail("asked"))
+    made = recommend(recommender, "test", USERS, beam_weight=0.3)
+    assert (made.item_ids > 0).all()
+    assert (made.path == BACK_FILL).all()
 
 
 def test_fewer_than_ten_items_leave_gaps_and_never_the_last_item():

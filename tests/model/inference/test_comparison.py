@@ -8,7 +8,7 @@ from model.inference.loss_funnel import Fate
 LOSS = (-0.002, -0.003, -0.001)
 
 
-def judged(difference, low, high, *, beam_weight=0.0, tuned=False, **shares):
+def judged(difference, low, high, *, beam_weight=0.0, tuned=False, facts=None, **shares):
     fates = {fate.name.lower(): 0.0 for fate in Fate}
     fates |= {"not_among_beams": 0.253, "ranked_below_ten": 0.5} | shares
     losses = {fate: {"share": share, "users": round(1000 * share)} for fate, share in fates.items()}
@@ -20,6 +20,7 @@ def judged(difference, low, high, *, beam_weight=0.0, tuned=False, **shares):
             "beam_weight_tuned": tuned,
             "users": 1000,
         }
+        | (facts or {})
     )
 
 
@@ -68,6 +69,15 @@ def test_a_tuned_weight_is_not_told_to_be_tuned():
 def test_a_target_that_search_brings_in_late_was_not_proposed():
     _, sentence = judged(*LOSS, not_among_beams=0.0, hit_by_back_fill=0.1)
     assert "10.0% of the targets are not among the beams" in sentence
+
+
+def test_search_alone_loses_by_its_index_not_by_beams():
+    facts = {"search_alone": True, "search": {"kind": "ivf", "recall@10": 0.96}}
+    _, sentence = judged(*LOSS, not_among_beams=0.0, hit_by_back_fill=0.1, facts=facts)
+    assert sentence.endswith(
+        "it loses. The index finds 96.0% of the true ten: set cascade.search to exact, or "
+        "cascade.num_sids above 0."
+    )
 
 
 def test_where_no_target_can_be_found_no_model_is_blamed():

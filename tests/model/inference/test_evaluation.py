@@ -14,7 +14,7 @@ from model.errors import InputError
 from model.inference.baselines import Cooccurrence
 from model.inference.beam_weight import GRID, Tuning, _places, choose, tune_beam_weight
 from model.inference.cascade import recommend
-from model.inference.evaluation import evaluate, summarise
+from model.inference.evaluation import choose_beam_weight, evaluate, summarise
 from model.inference.loss_funnel import Fate
 from model.inference.paths import LEARNED, PATHS, rank_paths
 from model.inference.recommender import Recommender
@@ -325,6 +325,45 @@ def test_more_ids_and_longer_lists_than_there_are_change_nothing(recommender):
     whole = rank_paths(replace(recommender, params=everything), USERS, 0.1, [10, 74])
     for path, ranks in lists.ranks.items():
         np.testing.assert_array_equal(ranks, whole.ranks[path])
+
+
+@pytest.fixture
+def alone() -> Recommender:
+    """Without beams; some of the allowed items have no semantic ID."""
+    params = cascade_params(num_sids=0, batch_size=16)
+    return fake_recommender(random_interactions(40, 80), params, without_sid=20)
+
+
+def test_search_alone_is_embedding_search_at_every_cutoff(alone):
+    lists = rank_paths(alone, USERS, 0.0, SECTION.cutoffs)
+    assert lists.ranks["embedding"].max() > 10
+    np.testing.assert_array_equal(lists.ranks["cascade"], lists.ranks["embedding"])
+    np.testing.assert_array_equal(lists.top_rows["cascade"], lists.top_rows["embedding"])
+    beams = alone.params.model_copy(update={"num_sids": 50})
+    with_beams = rank_paths(replace(alone, params=beams), USERS, 0.0, SECTION.cutoffs)
+    assert lists.ranks["sid"].any()
+    np.testing.assert_array_equal(lists.ranks["sid"], with_beams.ranks["sid"])
+
+
+def test_search_alone_loses_no_target_in_the_beams(alone):
+    lists = rank_paths(alone, USERS, 0.0, SECTION.cutoffs)
+    assert not np.isin(lists.fate, [Fate.HIT, Fate.NO_SEMANTIC_ID, Fate.NOT_AMONG_BEAMS]).any()
+    hit = np.isin(lists.ranks["cascade"], range(1, 11))
+    np.testing.assert_array_equal(lists.fate == Fate.HIT_BY_BACK_FILL, hit)
+    assert (lists.fate == Fate.RANKED_BELOW_TEN).any()
+    assert report_of(alone).metrics["search_alone"]
+
+
+@pytest.mark.parametrize("beam_weight", ["validation", 0.125])
+def test_search_alone_competes_by_its_own_ten(alone, beam_weight):
+    params = pipeline_params(cascade={"num_sids": 0, "beam_weight": beam_weight})
+    tuning = choose_beam_weight(alone, params)
+    assert tuning.beam_weight == 0.0
+    made = recommend(alone, "validation", USERS, beam_weight=0.0)
+    targets = alone.interactions.item_ids[alone.interactions.validation_event[USERS]]
+    expected = metrics.ranks_in_lists(made.item_ids, targets)
+    assert expected.any()
+    assert sorted(tuning.ranks) == sorted(expected)  # in the order of the batches
 
 
 def test_targets_that_weigh_nothing_are_refused_before_a_catalogue_is_laid_out(monkeypatch):

@@ -186,6 +186,20 @@ def test_a_beam_wider_than_the_codebook_takes_no_room_of_its_own():
     assert len(found.first_codes) == 4
 
 
+def test_search_alone_is_explained_without_beams():
+    params = cascade_params(num_sids=0, max_per_group=2)
+    recommender = fake_recommender(random_interactions(9, 60), params)
+    for part in ("submission", "test"):
+        found = explain_user(
+            recommender, _codes(recommender), "user_004", beam_weight=0.0, part=part
+        )
+        assert found.beams == found.first_codes == []
+        assert found.num_proposed == 0
+        assert [one.fate for one in found.candidates] == [Fate.HIT_BY_BACK_FILL] * 10
+        assert as_text(found).count("(none)") == 1
+        assert "recommended (back-fill)" in as_page(found)
+
+
 @pytest.mark.parametrize("changes", [{"num_sids": 1}, {"beam_width": 1, "num_sids": 2}])
 def test_beams_that_propose_fewer_than_ten_are_explained(changes):
     params = cascade_params(max_per_group=2, **changes)

@@ -132,6 +132,17 @@ def test_a_run_is_studied_with_the_search_and_the_weight_of_its_submission(
     assert studied["beam_weight"] == 0.03
 
 
+def test_a_run_of_search_alone_is_studied_with_beams_of_the_usual_numbers(
+    run, tmp_path, monkeypatch
+):
+    studied = {}
+    monkeypatch.setattr(quota, "study_quotas", lambda *given, **options: studied.update(options))
+    alone = pipeline_params(cascade={"num_sids": 0, "beam_weight": 0.5})
+    study_run(alone, tmp_path, CPU, [2], [3, 4])
+    assert studied["num_sids"] == [3, 4]
+    assert studied["beam_weight"] == 0.0
+
+
 def test_a_run_that_was_not_evaluated_is_refused_before_its_catalogue_is_laid_out(
     run, tmp_path, monkeypatch
 ):
