@@ -27,7 +27,7 @@ from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.search import VectorSearch
 from model.inference.search_index import SEARCH_INDEX, IndexSearch, build_index, on_gpu, with_index
 from model.network.onepiece import EncoderOutput
-from model.params import Params
+from model.params import LARGEST, Params
 
 BEAM_WIDTHS, NUM_SIDS = (5, 10, 20, 40), (48, 96, 192, 384, 768)
 PROBES = (1, 4, 16, 64)  # of the inverted lists, as far as there are as many
@@ -52,7 +52,9 @@ class Way:
         beam_width: of the cascade, else 0.
         num_items: K', semantic IDs or items fetched.
         answer: gives the fetched catalogue rows (B, M) and the ten (B, 10), -1 for none.
-        fetched: per batch, whether the target was fetched at all.
+        fetched: per batch, (B,) how many items each user was fetched; a narrow beam reaches fewer
+            IDs than K', and IDs that items share give more.
+        places: per batch, (B,) the target's place among the fetched, 0 for none.
         ranks: per batch, the target's rank among the ten, 0 for none.
         probes: inverted lists looked into, 0 for other paths.
         seconds: beyond the encoder.
@@ -63,6 +65,7 @@ class Way:
     num_items: int
     answer: Callable[[Encoded], tuple[Tensor, Tensor]]
     fetched: list[np.ndarray] = field(default_factory=list)
+    places: list[np.ndarray] = field(default_factory=list)
     ranks: list[np.ndarray] = field(default_factory=list)
     probes: int = 0
     seconds: float = 0.0
@@ -71,21 +74,33 @@ class Way:
         """Answer a batch whose targets are catalogue rows, -2 for none."""
         _wait(encoded.queries.device)
         start = time.perf_counter()
-        fetched, ten = self.answer(encoded)
+        rows, ten = self.answer(encoded)
         _wait(encoded.queries.device)
         self.seconds += time.perf_counter() - start
-        self.fetched.append((fetched.cpu().numpy() == targets[:, None]).any(axis=1))
+        fetched = rows.cpu().numpy()
+        self.fetched.append((fetched >= 0).sum(axis=1))
+        self.places.append(metrics.ranks_in_lists(fetched, targets))
         self.ranks.append(metrics.ranks_in_lists(ten.cpu().numpy(), targets))
+
+    @property
+    def mean_fetched(self) -> float:
+        """Items fetched per user."""
+        return float(np.concatenate(self.fetched).mean())
+
+    def recall(self, weights: np.ndarray, most: int = LARGEST) -> float:
+        """Weighted share of the users whose target is among the first ``most`` fetched."""
+        return metrics.hit_rate(np.concatenate(self.places), most, weights)
 
     def row(self, weights: np.ndarray) -> dict[str, float | int | str]:
         """One line of the table."""
-        ranks, fetched = np.concatenate(self.ranks), np.concatenate(self.fetched)
+        ranks = np.concatenate(self.ranks)
         return {
             "path": self.path,
             "beam_width": self.beam_width,
             "num_items": self.num_items,
             "probes": self.probes,
-            "recall": metrics.weighted_mean(fetched.astype(float), weights),
+            "fetched": self.mean_fetched,
+            "recall": self.recall(weights),
             "hr@10": metrics.hit_rate(ranks, NUM_RECOMMENDATIONS, weights),
             "ndcg@10": metrics.ndcg(ranks, NUM_RECOMMENDATIONS, weights),
             "score": metrics.competition_score(ranks, weights),
@@ -113,10 +128,11 @@ def study_quotas(
         action_weights: weight of a user by the action of the target.
 
     Returns:
-        Columns ``path``, ``beam_width``, ``num_items``, ``probes``, ``recall`` (target among the
-        fetched), ``hr@10``, ``ndcg@10``, ``score``, ``users_per_second`` (beyond the encoder) and,
-        of a cascade, ``embedding_recall``: the best that embedding-only search reaches with as many
-        items or fewer at the same speed or faster, NaN where it is never as fast.
+        Columns ``path``, ``beam_width``, ``num_items``, ``probes``, ``fetched`` (items per user, in
+        the mean), ``recall`` (target among the fetched), ``hr@10``, ``ndcg@10``, ``score``,
+        ``users_per_second`` (beyond the encoder) and, of a cascade, ``embedding_recall``: the best
+        that embedding-only search reaches at the same speed or faster within the first items of
+        its lists, as many as ``fetched`` (rounded down); NaN where it is never as fast.
     """
     interactions, catalogue = recommender.interactions, recommender.catalogue
     exact = recommender.search.exact
@@ -141,21 +157,19 @@ def study_quotas(
         weights.append(np.asarray(action_weights)[interactions.action_types[events]])
         for way in ways:
             way.run(encoded, np.where(rows >= 0, rows, -2))
-    table = pd.DataFrame([way.row(np.concatenate(weights)) for way in ways])
-    return table.assign(embedding_recall=_recall_at_equal_cost(table))
+    everyone = np.concatenate(weights)
+    table = pd.DataFrame([way.row(everyone) for way in ways])
+    return table.assign(embedding_recall=_recall_at_equal_cost(ways, everyone))
 
 
-def _recall_at_equal_cost(table: pd.DataFrame) -> list[float]:
-    """Per row of a cascade the recall of embedding-only search, NaN for other rows."""
-    searches = table[table["path"] != "cascade"]
+def _recall_at_equal_cost(ways: Sequence[Way], weights: np.ndarray) -> list[float]:
+    """Per way of a cascade the recall of embedding-only search, NaN for other ways."""
+    searches = [way for way in ways if way.path != "cascade"]
     found = []
-    for path, num_items, speed in zip(
-        table["path"], table["num_items"], table["users_per_second"], strict=True
-    ):
-        as_fast = searches["users_per_second"] >= speed
-        rivals = searches[as_fast & (searches["num_items"] <= num_items)]
-        recalls = np.asarray(rivals["recall"])
-        found.append(recalls.max() if path == "cascade" and len(recalls) else np.nan)
+    for way in ways:
+        rivals = [one for one in searches if way.path == "cascade" and one.seconds <= way.seconds]
+        recalls = [one.recall(weights, most=int(way.mean_fetched)) for one in rivals]
+        found.append(max(recalls, default=np.nan))
     return found
 
 

@@ -1,5 +1,6 @@
 """The quota study measures what the recommender does."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ from model.artifact import write_json
 from model.errors import InputError
 from model.inference import quota
 from model.inference.cascade import recommend
-from model.inference.quota import save_study, study_quotas, study_run
+from model.inference.quota import Way, _recall_at_equal_cost, save_study, study_quotas, study_run
 from model.inference.search_index import IndexSearch, with_index
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
 from tests.model.small_network import CPU, pipeline_params
@@ -84,18 +85,46 @@ def test_few_inverted_lists_find_no_more_than_they_hold(table):
     assert ivf.loc[4, "recall"] == exact["recall"]  # of all the lists
 
 
-def test_recall_at_equal_cost_is_the_best_of_the_searches_that_are_as_fast(table):
-    for _, row in table.iterrows():
-        rivals = table[
-            (table["path"] != "cascade")
-            & (table["num_items"] <= row["num_items"])
-            & (table["users_per_second"] >= row["users_per_second"])
-        ]
-        found = row["embedding_recall"]
-        if row["path"] != "cascade" or rivals.empty:
-            assert np.isnan(found)
-        else:
-            assert found == rivals["recall"].max()
+def test_a_beam_is_counted_by_the_items_that_it_fetches(table, recommender):
+    changes = {"beam_width": 1, "num_sids": 20}
+    narrow = replace(recommender, params=recommender.params.model_copy(update=changes))
+    batches = narrow.propose("test", USERS)
+    counts = [((one.rows >= 0) & ~one.hidden).sum(dim=1).numpy() for one in batches]
+    cascade = table[table["path"] == "cascade"].set_index(["beam_width", "num_items"])["fetched"]
+    assert cascade[1, 20] == np.concatenate(counts).mean()
+    assert cascade[1, 20] < cascade[4, 20]
+    assert table[table["path"] == "exact"]["fetched"].tolist() == [2.0, 20.0]
+
+
+def _way(path, seconds, fetched, places):
+    way = Way(path, 0, 9, lambda encoded: pytest.fail("asked"), seconds=seconds)
+    way.fetched.append(np.array(fetched))
+    way.places.append(np.array(places))
+    return way
+
+
+def test_recall_at_equal_cost_is_the_best_of_the_searches_that_are_as_fast():
+    ways = [
+        _way("cascade", 2.0, [2, 3, 4, 3], [1, 0, 0, 0]),
+        _way("cascade", 0.5, [9, 9, 9, 9], [1, 0, 0, 0]),
+        _way("cascade", 2.5, [0, 1, 2, 0], [0, 0, 0, 0]),
+        _way("exact", 3.0, [9, 9, 9, 9], [1, 1, 1, 1]),  # too slow for all
+        _way("ivf", 2.0, [9, 9, 9, 9], [3, 4, 0, 5]),
+        _way("ivf", 1.0, [2, 2, 2, 2], [0, 2, 1, 0]),
+    ]
+    weights = np.array([4.0, 1.0, 1.0, 1.0])
+    found = _recall_at_equal_cost(ways, weights)
+    np.testing.assert_allclose(found, [4 / 7, np.nan, 0.0, np.nan, np.nan, np.nan])
+
+
+def test_recall_at_equal_cost_stands_in_the_table(table):
+    cascade = table[table["path"] == "cascade"]
+    for _, row in cascade.iterrows():
+        searches = table[table["path"] != "cascade"]
+        rivals = searches[searches["users_per_second"] >= row["users_per_second"]]
+        assert np.isnan(row["embedding_recall"]) == rivals.empty
+        assert rivals.empty or row["embedding_recall"] <= rivals["recall"].max()
+    assert table[table["path"] != "cascade"]["embedding_recall"].isna().all()
 
 
 def test_saves_a_table_and_a_picture(table, tmp_path):
