@@ -8,8 +8,9 @@ A product's last columns, where they do not fill a tile, are rounded in another 
 would have unequal scores there, so that every piece is made of whole blocks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +31,11 @@ class VectorSearch(Protocol):
     @property
     def exact(self) -> "ExactSearch":
         """The search that this one stands for."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Its ``kind``, and of an index what is known of it."""
         ...
 
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
@@ -62,6 +68,11 @@ class ExactSearch:
     def exact(self) -> "ExactSearch":
         """Itself, see :class:`VectorSearch`."""
         return self
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """See :class:`VectorSearch`."""
+        return {"kind": "exact"}
 
     def search(
         self, queries: Tensor, k: int, seen: Seen, full: FullGroups | None = None

@@ -8,6 +8,7 @@ becomes an item. Built and kept on the CPU; where faiss has a GPU, ``ivf`` is se
 
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,6 +101,11 @@ class IndexSearch:
     exact: ExactSearch
     deepest: int = LARGEST
     complete: bool = True
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Of the index, see :class:`SearchIndex`."""
+        return self.index.facts
 
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
         """Ask for as many more as the users have seen, and leave those out."""

@@ -7,18 +7,21 @@ that the result is the same for one process and for many, and after a restart.
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from model.artifact import atomic_folder, open_array
+from model.artifact import atomic_folder, open_array, read_json, write_json
 from model.errors import InputError
 from model.inference.cascade import Recommendations, recommend
 from model.inference.recommender import Recommender
 
 USERS_PER_SHARD = 16_384
+SEARCH = "search.json"  # facts of the search that filled a shard up
 _FINGERPRINT_BYTES = 12
 _TASK, _SHARD = re.compile(f"[0-9a-f]{{{2 * _FINGERPRINT_BYTES}}}"), re.compile(r"\.?shard-\d{6}")
 
@@ -63,11 +66,12 @@ class Shards:
             if shard % world_size == rank:
                 users = self.users(shard)
                 made = recommend(recommender, "submission", users, beam_weight=beam_weight)
-                self.save(shard, made)
+                self.save(shard, made, recommender.search.facts)
 
-    def save(self, shard: int, made: Recommendations) -> None:
-        """Keep the answers to a shard's users."""
+    def save(self, shard: int, made: Recommendations, search: Mapping[str, Any]) -> None:
+        """Keep the answers to a shard's users, and what is known of the search behind them."""
         with atomic_folder(self._path(shard)) as out:
+            write_json(out / SEARCH, search)
             for field in fields(Recommendations):
                 np.save(out / f"{field.name}.npy", getattr(made, field.name))
 
@@ -84,17 +88,31 @@ class Shards:
         }
         return Recommendations(**columns)
 
+    def search_facts(self) -> dict[str, Any]:
+        """What is known of the search; the same for all shards of a task.
+
+        Raises:
+            InputError: a shard is damaged; it is removed, so that the next run makes it again.
+        """
+        with self._removed_if_damaged(0) as folder:
+            return read_json(folder / SEARCH)
+
     def _open(self, shard: int) -> Recommendations:
-        folder = self._path(shard)
-        try:
+        with self._removed_if_damaged(shard) as folder:
             columns = {
                 field.name: open_array(folder / f"{field.name}.npy")
                 for field in fields(Recommendations)
             }
+        return Recommendations(**columns)
+
+    @contextmanager
+    def _removed_if_damaged(self, shard: int) -> Iterator[Path]:
+        folder = self._path(shard)
+        try:
+            yield folder
         except InputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return Recommendations(**columns)
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"shard-{shard:06d}"

@@ -1,6 +1,7 @@
 """Ten items for every user, as the competition wants them, and checked before anyone sees them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -169,11 +170,18 @@ def make_submission(
     blocked = blocked_items(interactions, params.blocked_items)
     allowed = allowed_items(interactions, counts, filter_cold=params.filter_cold, blocked=blocked)
     validate_recommendations(made, interactions, allowed, filter_history=params.filter_history)
-    return describe(made, interactions, counts, beam_weight=beam_weight)
+    return describe(
+        made, interactions, counts, beam_weight=beam_weight, search=shards.search_facts()
+    )
 
 
 def describe(
-    made: Recommendations, interactions: Interactions, counts: np.ndarray, *, beam_weight: float
+    made: Recommendations,
+    interactions: Interactions,
+    counts: np.ndarray,
+    *,
+    beam_weight: float,
+    search: Mapping[str, Any],
 ) -> Submission:
     """Give validated recommendations their raw ids and a summary.
 
@@ -182,6 +190,7 @@ def describe(
         interactions: holds the raw ids.
         counts: (num_items + 1,) training events per item.
         beam_weight: that was used.
+        search: facts of the search that was used; those of an index become part of the summary.
     """
     filled = made.path == BACK_FILL
     return Submission(
@@ -195,6 +204,7 @@ def describe(
             "users_with_back_fill": int(filled.any(axis=1).sum()),
             "cold_share": float((counts[made.item_ids] == 0).mean()),
             "beam_weight": beam_weight,
+            **({} if search["kind"] == "exact" else {"search": dict(search)}),
         },
         items_are_numbers=_are_numbers(interactions.raw_item_ids),
     )

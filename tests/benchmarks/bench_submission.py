@@ -111,12 +111,13 @@ def submit(params: Params, data: Path, scratch: Path, answer: int | None) -> Non
 def fill_from(shards: Shards, submissions: Path, count: int) -> None:
     """Finish the first ``count`` shards with the newest submission's answers to the same users."""
     newest = submissions / (submissions / "latest").read_text().strip()
-    known = Submission.load(newest).recommendations
+    submission = Submission.load(newest)
+    known, search = submission.recommendations, submission.summary.get("search", {"kind": "exact"})
     for shard in range(count):
         users = shards.users(shard)
         same = users % len(known.user_indices)
         columns = {f.name: getattr(known, f.name)[same] for f in fields(Recommendations)}
-        shards.save(shard, Recommendations(**columns | {"user_indices": users}))
+        shards.save(shard, Recommendations(**columns | {"user_indices": users}), search)
 
 
 def watch(command: list[str], users: int) -> Peak:

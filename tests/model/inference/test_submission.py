@@ -14,6 +14,7 @@ from model.dataset.interactions import Interactions
 from model.errors import InputError
 from model.inference import shards as shards_module
 from model.inference.cascade import Recommendations, recommend
+from model.inference.search_index import with_index
 from model.inference.shards import fingerprint, open_shards
 from model.inference.submission import Submission, describe
 from model.inference.validation import validate_recommendations
@@ -41,7 +42,12 @@ def made(interactions) -> Recommendations:
 
 @pytest.fixture(scope="module")
 def submission(interactions, made) -> Submission:
-    return describe(made, interactions, training_counts(interactions), beam_weight=0.1)
+    return described(made, interactions)
+
+
+def described(made: Recommendations, interactions: Interactions, kind: str = "exact") -> Submission:
+    counts, search = training_counts(interactions), {"kind": kind, "recall@10": 0.96}
+    return describe(made, interactions, counts, beam_weight=0.1, search=search)
 
 
 def changed(made: Recommendations, user: int, place: int, item: int) -> Recommendations:
@@ -70,7 +76,7 @@ def test_ids_are_strings_where_one_of_the_catalogue_is_no_number(interactions, m
     raw = interactions.raw_item_ids.to_pylist()
     raw[unused - 1] = odd  # which nobody is recommended
     mixed = replace(interactions, raw_item_ids=pa.array(raw, pa.large_string()))
-    submission = describe(made, mixed, training_counts(interactions), beam_weight=0.1)
+    submission = described(made, mixed)
     submission.save(tmp_path / "s")
     result = json.loads((tmp_path / "s" / "result.json").read_text())
     assert result["top10s"] == [[str(item + 499) for item in row] for row in made.item_ids]
@@ -117,6 +123,13 @@ def test_loads_what_was_saved(submission, made, tmp_path):
     loaded.save(tmp_path / "again")
     for name in ("result.json", "recommendations.parquet"):
         assert (tmp_path / "s" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_the_summary_says_how_good_an_index_was(submission, made, interactions):
+    assert "search" not in submission.summary
+    summary = described(made, interactions, "ivf").summary
+    assert summary["search"] == {"kind": "ivf", "recall@10": 0.96}
+    assert summary == submission.summary | {"search": summary["search"]}
 
 
 def test_good_recommendations_pass(made, interactions):
@@ -176,6 +189,22 @@ def test_one_rank_and_three_give_the_same_bytes(interactions, tmp_path, small_sh
     assert one.item_ids.shape == (10, 10)
     for name in ("user_indices", "item_ids", "scores", "path", "sids"):
         assert getattr(one, name).tobytes() == getattr(three, name).tobytes(), name
+
+
+def test_shards_know_the_search_that_filled_them_up(interactions, tmp_path, small_shards):
+    run(interactions, tmp_path / "exact", 1)
+    shards = open_shards(tmp_path / "exact", "task", interactions.num_users)
+    assert shards.search_facts() == {"kind": "exact"}
+    approximate = fake_recommender(interactions, cascade_params(search="hnsw"))
+    indexed, facts = with_index(approximate, None)
+    shards = open_shards(tmp_path / "hnsw", "task", interactions.num_users)
+    shards.fill(indexed, beam_weight=0.1, rank=0, world_size=1)
+    assert shards.search_facts() == facts
+    assert facts["kind"] == "hnsw"
+    damage(tmp_path / "hnsw" / "task" / "shard-000000" / "search.json", 0)
+    with pytest.raises(InputError, match=r"shard-000000/search\.json"):
+        shards.search_facts()
+    assert shards.missing() == [0]
 
 
 def test_a_restart_does_only_what_is_missing(interactions, tmp_path, small_shards, monkeypatch):
