@@ -111,7 +111,8 @@ def _plus_plus(
     """
     count = min(len(vectors), _PER_CENTROID * num_clusters)
     part = np.sort(generator.choice(len(vectors), count, replace=False, shuffle=False))
-    vectors = vectors[part]
+    if count < len(vectors):
+        vectors = vectors[part]
     chosen = [generator.integers(len(vectors), size=1)]
     distances = np.full(len(vectors), np.inf, np.float32)
     while (have := sum(map(len, chosen))) < num_clusters:

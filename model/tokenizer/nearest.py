@@ -13,6 +13,7 @@ import torch
 
 from model.tokenizer.item_vectors import BLOCK_ROWS
 
+_ROWS_AT_ONCE = 4096  # of a sample, where each row is computed with by itself
 _DROWNING = 2.0**14  # times the spread: squares of float32 then err by a thousandth of it
 
 
@@ -50,8 +51,17 @@ def shared_part(vectors: np.ndarray) -> np.ndarray:
 
 def squared_distances(vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """(n,) float32 squared distance of each vector to its centroid, exactly 0 for equal ones."""
-    residuals = vectors - centroids[codes]
-    return np.einsum("ij,ij->i", residuals, residuals)
+    distances = np.empty(len(vectors), np.float32)
+    for rows in row_blocks(len(vectors)):
+        residuals = vectors[rows] - centroids[codes[rows]]
+        distances[rows] = np.einsum("ij,ij->i", residuals, residuals)
+    return distances
+
+
+def row_blocks(count: int) -> Iterator[slice]:
+    """Parts of ``count`` rows, in order: a sample may be too large for a second one beside it."""
+    for start in range(0, count, _ROWS_AT_ONCE):
+        yield slice(start, min(start + _ROWS_AT_ONCE, count))
 
 
 def centroid_costs(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from model.tokenizer import rq_vae
 from model.tokenizer.codebook import vector_width
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.kmeans import fit_kmeans
-from model.tokenizer.nearest import nearest_centroid, shared_part
+from model.tokenizer.nearest import nearest_centroid, row_blocks, shared_part
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -101,7 +101,8 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
     generator = np.random.default_rng(seed)
     sample = _sample(vectors, params.training_sample, generator)
     if params.metric == "cosine":
-        sample = normalized(sample)
+        for rows in row_blocks(len(sample)):
+            sample[rows] = normalized(sample[rows])
     if params.method == "rq_vae":
         fit = rq_vae.fit if params.metric == "cosine" else rq_vae.fit_in_any_unit
         fitted = fit(
@@ -110,8 +111,10 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
         return Quantizer(params.metric, fitted.codebooks, fitted.encoder)
     shared = shared_part(sample)
     sample -= shared
-    levels = []
+    levels: list[np.ndarray] = []
     for number, size in enumerate(params.sizes, 1):
+        if levels:
+            _leave_residuals(sample, levels[-1])
         centroids = fit_kmeans(
             sample,
             size,
@@ -122,9 +125,15 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
             what=f"{vectors.source}: k-means, level {number}",
         )
         levels.append(centroids)
-        sample = sample - centroids[nearest_centroid(centroids)(sample)]
     levels[0] = levels[0] + shared
     return Quantizer(params.metric, tuple(levels), {})
+
+
+def _leave_residuals(sample: np.ndarray, centroids: np.ndarray) -> None:
+    """Subtract the nearest centroids; in place."""
+    codes = nearest_centroid(centroids)(sample)
+    for rows in row_blocks(len(sample)):
+        sample[rows] -= centroids[codes[rows]]
 
 
 def quantize(quantizer: Quantizer, vectors: ItemVectors, **blocks: int) -> Assignment:

@@ -1,5 +1,6 @@
 import json
 import logging
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import InputError
+from model.tokenizer import nearest
 from model.tokenizer import quantizer as quantizer_module
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
 from model.tokenizer.quality import neighborhood
@@ -178,6 +180,28 @@ def test_how_many_rows_are_read_at_once_changes_nothing():
         found = quantize(quantizer, vectors, rows_at_once=blocks * BLOCK_ROWS)
         assert found.codes.tobytes() == expected.codes.tobytes()
         assert found.distances.tobytes() == expected.distances.tobytes()
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_how_many_rows_are_fitted_at_once_changes_no_byte(method, monkeypatch):
+    vectors = item_vectors(3.0 * clustered(2000, 33, centres=30))
+    params = codebook_params(method=method, sizes=[30, 20, 8])
+    levels = []
+    for rows_at_once in (4096, 700, 1):
+        monkeypatch.setattr(nearest, "_ROWS_AT_ONCE", rows_at_once)
+        levels.append([level.tobytes() for level in fit_quantizer(vectors, params, 0).centroids])
+    assert levels[0] == levels[1] == levels[2]
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_a_sample_is_fitted_in_place(method):
+    vectors, params = item_vectors(clustered(20_000, 256)), codebook_params(method=method)
+    fit_quantizer(vectors.subset(np.arange(20_000) < 1000), params, 0)  # compiles
+    tracemalloc.start()
+    fit_quantizer(vectors, params, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.0 * vectors.matrix.nbytes  # with a copy beside it: more than two samples
 
 
 def test_wide_vectors_are_fitted_on_as_many_as_fit_into_memory(monkeypatch, caplog):
