@@ -17,6 +17,7 @@ from model.params import Params
 from model.tokenizer.build import build_codebook
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.report_views import losses
+from model.tokenizer.sids import Occupancy
 from model.tokenizer.usage import collapsed_share
 
 
@@ -30,9 +31,11 @@ def collision_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "conflicts before": row["before"]["conflicts"],
             "rate before": row["before"]["conflict_rate"],
             "unique pairs before": row["before"]["unique_pairs"],
+            "over capacity before": row["before"]["over_capacity"],
             "conflicts after": row["after"]["conflicts"],
             "rate after": row["after"]["conflict_rate"],
             "unique pairs after": row["after"]["unique_pairs"],
+            "over capacity after": row["after"]["over_capacity"],
             "moved": row["moved"],
             "drift": row["drift"],
         }
@@ -93,12 +96,14 @@ def _judge_spread(made: Codebook, workspace: Workspace) -> Verdict:
 
 def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
     after, capacity = made.report[-1]["after"], workspace.params.codebook.capacity
-    fullest = int(np.diff(made.sid_offsets).max(initial=0))
+    occupancy = Occupancy(np.diff(made.sid_offsets))
+    fullest = int(occupancy.counts.max(initial=0))
     reason = (
         f"{after['conflicts']:,} items share their semantic ID with one before them, "
         f"at most {fullest:,} hold the same, and codebook.capacity is {capacity:,}"
     )
-    return Verdict(fullest <= capacity, reason, {"conflict rate": after["conflict_rate"]})
+    facts = {"conflict rate": after["conflict_rate"], "over capacity": occupancy.over(capacity)}
+    return Verdict(fullest <= capacity, reason, facts)
 
 
 @artifact_asset(

@@ -101,7 +101,7 @@ def extend(
     )
     pinned = np.concatenate([~is_new, np.ones(len(others), bool)])
     final = _resolve(quantizer, vectors, everything, pinned, params, seed)
-    tokens = Tokenization(vectors, quantizer, first, final)
+    tokens = Tokenization(vectors, quantizer, first, final, params.capacity)
     return Growth(
         tokens=tokens,
         unpublished=balanced(quantizer, vectors, nearest, params),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from model.tokenizer.input_space import in_input_space
-from model.tokenizer.quantizer import Assignment, Quantizer, measure
+from model.tokenizer.quantizer import Assignment, measure
 from model.tokenizer.sids import Occupancy
 from model.tokenizer.tokenize import Tokenization
 from model.tokenizer.usage import level_usage, usage_bars
@@ -18,10 +18,11 @@ def report_row(tokens: Tokenization) -> dict[str, Any]:
         ``source``, ``items``, ``excluded`` zero vectors, ``loss1``, ``loss2`` and so on (mean
         squared distance after each level), ``levels`` (usage of each, of the nearest codes),
         ``usage`` (histograms of each, before and after re-assignment), ``before`` and ``after``
-        re-assignment, items that it ``moved`` and, of these, ``spilled`` from their prefix,
-        ``drift``: what the mean distance to the assigned centroid grew by. All these distances are
-        among the vectors themselves, of every method, see ``input_space``; ``codebook_distance``
-        is the mean distance after re-assignment where the codebooks are.
+        re-assignment (the paper's conflicts, and items ``over_capacity``: 0 where none is left to
+        resolve), items that it ``moved`` and, of these, ``spilled`` from their prefix, ``drift``:
+        what the mean distance to the assigned centroid grew by. All these distances are among the
+        vectors themselves, of every method, see ``input_space``; ``codebook_distance`` is the mean
+        distance after re-assignment where the codebooks are.
     """
     quantizer = tokens.quantizer
     first, final = _among_the_vectors(tokens)
@@ -37,7 +38,7 @@ def report_row(tokens: Tokenization) -> dict[str, Any]:
         }
         for level, size in enumerate(quantizer.sizes)
     ]
-    before, after = (_occupation(quantizer, assigned) for assigned in (first, final))
+    before, after = (_occupation(tokens, assigned) for assigned in (first, final))
     return {
         "source": tokens.vectors.source,
         "items": len(tokens.vectors),
@@ -66,12 +67,13 @@ def _among_the_vectors(tokens: Tokenization) -> tuple[Assignment, Assignment]:
     return first, final
 
 
-def _occupation(quantizer: Quantizer, assigned: Assignment) -> dict[str, Any]:
-    occupancy = Occupancy.of(assigned.codes, quantizer.sizes)
+def _occupation(tokens: Tokenization, assigned: Assignment) -> dict[str, Any]:
+    occupancy = Occupancy.of(assigned.codes, tokens.quantizer.sizes)
     return {
         "conflicts": occupancy.conflicts,
         "conflict_rate": occupancy.conflict_rate,
         "unique_pairs": occupancy.unique_pairs,
+        "over_capacity": occupancy.over(tokens.capacity),
         "mean_distance": _mean_distance(assigned),
     }
 

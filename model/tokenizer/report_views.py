@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 STAGES = ("before", "after")
-_COUNTS = ("conflicts", "conflict_rate", "unique_pairs")
+_COUNTS = ("conflicts", "conflict_rate", "unique_pairs", "over_capacity")
 _COLUMNS = (*_COUNTS, "mean_distance")
 
 

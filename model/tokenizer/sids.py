@@ -13,12 +13,20 @@ class Occupancy:
     """How many items share their semantic ID.
 
     Attributes:
-        items: with a semantic ID.
-        unique_pairs: distinct semantic IDs.
+        counts: (S,) int64 items of each distinct semantic ID.
     """
 
-    items: int
-    unique_pairs: int
+    counts: np.ndarray
+
+    @property
+    def items(self) -> int:
+        """Items with a semantic ID."""
+        return int(self.counts.sum())
+
+    @property
+    def unique_pairs(self) -> int:
+        """Distinct semantic IDs."""
+        return len(self.counts)
 
     @property
     def conflicts(self) -> int:
@@ -29,10 +37,14 @@ class Occupancy:
     def conflict_rate(self) -> float:
         return self.conflicts / self.items if self.items else 0.0
 
+    def over(self, capacity: int) -> int:
+        """Items that their semantic ID has no room for, where so many may share one."""
+        return int(np.maximum(self.counts - capacity, 0).sum())
+
     @classmethod
     def of(cls, codes: np.ndarray, sizes: Sequence[int]) -> "Occupancy":
         """Count (N, L) codes from 0."""
-        return cls(len(codes), len(np.unique(prefix_keys(codes, sizes))))
+        return cls(np.unique(prefix_keys(codes, sizes), return_counts=True)[1])
 
 
 def prefix_keys(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:

@@ -38,12 +38,14 @@ class Tokenization:
         quantizer: the codebooks.
         first: nearest codes, before re-assignment.
         final: codes after it, with their distances.
+        capacity: items that may share a semantic ID.
     """
 
     vectors: ItemVectors
     quantizer: Quantizer
     first: Assignment
     final: Assignment
+    capacity: int
 
     @property
     def spilled(self) -> np.ndarray:
@@ -62,7 +64,7 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     first = balanced(quantizer, vectors, quantize(quantizer, vectors), params)
     nobody = np.zeros(len(vectors), bool)
     final = resolve(quantizer, vectors, first, nobody, params, seed)
-    tokens = Tokenization(vectors, quantizer, first, final)
+    tokens = Tokenization(vectors, quantizer, first, final, params.capacity)
     _warn(tokens, params.training_sample)
     return tokens
 

@@ -59,13 +59,20 @@ def test_table_2_has_a_row_per_source(made):
     for row, items in zip(rows, (5, 7), strict=True):
         assert row["unique pairs before"] == items - row["conflicts before"]
         assert row["rate before"] == row["conflicts before"] / items
+        assert row["over capacity before"] == row["conflicts before"]  # where no ID is shared
+
+
+def test_table_2_says_whether_all_have_room_where_ids_are_shared():
+    rows = asset.collision_rows(_build(sizes=[2], capacity=4).report)
+    assert [row["conflicts after"] for row in rows] == [3, 5]
+    assert [row["over capacity after"] for row in rows] == [0, 0]
 
 
 def test_all_views_count_conflicts_and_unique_pairs_before_and_after(made):
     row = made.report[-1]
     before, after = row["before"], row["after"]
     shown = headlines(made.report)["collaborative"]
-    for name in ("conflicts", "conflict_rate", "unique_pairs"):
+    for name in ("conflicts", "conflict_rate", "unique_pairs", "over_capacity"):
         assert (shown[f"{name}_before"], shown[f"{name}_after"]) == (before[name], after[name])
     printed = collision_table(made.report).splitlines()
     assert printed[0].split("  ")[-1] == "distinct IDs"
@@ -149,7 +156,9 @@ def test_the_picture_of_usage_shows_the_codes_that_the_report_counts(tmp_path, m
 def test_files_for_dvc_and_pictures_stand_in_the_folder(made, tmp_path):
     made.save(tmp_path / "codebook")
     lines = (tmp_path / "codebook" / "conflicts.csv").read_text().splitlines()
-    assert lines[0].startswith("bar,source,stage,conflicts,conflict_rate")
+    assert lines[0].startswith(
+        "bar,source,stage,conflicts,conflict_rate,unique_pairs,over_capacity"
+    )
     assert [line.split(",")[0] for line in lines[1:]] == [
         "81 before",
         "81 after",
@@ -191,15 +200,17 @@ def test_one_of_two_first_codes_always_holds_half_and_more():
 
 def test_an_id_with_more_items_than_it_may_have_turns_the_other_one_red():
     made = _build(sizes=[2], capacity=4)
-    passed = []
+    passed, over = [], []
     for capacity in (3, 4):
         codebook = codebook_params(capacity=capacity)
         verdict = asset._judge_conflicts(
             made, SimpleNamespace(params=SimpleNamespace(codebook=codebook))
         )
         passed.append(verdict.passed)
+        over.append(verdict.metadata["over capacity"])
         assert verdict.reason == (
             "5 items share their semantic ID with one before them, at most 4 hold the same, and "
             f"codebook.capacity is {capacity}"
         )
     assert passed == [False, True]
+    assert over == [1, 0]

@@ -56,6 +56,18 @@ def test_a_capacity_lets_items_share():
     assert np.bincount(keys).max() == 5
 
 
+@pytest.mark.parametrize("reassignment", ["none", "exact"])
+def test_items_beyond_the_capacity_are_counted_beside_the_papers_conflicts(reassignment):
+    params = codebook_params(sizes=[8, 8], capacity=5, reassignment=reassignment)
+    tokens = tokenize(item_vectors(clustered(300)), params, 0)
+    row = report_row(tokens)
+    held = np.bincount(tokens.first.codes @ [8, 1])
+    assert row["before"]["over_capacity"] == (held - 5)[held > 5].sum() > 0
+    resolved = reassignment == "exact"
+    assert row["after"]["over_capacity"] == (0 if resolved else row["before"]["over_capacity"])
+    assert row["after"]["conflicts"] >= 300 - 64  # whatever was resolved
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_one_level_has_one_prefix(method):
     params = codebook_params(method=method, sizes=[64], capacity=5)
