@@ -15,7 +15,7 @@ from numba import prange
 from model.compiled import compiled
 from model.progress import track
 from model.tokenizer.bounds import repeated_search
-from model.tokenizer.limits import overflow, settle
+from model.tokenizer.limits import overflow, room_beside, settle
 from model.tokenizer.nearest import centroid_costs, nearest_centroid, squared_distances
 
 Initialization = Literal["kmeans++", "sample"]
@@ -54,12 +54,13 @@ def fit_kmeans(
     """
     centroids = _seed_centroids(vectors, num_clusters, initialization, generator)
     search = repeated_search(vectors)
+    one_parent = np.zeros(len(vectors), np.int64)
     before = np.empty(0, np.int32)
     for _ in track(range(iterations), total=iterations, what=what, unit="iteration"):
         codes = search(centroids)
         if limit_share is not None:
             limit = math.ceil(limit_share * len(vectors) / num_clusters)
-            codes = _within_limit(vectors, centroids, codes, limit)
+            codes = within_limit(vectors, centroids, codes, one_parent, limit)
         if np.array_equal(codes, before):
             break
         before = codes
@@ -72,18 +73,34 @@ def fit_kmeans(
     return centroids
 
 
-def _within_limit(
-    vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray, limit: int
+def within_limit(
+    vectors: np.ndarray,
+    centroids: np.ndarray,
+    codes: np.ndarray,
+    parents: np.ndarray,
+    limit: int,
 ) -> np.ndarray:
+    """Move the vectors farthest from crowded centroids to the nearest ones with room.
+
+    Args:
+        vectors: (n, width) float32.
+        centroids: (K, width) float32.
+        codes: (n,) int32 nearest centroids.
+        parents: (n,) int64 clusters of the levels before, each divided by itself.
+        limit: vectors that a centroid may have of one parent; every parent must have room.
+
+    Returns:
+        (n,) int32 codes.
+    """
     distances = squared_distances(vectors, centroids, codes)
-    leaving = overflow(codes, distances, np.zeros(len(codes), bool), limit)
-    counts = np.bincount(codes, minlength=len(centroids))
-    free = np.maximum(limit - counts, 0)[None]
+    nodes = parents * len(centroids) + codes
+    leaving = overflow(nodes, distances, np.zeros(len(codes), bool), limit)
+    of_parent, free = room_beside(parents, codes, leaving, len(centroids), limit)
     codes = codes.copy()
     for start in range(0, len(leaving), _MOVED_AT_ONCE):
         rows = leaving[start : start + _MOVED_AT_ONCE]
         costs = centroid_costs(vectors[rows], centroids)
-        codes[rows] = settle(costs, np.zeros(len(rows), np.int64), free)
+        codes[rows] = settle(costs, of_parent[start : start + _MOVED_AT_ONCE], free)
     return codes
 
 

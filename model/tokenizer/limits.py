@@ -46,6 +46,22 @@ def overflow(
     return crowded[(rank >= limit) & ~pinned[crowded]]
 
 
+def room_beside(
+    parents: np.ndarray, codes: np.ndarray, leaving: np.ndarray, size: int, room: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Room of every code of the prefixes that somebody leaves; of the many others none is asked.
+
+    Returns:
+        (n,) row of each leaving item; (P, size) int64 room once they all have left.
+    """
+    crowded, rows = np.unique(parents[leaving], return_inverse=True)
+    staying = np.isin(parents, crowded)
+    staying[leaving] = False
+    places = np.searchsorted(crowded, parents[staying]) * size + codes[staying]
+    taken = np.bincount(places, minlength=len(crowded) * size)
+    return rows, (room - taken).reshape(-1, size)
+
+
 @compiled()
 def _counting_sort(keys: np.ndarray, num_keys: int) -> np.ndarray:  # pragma: no cover
     """(N,) int64 positions by key, ascending within a key."""

@@ -5,7 +5,8 @@ differ in how the codebooks come about and in the space they live in, not in how
 """
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,8 +15,9 @@ import numpy as np
 from model.tokenizer import rq_vae
 from model.tokenizer.codebook import vector_width
 from model.tokenizer.item_vectors import ItemVectors
-from model.tokenizer.kmeans import fit_kmeans
+from model.tokenizer.kmeans import fit_kmeans, within_limit
 from model.tokenizer.nearest import nearest_centroid, row_blocks, shared_part
+from model.tokenizer.sids import sid_room
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -111,27 +113,46 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
         return Quantizer(params.metric, fitted.codebooks, fitted.encoder)
     shared = shared_part(sample)
     sample -= shared
+    first, *others = _fit_levels(sample, params, generator, vectors.source)
+    return Quantizer(params.metric, (first + shared, *others), {})
+
+
+def _fit_levels(
+    sample: np.ndarray, params: "CodebookParams", generator: np.random.Generator, source: str
+) -> list[np.ndarray]:
+    """Per level (K, width) float32 centroids; leaves residuals in the (n, width) sample."""
+    balanced = params.method == "balanced_residual_kmeans"
     levels: list[np.ndarray] = []
+    parents = np.zeros(len(sample), np.int64)
     for number, size in enumerate(params.sizes, 1):
-        if levels:
-            _leave_residuals(sample, levels[-1])
         centroids = fit_kmeans(
             sample,
             size,
             iterations=params.iterations,
             initialization=params.initialization,
-            limit_share=BALANCE if params.method == "balanced_residual_kmeans" else None,
+            limit_share=BALANCE if balanced else None,
             generator=generator,
-            what=f"{vectors.source}: k-means, level {number}",
+            what=f"{source}: k-means, level {number}",
         )
         levels.append(centroids)
-    levels[0] = levels[0] + shared
-    return Quantizer(params.metric, tuple(levels), {})
+        if number == len(params.sizes):
+            break
+        codes = nearest_centroid(centroids)(sample)
+        if balanced:  # so are the items, and the next level is for what these have left
+            room = balanced_room(len(sample), params.sizes[:number])
+            codes = within_limit(sample, centroids, codes, parents, room)
+            parents = parents * size + codes
+        _leave_residuals(sample, centroids, codes)
+    return levels
 
 
-def _leave_residuals(sample: np.ndarray, centroids: np.ndarray) -> None:
-    """Subtract the nearest centroids; in place."""
-    codes = nearest_centroid(centroids)(sample)
+def balanced_room(num_items: int, sizes: Sequence[int]) -> int:
+    """Items that one code after another of levels of these sizes may hold, where it is balanced."""
+    return math.ceil(BALANCE * num_items / sid_room(sizes))
+
+
+def _leave_residuals(sample: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> None:
+    """Subtract from each vector its centroid; in place."""
     for rows in row_blocks(len(sample)):
         sample[rows] -= centroids[codes[rows]]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.tokenizer.item_vectors import ItemVectors
-from model.tokenizer.limits import overflow, settle
+from model.tokenizer.limits import overflow, room_beside, settle
 from model.tokenizer.nearest import centroid_costs, shared_part
 from model.tokenizer.quantizer import Assignment, Quantizer, quantize_below
 from model.tokenizer.sids import prefix_keys
@@ -51,7 +51,7 @@ def spill(
             continue
         centroids = quantizer.centroids[level]
         shared = shared_part(centroids)
-        rows, free = _room_beside(parents, codes[:, level], leaving, sizes[level], room)
+        rows, free = room_beside(parents, codes[:, level], leaving, sizes[level], room)
         for start in range(0, len(leaving), _MOVED_AT_ONCE):
             items = leaving[start : start + _MOVED_AT_ONCE]
             encoded = quantizer.encode(vectors.take(items))
@@ -62,19 +62,3 @@ def spill(
             codes[items], distances[items] = again.codes, again.distances
         spilled[leaving] = True
     return Assignment(codes, distances), spilled
-
-
-def _room_beside(
-    parents: np.ndarray, codes: np.ndarray, leaving: np.ndarray, size: int, room: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Room of every code of the prefixes that somebody leaves; of the many others none is asked.
-
-    Returns:
-        (n,) row of each leaving item; (P, size) int64 room once they all have left.
-    """
-    crowded, rows = np.unique(parents[leaving], return_inverse=True)
-    staying = np.isin(parents, crowded)
-    staying[leaving] = False
-    places = np.searchsorted(crowded, parents[staying]) * size + codes[staying]
-    taken = np.bincount(places, minlength=len(crowded) * size)
-    return rows, (room - taken).reshape(-1, size)

@@ -1,7 +1,6 @@
 """One source's vectors -> one source's semantic IDs, and everything that is to be said of them."""
 
 import logging
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,9 @@ import numpy as np
 from model.tokenizer import reassignment
 from model.tokenizer.item_vectors import ItemVectors
 from model.tokenizer.quantizer import (
-    BALANCE,
     Assignment,
     Quantizer,
+    balanced_room,
     fit_quantizer,
     quantize,
 )
@@ -141,8 +140,9 @@ def balanced(
     if params.method != "balanced_residual_kmeans":
         return nearest
     limited = max(1, len(quantizer.sizes) - 1)
-    nodes = [sid_room(quantizer.sizes[: level + 1]) for level in range(limited)]
-    rooms = [math.ceil(BALANCE * len(vectors) / count) for count in nodes]
+    rooms = [
+        balanced_room(len(vectors), quantizer.sizes[:level]) for level in range(1, limited + 1)
+    ]
     return spill(quantizer, vectors, nearest, np.zeros(len(vectors), bool), rooms)[0]
 
 

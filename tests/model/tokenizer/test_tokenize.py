@@ -11,6 +11,7 @@ from model.errors import InputError
 from model.tokenizer import nearest
 from model.tokenizer import quantizer as quantizer_module
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
+from model.tokenizer.kmeans import fit_kmeans
 from model.tokenizer.quality import neighborhood
 from model.tokenizer.quantizer import fit_quantizer, measure, quantize, sample_size
 from model.tokenizer.report import report_row
@@ -85,6 +86,24 @@ def test_balanced_clusters_are_hardly_larger_than_the_mean(sizes, limited):
     for level in range(1, limited + 1):
         clusters = np.unique(codes[:, :level], axis=0, return_counts=True)[1]
         assert clusters.max() <= np.ceil(1.1 * 2000 / np.prod(sizes[:level]))
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+@pytest.mark.parametrize("sizes", [[16, 16], [8, 8, 8]])
+def test_a_level_is_fitted_to_what_the_items_have_left(method, sizes, monkeypatch):
+    """Where clusters are balanced, that is more than the nearest centroids leave over."""
+    samples = []
+
+    def remembered(sample, *arguments, **settings):
+        samples.append(sample.copy())
+        return fit_kmeans(sample, *arguments, **settings)
+
+    monkeypatch.setattr(quantizer_module, "fit_kmeans", remembered)
+    vectors = item_vectors(clustered(2000, 16, centres=20))
+    tokens = tokenize(vectors, codebook_params(method=method, sizes=sizes, capacity=10), 0)
+    for level, sample in enumerate(samples):
+        left = tokens.quantizer.residuals(vectors.matrix, tokens.first.codes[:, :level])
+        assert np.allclose(sample, left, atol=1e-6)
 
 
 def test_without_re_assignment_any_number_may_share():
