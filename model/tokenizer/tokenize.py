@@ -60,12 +60,12 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     """
     require_room(len(vectors), params, vectors.source)
     quantizer = fit_quantizer(vectors, params, seed)
-    first = balanced(quantizer, vectors, quantize(quantizer, vectors), params)
+    nearest = quantize(quantizer, vectors)
+    _warn(quantizer, nearest.codes, vectors.source, params.training_sample)
+    first = balanced(quantizer, vectors, nearest, params)
     nobody = np.zeros(len(vectors), bool)
     final = resolve(quantizer, vectors, first, nobody, params, seed)
-    tokens = Tokenization(vectors, quantizer, first, final, params.capacity)
-    _warn(tokens, params.training_sample)
-    return tokens
+    return Tokenization(vectors, quantizer, first, final, params.capacity)
 
 
 def resolve(
@@ -167,18 +167,18 @@ def _residuals(
     return quantizer.residuals(quantizer.encode(vectors.take(items)), codes)
 
 
-def _warn(tokens: Tokenization, training_sample: int) -> None:
-    source, sizes = tokens.vectors.source, tokens.quantizer.sizes
-    for number, (codes, size) in enumerate(zip(tokens.first.codes.T, sizes, strict=True), 1):
+def _warn(quantizer: Quantizer, nearest: np.ndarray, source: str, training_sample: int) -> None:
+    """Of the (N, L) nearest codes: balanced ones are spread however much alike the vectors are."""
+    for number, (codes, size) in enumerate(zip(nearest.T, quantizer.sizes, strict=True), 1):
         used = len(np.unique(codes))
         if used == size:
             continue
         reason = "too few items differ for more, or they lie too close together"
-        if training_sample < min(size, len(tokens.vectors)):
+        if training_sample < min(size, len(nearest)):
             reason = f"codebook.training_sample is {training_sample:,}: raise it above the codes"
         logger.warning("%s: level %d uses %d of %d codes; %s", source, number, used, size, reason)
-    largest = np.bincount(tokens.first.codes[:, 0]).max() / len(tokens.vectors)
-    if largest > collapsed_share(sizes[0]):
+    largest = np.bincount(nearest[:, 0]).max() / len(nearest)
+    if largest > collapsed_share(quantizer.sizes[0]):
         logger.warning(
             "%s: one first code holds %.0f %% of all items; nearly all vectors are alike",
             source,
