@@ -97,13 +97,22 @@ def _extension(
     seed: int,
 ) -> Codebook:
     growth = extend(frozen, vectors, interactions.raw_item_ids, params, seed)
-    tokens = growth.tokens
+    tokens, revision = growth.tokens, frozen.revision + 1
+    logger.info(
+        "codebook: revision %d of generation %s adds %d items to %d published ones; %d of them "
+        "have a vector and got codes, %d of these outside their first prefix",
+        revision,
+        frozen.generation,
+        growth.added,
+        len(frozen.published),
+        growth.assigned,
+        growth.spilled,
+    )
     codes = np.maximum(growth.published, _codes_by_item(tokens, interactions))
     grown = {"sample": 0, "growth": _growth_row(frozen, growth)}  # nothing was fitted
     reported = replace(tokens, first=growth.unpublished)
     row = _row(reported, codes, interactions, params, seed) | grown
     retired = growth.retired_ids, growth.retired
-    revision = frozen.revision + 1
     return _codebook(tokens, codes, row, interactions, retired, frozen.method, revision)
 
 

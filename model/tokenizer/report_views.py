@@ -22,6 +22,7 @@ def headlines(report: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]
             },
             **_beside_chance("neighbours", row["quality"]["neighborhood"], "recall@10"),
             **_beside_chance("next_items", row["quality"]["cooccurrence"], "share"),
+            **_growth(row.get("growth", {})),
         }
         for row in report
     }
@@ -43,6 +44,13 @@ def _usage(level: Mapping[str, Any]) -> dict[str, float]:
         "used_share": level["used"] / level["size"],
         "gini": level["gini"],
         "entropy": level["entropy"],
+    }
+
+
+def _growth(growth: Mapping[str, Any]) -> dict[str, float]:
+    """What an extension did, without names and without distances that were not measured."""
+    return {
+        f"growth_{name}": value for name, value in growth.items() if isinstance(value, int | float)
     }
 
 

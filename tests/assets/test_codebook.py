@@ -121,6 +121,21 @@ def test_shares_stand_beside_what_chance_gives(made):
         assert told[f"next_items_in_{near}"] == quality["cooccurrence"][near]["share"]
 
 
+def test_what_an_extension_did_stands_among_the_metrics(made, tmp_path):
+    extension.build(list(range(120))).save(tmp_path / "one")
+    after = extension.build(list(range(130)), frozen_from=str(tmp_path / "one"))
+    growth, told = after.report[-1]["growth"], headlines(after.report)["collaborative"]
+    assert growth["unaligned_distance"] is None  # nothing was turned
+    named = {name: value for name, value in told.items() if name.startswith("growth_")}
+    assert named == {
+        f"growth_{name}": value
+        for name, value in growth.items()
+        if name not in ("generation", "unaligned_distance")
+    }
+    assert (named["growth_added"], named["growth_assigned"]) == (10, 10)
+    assert not [name for name in headlines(made.report)["collaborative"] if "growth" in name]
+
+
 def test_without_held_out_transitions_there_is_no_share_and_no_chance(made):
     row = dict(made.report[-1])
     row["quality"] = row["quality"] | {"cooccurrence": None}

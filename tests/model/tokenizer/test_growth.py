@@ -71,8 +71,9 @@ def test_no_published_id_moves(method, reassignment, tmp_path):
     assert (before.revision, after.revision) == (0, 1)
 
 
-def test_new_items_find_free_ids(first):
-    after = build(list(range(220)), frozen_from=str(first))
+def test_new_items_find_free_ids(first, caplog):
+    with caplog.at_level(logging.INFO):
+        after = build(list(range(220)), frozen_from=str(first))
     assert len(after.sid_keys) == 220
     growth = after.report[-1]["growth"]
     assert growth["published"] == 120
@@ -80,6 +81,10 @@ def test_new_items_find_free_ids(first):
     assert growth["retired"] == 0
     assert 0 <= growth["spilled"] <= 100
     assert after.report[-1]["after"]["unique_pairs"] == 220
+    assert (
+        f"revision 1 of generation {after.generation} adds 100 items to 120 published ones; 100 of "
+        f"them have a vector and got codes, {growth['spilled']} of these outside"
+    ) in caplog.text
 
 
 @pytest.fixture(scope="module")
