@@ -72,7 +72,8 @@ def write_manifest(
 def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any]:
     """Every artefact upstream: its folder hash and its recipe, by path below the data folder.
 
-    Of the codebook also its ``generation`` and ``revision``, by which its IDs are called elsewhere.
+    Of the codebook also its ``generation`` and ``revision``, by which its IDs are called elsewhere,
+    and ``semantic_ids``, which tells two re-assignments of one revision apart.
     What a champion was made from may have been replaced since in the data folder; its own record
     then stands beside the new one, as ``path#hash``.
     """
@@ -112,7 +113,8 @@ def _generation(path: str, folder: Path) -> dict[str, Any]:
     if path != CODEBOOK:
         return {}
     facts = read_json(folder / "codebook.json")
-    return {name: facts[name] for name in ("generation", "revision") if name in facts}
+    names = ("generation", "revision", "semantic_ids")
+    return {name: facts[name] for name in names if name in facts}
 
 
 def git_state(root: Path) -> dict[str, Any]:

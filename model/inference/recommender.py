@@ -31,7 +31,6 @@ from model.network.unit import unit
 from model.params import CascadeParams
 from model.progress import track
 from model.tokenizer.codebook import Codebook
-from model.tokenizer.sids import hash_of_codes
 
 ACTIONS = {"click": CLICK, "conversion": CONVERSION}
 
@@ -245,7 +244,7 @@ def _check_fit(checkpoint: Checkpoint, codebook: Codebook) -> None:
             f"codebook has {list(given)}; train the recommender again"
         )
     learned = checkpoint.metadata.get("semantic_ids")  # which those of earlier versions lack
-    if learned not in (None, hash_of_codes(codebook.codes)):
+    if learned not in (None, codebook.semantic_ids):
         raise InputError(
             "recommender_checkpoint was trained with another codebook, whose semantic IDs meant "
             "other items; train the recommender again"

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from model.artifact import atomic_folder, open_array, read_json, table_reader, write_json
 from model.tokenizer.report_views import conflicts_csv, headlines
-from model.tokenizer.sids import prefix_keys
+from model.tokenizer.sids import hash_of_codes, prefix_keys
 
 _ARRAYS = ("codes", "sid_keys", "sid_offsets", "sid_items")
 _ENCODER = "encoder_"
@@ -116,6 +116,14 @@ class Codebook:
             digest.update(array.tobytes())
         return digest.hexdigest()[:12]
 
+    @cached_property
+    def semantic_ids(self) -> str:
+        """The name of what all items are called: a hash of the codes, as checkpoints note it.
+
+        One generation has several where it was re-assigned in several ways.
+        """
+        return hash_of_codes(self.codes)
+
     def key_of(self, sid: Sequence[int]) -> int:
         """A semantic ID (codes from 1) as the number in ``sid_keys``."""
         return int(prefix_keys(np.asarray([sid], np.int64) - 1, self.sizes)[0])
@@ -147,6 +155,7 @@ class Codebook:
                 "metric": self.metric,
                 "revision": self.revision,
                 "generation": self.generation,
+                "semantic_ids": self.semantic_ids,
             }
             write_json(out / "codebook.json", facts)
             write_json(out / "report.json", self.report)

@@ -56,6 +56,7 @@ def test_the_codebook_is_named_by_generation_and_revision_though_it_extends_none
     Lineage.of(Recipe("codebook", None, {}, {}, "", 0), folder, workspace.hashes).write(folder)
     entry = ancestors(workspace, {"codebook": ""})["codebook"]
     assert (entry["generation"], entry["revision"]) == (codebook.generation, 0)
+    assert entry["semantic_ids"] == codebook.semantic_ids
     facts = read_json(folder / "codebook.json")
     write_json(folder / "codebook.json", {"revision": facts["revision"]})  # as older ones are
     assert "generation" not in ancestors(workspace, {"codebook": ""})["codebook"]

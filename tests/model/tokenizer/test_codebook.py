@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.artifact import read_json, write_json
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.errors import InputError
 from model.tokenizer.build import build_codebook
@@ -67,6 +68,21 @@ def test_what_is_saved_is_loaded_and_the_same_bytes_again(built, tmp_path):
     assert loaded.sizes == built.sizes
     for one, other in zip(loaded.centroids, built.centroids, strict=True):
         assert np.array_equal(one, other)
+
+
+def test_two_re_assignments_of_one_generation_have_two_names():
+    settings = [codebook_params(sizes=[2, 4], reassignment=how) for how in ("none", "exact")]
+    one, other = (build_codebook(fused(), [], small_interactions(), it, 1) for it in settings)
+    assert (one.generation, one.revision) == (other.generation, other.revision)
+    assert one.semantic_ids != other.semantic_ids
+
+
+def test_a_codebook_that_does_not_name_its_semantic_ids_is_opened(built, tmp_path):
+    built.save(tmp_path / "a")
+    facts = read_json(tmp_path / "a" / "codebook.json")
+    assert facts.pop("semantic_ids") == built.semantic_ids
+    write_json(tmp_path / "a" / "codebook.json", facts)
+    assert Codebook.load(tmp_path / "a").semantic_ids == built.semantic_ids
 
 
 @pytest.mark.parametrize("kept", [None, 0, 60, -2])
