@@ -71,9 +71,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def pictures(folder: Path) -> dict[str, dg.MarkdownMetadataValue]:
-    """The plots that an artefact holds, unless they are too many or too large for a page."""
-    found = sorted(folder.rglob("*.png"))[:_MAX_PICTURES]
-    return {path.stem: picture(path) for path in found if path.stat().st_size <= _MAX_PICTURE_BYTES}
+    """The plots that an artefact holds, unless they are too many or too large for a page.
+
+    Each is called a plot, so that a table of the same name does not take its place.
+    """
+    found = [
+        path
+        for path in sorted(folder.rglob("*.png"))[:_MAX_PICTURES]
+        if path.stat().st_size <= _MAX_PICTURE_BYTES
+    ]
+    return {f"{path.stem} plot": picture(path) for path in found}
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:

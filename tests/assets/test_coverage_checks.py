@@ -6,6 +6,8 @@ import pytest
 
 from assets.coverage_checks import COVERAGE_CHECKS, judged_rows
 from assets.expectations import failing_rows
+from assets.maker import maker_of
+from assets.report_metadata import pictures
 from model.dataset.coverage_report import CoverageReport
 from model.params import CoverageThresholds
 
@@ -182,3 +184,12 @@ def test_the_page_of_a_failing_demand_names_the_modality(tmp_path):
     (page,) = (tmp_path / "validations").rglob("*.html")
     assert "modality_81" in page.read_text()
     assert "modality_83" in page.read_text()
+
+
+def test_the_page_shows_a_plot_beside_the_table_of_the_same_name(tmp_path):
+    """What modalities cover together, and one that is called coverage."""
+    for name in ("combinations", "coverage"):
+        (tmp_path / f"{name}.png").write_bytes(b"not really a picture")
+    plots, told = pictures(tmp_path), maker_of("coverage_report").describe(_report())
+    assert {"combinations", "coverage"} <= told.keys()
+    assert len({**plots, **told}) == len(plots) + len(told)

@@ -27,8 +27,8 @@ def test_a_plot_per_modality_leaves_room_for_that_of_all(tmp_path):
     for name in names:
         (tmp_path / f"{name}.png").write_bytes(name.encode())
     shown = pictures(tmp_path)
-    assert list(shown) == names
-    assert base64.b64encode(b"combinations").decode() in shown["combinations"].value
+    assert list(shown) == [f"{name} plot" for name in names]
+    assert base64.b64encode(b"combinations").decode() in shown["combinations plot"].value
 
 
 def test_a_histogram_has_a_bar_per_bin_and_leaves_out_what_is_no_number():

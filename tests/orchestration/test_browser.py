@@ -98,7 +98,7 @@ def _watch_it_turn_green(page):
 
 def _open_a_plot(page):
     page.goto("/assets/encoder_checkpoint")
-    page.get_by_role("row").filter(has_text="curves").get_by_text("Show Markdown").click()
+    page.get_by_role("row").filter(has_text="curves plot").get_by_text("Show Markdown").click()
     plot = page.get_by_alt_text("curves")
     plot.wait_for()
     assert plot.evaluate("image => image.naturalWidth") > 0
