@@ -9,6 +9,7 @@ from typing import Any
 
 from assets.lineage_text import (
     SHORT,
+    generation_of,
     measured_with,
     metric_rows,
     parents_of,
@@ -92,7 +93,11 @@ def _raw_files(raw: Mapping[str, Any]) -> str:
 
 def _artifacts(artifacts: Mapping[str, Any]) -> str:
     rows = [
-        [name, artifacts[name]["hash"], ", ".join(artifacts[name]["parents"]) or "-"]
+        [
+            f"{name}{generation_of(artifacts[name])}",
+            artifacts[name]["hash"],
+            ", ".join(artifacts[name]["parents"]) or "-",
+        ]
         for name in upstream_first(artifacts)
     ]
     return _table(["artefact", "hash", "made from"], rows)
@@ -138,13 +143,7 @@ def graph_svg(manifest: Mapping[str, Any]) -> str:
             _arrow(places[parent], places[name], (place + 1) / (len(parents) + 1))
             for place, parent in enumerate(sorted(parents, key=lambda parent: places[parent]))
         ]
-    for name, (x, y) in places.items():
-        shapes.append(
-            f"<rect x='{x}' y='{y}' width='{_WIDTH}' height='{_HEIGHT}' rx='6' fill='#eef4ff' "
-            f"stroke='#3b6fd4'/><text x='{x + 10}' y='{y + 17}' font-size='12'>"
-            f"{html.escape(name)}</text><text x='{x + 10}' y='{y + 32}' font-size='11' "
-            f"fill='#64748b' font-family='monospace'>{artifacts[name]['hash'][:SHORT]}</text>"
-        )
+    shapes += [_box(name, artifacts[name], place) for name, place in places.items()]
     width = max(x for x, _ in places.values()) + _WIDTH + 4
     height = max(y for _, y in places.values()) + _HEIGHT + 4
     return (
@@ -166,6 +165,18 @@ def _places(artifacts: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
         x = depth * _STEP + column * (_WIDTH + _GAP_X)
         places[name] = (2 + x, 2 + depth * (_HEIGHT + _GAP_Y))
     return places
+
+
+def _box(name: str, entry: Mapping[str, Any], place: tuple[int, int]) -> str:
+    """Name and hash; a codebook's generation, which is wider than the box, where a mouse rests."""
+    x, y = place
+    return (
+        f"<g><title>{html.escape(name + generation_of(entry))}</title>"
+        f"<rect x='{x}' y='{y}' width='{_WIDTH}' height='{_HEIGHT}' rx='6' fill='#eef4ff' "
+        f"stroke='#3b6fd4'/><text x='{x + 10}' y='{y + 17}' font-size='12'>"
+        f"{html.escape(name)}</text><text x='{x + 10}' y='{y + 32}' font-size='11' "
+        f"fill='#64748b' font-family='monospace'>{entry['hash'][:SHORT]}</text></g>"
+    )
 
 
 def _arrow(start: tuple[int, int], end: tuple[int, int], port: float) -> str:

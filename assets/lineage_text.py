@@ -25,7 +25,7 @@ def as_text(manifest: Mapping[str, Any]) -> str:
     for name in upstream_first(artifacts):
         entry = artifacts[name]
         parents = ", ".join(entry["parents"]) or "nothing else"
-        called = f"{name}{_generation(entry)}"
+        called = f"{name}{generation_of(entry)}"
         lines.append(f"    {entry['hash'][:SHORT]}  {called}  <- {parents}")
     lines.append(f"  metrics{measured_with(manifest)}")
     names, rows = metric_rows(manifest["metrics"])
@@ -75,13 +75,21 @@ def as_mermaid(manifest: Mapping[str, Any]) -> str:
     artifacts = manifest["artifacts"]
     lines = ["graph LR"]
     for name, entry in artifacts.items():
-        lines.append(f'  {_node(name)}["{name}<br/>{entry["hash"][:SHORT]}"]')
+        called = f"{name}{generation_of(entry)}"
+        lines.append(f'  {_node(name)}["{called}<br/>{entry["hash"][:SHORT]}"]')
     lines.append(f'  submission["submission<br/>{manifest["id"]}"]')
     for name in artifacts:
         lines += [f"  {_node(parent)} --> {_node(name)}" for parent in parents_of(artifacts, name)]
     last = without_children(artifacts)
     lines += [f"  {_node(name)} --> submission" for name in last]
     return "\n".join(lines)
+
+
+def generation_of(entry: Mapping[str, Any]) -> str:
+    """What a codebook is called, to stand after its name; nothing where a manifest does not say."""
+    if "generation" not in entry:
+        return ""
+    return f" (generation {entry['generation']}, revision {entry['revision']})"
 
 
 def parents_of(artifacts: Mapping[str, Any], name: str) -> list[str]:
@@ -116,13 +124,6 @@ def without_children(artifacts: Mapping[str, Any]) -> list[str]:
     """Names of the artefacts from which no other among them was made."""
     used = {parent for name in artifacts for parent in parents_of(artifacts, name)}
     return [name for name in artifacts if name not in used]
-
-
-def _generation(entry: Mapping[str, Any]) -> str:
-    """What a codebook is called, to stand after its name; nothing where a manifest does not say."""
-    if "generation" not in entry:
-        return ""
-    return f" (generation {entry['generation']}, revision {entry['revision']})"
 
 
 def _node(name: str) -> str:

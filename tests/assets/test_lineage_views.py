@@ -31,11 +31,15 @@ def test_text_names_every_artefact_with_its_hash_and_parents():
     assert "hr@10 0.2500" in text
 
 
-def test_text_names_the_codebooks_generation_and_revision():
+def test_every_view_names_the_codebooks_generation_and_revision(tmp_path):
     manifest = small_manifest()
     manifest["artifacts"]["codebook"] |= {"generation": "0a1b2c3d4e5f", "revision": 0}
-    said = "codebook (generation 0a1b2c3d4e5f, revision 0)  <- raw_data"
-    assert said in as_text(manifest)
+    said = "codebook (generation 0a1b2c3d4e5f, revision 0)"
+    assert f"{said}  <- raw_data" in as_text(manifest)
+    assert f'codebook["{said}<br/>codebook"]' in as_mermaid(manifest)
+    page = as_page(manifest, tmp_path)
+    assert f"<td>{said}</td><td>codebook-hash</td>" in page
+    assert f"<title>{said}</title>" in page  # of its box in the graph
 
 
 def test_text_and_page_say_what_the_metrics_are_of(tmp_path):
