@@ -1,5 +1,6 @@
 """Semantic IDs."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -21,11 +22,12 @@ from model.tokenizer.sids import Occupancy
 from model.tokenizer.usage import collapsed_share
 
 
-def collision_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def collision_rows(report: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The paper's table 2 for this data, one row per source."""
     return [
         {
             "source": row["source"],
+            "method": row["method"],
             "sample": row["sample"],
             **losses(row),
             "conflicts before": row["before"]["conflicts"],
@@ -37,13 +39,15 @@ def collision_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "unique pairs after": row["after"]["unique_pairs"],
             "over capacity after": row["after"]["over_capacity"],
             "moved": row["moved"],
+            "mean distance before": row["before"]["mean_distance"],
+            "mean distance after": row["after"]["mean_distance"],
             "drift": row["drift"],
         }
         for row in report
     ]
 
 
-def usage_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def usage_rows(report: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """How evenly the codes of each level are used, one row per source and level."""
     return [
         {"source": row["source"], "level": number} | level
@@ -52,7 +56,7 @@ def usage_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def quality_rows(report: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def quality_rows(report: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the semantic IDs keep of the neighbourhood and of held-out transitions."""
     rows = []
     for row in report:

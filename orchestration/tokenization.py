@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from assets.codebook import usage_rows
 from assets.report_metadata import decimal
 from assets.workspace import Workspace
 from model.artifact import read_json
@@ -21,7 +22,9 @@ _NEAR = ("sid1", "vicinity")
 METHODS: tuple[str, ...] = get_args(CodebookParams.model_fields["method"].annotation)
 
 
-def tokenize_sources(workspace: Workspace, names: Sequence[str], methods: Sequence[str]) -> str:
+def tokenize_sources(
+    workspace: Workspace, names: Sequence[str], methods: Sequence[str]
+) -> dict[str, Any]:
     """Bring what the sources are made from up to date, then quantise each with each method.
 
     Args:
@@ -31,8 +34,8 @@ def tokenize_sources(workspace: Workspace, names: Sequence[str], methods: Sequen
         methods: of ``codebook.method``; none means the parameter file's.
 
     Returns:
-        The paper's tables 1 and 2 for these sources, the loss of each level, and how much of the
-        neighbourhoods and of held-out co-occurrence the semantic IDs keep.
+        ``coverage`` of the modalities among the sources, by name, as ``coverage.json`` has it, and
+        ``collisions``: rows as in a codebook's ``report.json``, one per source and method.
 
     Raises:
         InputError: a source or method that there is not, or bad input.
@@ -50,9 +53,11 @@ def tokenize_sources(workspace: Workspace, names: Sequence[str], methods: Sequen
         vectors = _open_vectors(workspace, name)
         for method in methods or [params.codebook.method]:
             settings = params.codebook.model_copy(update={"method": method})
-            row = report_source(vectors, interactions, settings, params.seed)
-            rows.append(row | {"source": f"{name} {method}" if len(methods) > 1 else name})
-    return _as_text([(name, coverage[name]) for name in chosen if name in coverage], rows)
+            rows.append(report_source(vectors, interactions, settings, params.seed))
+    return {
+        "coverage": {name: coverage[name] for name in chosen if name in coverage},
+        "collisions": rows,
+    }
 
 
 def _require_known(workspace: Workspace, names: Sequence[str], methods: Sequence[str]) -> None:
@@ -76,27 +81,78 @@ def _open_vectors(workspace: Workspace, name: str) -> ItemVectors:
     return ItemVectors.of_modality(ModalityEmbedding.load(folder))
 
 
-def _as_text(
-    coverage: Sequence[tuple[str, Mapping[str, Any]]], rows: Sequence[Mapping[str, Any]]
-) -> str:
+def as_text(found: Mapping[str, Any]) -> str:
+    """What :func:`tokenize_sources` found, as tables for a terminal.
+
+    Returns:
+        The paper's tables 1 and 2 for these sources, the loss and use of each level, what
+        re-assignment costs, and how much of the neighbourhoods and of held-out co-occurrence the
+        semantic IDs keep.
+    """
+    rows = _labelled(found["collisions"])
+    tables = {
+        "Mean squared distance to the centroid after each level": _loss_table(rows),
+        "Use of each level's codes, before re-assignment": _usage_table(rows),
+        "Collisions: items that share their semantic ID, before and after re-assignment": (
+            collision_table(rows)
+        ),
+        "Cost of re-assignment: mean distance to the assigned centroid": _distance_table(rows),
+        "Kept by the semantic IDs: of an item's nearest neighbours, and of held-out pairs of "
+        "items,\nthose near in semantic ID (and by chance)": _quality_table(rows),
+    }
+    if found["coverage"]:
+        title = "Coverage: items with a valid vector, of all items"
+        tables = {title: coverage_table(list(found["coverage"].items()))} | tables
+    return "\n\n".join(f"{title}\n\n{table}" for title, table in tables.items())
+
+
+def _labelled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows whose sources are called by their method as well, where there are several."""
+    several = len({row["method"] for row in rows}) > 1
+    return [
+        {**row, "source": f"{row['source']} {row['method']}" if several else row["source"]}
+        for row in rows
+    ]
+
+
+def _loss_table(rows: Sequence[Mapping[str, Any]]) -> str:
     levels = [f"level {number}" for number in range(1, len(rows[0]["levels"]) + 1)]
     losses = [
         [row["source"], *(decimal(level["inertia"]) for level in row["levels"])] for row in rows
     ]
-    tables = {
-        "Mean squared distance to the centroid after each level": columns(
-            ["source", *levels], losses
-        ),
-        "Collisions: items that share their semantic ID, before and after re-assignment": (
-            collision_table(rows)
-        ),
-        "Kept by the semantic IDs: of an item's nearest neighbours, and of held-out pairs of "
-        "items, those near in semantic ID (and by chance)": _quality_table(rows),
-    }
-    if coverage:
-        title = "Coverage: items with a valid vector, of all items"
-        tables = {title: coverage_table(coverage)} | tables
-    return "\n\n".join(f"{title}\n\n{table}" for title, table in tables.items())
+    return columns(["source", *levels], losses)
+
+
+def _usage_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    shown = [
+        [
+            row["source"],
+            str(row["level"]),
+            f"{row['used']:,}",
+            f"{row['size']:,}",
+            f"{row['gini']:.3f}",
+            f"{row['entropy']:.3f}",
+            f"{row['largest_share']:.3%}",
+        ]
+        for row in usage_rows(rows)
+    ]
+    header = ["source", "level", "used", "codes", "Gini", "entropy (bits)", "most used: items"]
+    return columns(header, shown)
+
+
+def _distance_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    shown = [
+        [
+            row["source"],
+            decimal(row["before"]["mean_distance"]),
+            decimal(row["after"]["mean_distance"]),
+            decimal(row["drift"]),
+            f"{row['moved']:,}",
+            f"{row['items']:,}",
+        ]
+        for row in rows
+    ]
+    return columns(["source", "before", "after", "drift", "items moved", "of"], shown)
 
 
 def _quality_table(rows: Sequence[Mapping[str, Any]]) -> str:

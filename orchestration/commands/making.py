@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS, DataFolder, ParamsFile
+from orchestration.commands.options import (
+    DEFAULT_DATA,
+    DEFAULT_PARAMS,
+    AsJson,
+    DataFolder,
+    ParamsFile,
+)
 
 
 def materialize(
@@ -81,14 +87,18 @@ def tokenize(
             "or rq_vae; several stand side by side."
         ),
     ] = None,
+    json_: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
     """Show coverage, collisions and quality of single sources' semantic IDs."""
-    from orchestration.tokenization import tokenize_sources
+    import json
+
+    from orchestration.tokenization import as_text, tokenize_sources
     from orchestration.workspace import open_workspace
 
-    typer.echo(tokenize_sources(open_workspace(params, data), sources or [], method or []))
+    found = tokenize_sources(open_workspace(params, data), sources or [], method or [])
+    typer.echo(json.dumps(found, indent=2) if json_ else as_text(found))
 
 
 def tune(

@@ -54,6 +54,9 @@ def test_table_2_has_a_row_per_source(made):
     rows = asset.collision_rows(made.report)
     assert [row["source"] for row in rows] == ["81", "collaborative"]
     assert [row["sample"] for row in rows] == [5, 7]
+    assert {row["method"] for row in rows} == {"residual_kmeans"}
+    for row in rows:
+        assert row["drift"] == row["mean distance after"] - row["mean distance before"]
     assert [row["unique pairs after"] for row in rows] == [5, 7]
     assert [row["conflicts after"] for row in rows] == [0, 0]
     for row, items in zip(rows, (5, 7), strict=True):

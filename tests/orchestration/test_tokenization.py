@@ -1,13 +1,16 @@
 """`onepiece tokenize` on a release that has a vocabulary and vectors but not a single sequence."""
 
+import json
 import re
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
 from model.dataset.tencent_parquet import FOLDERS
 from model.errors import InputError
-from orchestration.tokenization import _as_text, tokenize_sources
+from orchestration.__main__ import app
+from orchestration.tokenization import as_text, tokenize_sources
 from orchestration.workspace import open_workspace
 from tests.orchestration.tiny_world import write_tiny_params
 from tests.tiny import NUM_KNOWN_ITEMS, write_tiny_world
@@ -32,7 +35,7 @@ def workspace(tmp_path_factory):
 
 
 def test_tables_1_and_2_need_no_training(workspace):
-    text = tokenize_sources(workspace, ["82"], [])
+    text = as_text(tokenize_sources(workspace, ["82"], []))
     assert re.search(rf"^ *82 +\d+ +{NUM_KNOWN_ITEMS} +\d\d\.\d+%$", text, re.M), text
     assert re.search(r"^ *82 +\d+ +\d+\.\d+% +\d+ +0 +0\.000% +\d+$", text, re.M), text
     assert "81" not in text
@@ -46,23 +49,51 @@ def test_an_unknown_modality_is_refused_before_anything_is_made(workspace):
 
 def test_methods_stand_side_by_side(workspace):
     methods = ["residual_kmeans", "balanced_residual_kmeans", "rq_vae"]
-    text = tokenize_sources(workspace, ["81"], methods)
+    found = tokenize_sources(workspace, ["81"], methods)
+    text = as_text(found)
     for method in methods:
         lines = re.findall(rf"^ *81 {method} .*$", text, re.M)
-        assert len(lines) == 3, text  # losses, collisions, quality
+        assert len(lines) == 6, text  # losses, codes of two levels, collisions, distances, quality
         assert "no pairs" in lines[-1]  # without sequences nothing is held out
+    assert max(map(len, text.splitlines())) <= 110
+    assert [(row["source"], row["method"]) for row in found["collisions"]] == [
+        ("81", method) for method in methods
+    ]
     with pytest.raises(InputError, match=r"--method rqvae: no such method; there are residual_km"):
         tokenize_sources(workspace, ["81"], ["rqvae"])
 
 
-def test_losses_of_short_vectors_are_not_shown_as_none():
+def test_programs_are_told_the_reports_themselves(workspace):
+    where = ["--params", str(workspace.params_file), "--data", str(workspace.data)]
+    done = CliRunner().invoke(app, ["tokenize", "82", "--json", *where])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == tokenize_sources(workspace, ["82"], [])
+
+
+def _row(**changes):
     counts = {"conflicts": 0, "conflict_rate": 0.0, "unique_pairs": 9}
     near = {"recall@10": 0.5, "chance": 0.1}
+    usage = {"size": 256, "used": 9, "gini": 0.125, "entropy": 3.0625, "largest_share": 0.25}
     row = {
         "source": "81",
-        "levels": [{"inertia": 0.25}, {"inertia": 3.14159e-7}],
-        "before": counts,
-        "after": counts,
+        "method": "rq_vae",
+        "items": 9_000,
+        "levels": [{"inertia": 0.25} | usage, {"inertia": 3.14159e-7} | usage],
+        "before": counts | {"mean_distance": 0.5},
+        "after": counts | {"mean_distance": 0.625},
+        "drift": 0.125,
+        "moved": 1_234,
         "quality": {"neighborhood": {"sid1": near, "vicinity": near}, "cooccurrence": None},
     }
-    assert "81       0.2500  3.14e-07" in _as_text([], [row])
+    return row | changes
+
+
+def test_losses_of_short_vectors_are_not_shown_as_none():
+    assert "81       0.2500  3.14e-07" in as_text({"coverage": {}, "collisions": [_row()]})
+
+
+def test_the_cost_of_reassignment_and_the_use_of_codes_stand_beside_the_collisions():
+    text = as_text({"coverage": {}, "collisions": [_row(), _row(method="residual_kmeans")]})
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "81 rq_vae 0.5000 0.6250 0.1250 1,234 9,000" in lines
+    assert "81 residual_kmeans 2 9 256 0.125 3.062 25.000%" in lines
