@@ -22,7 +22,7 @@ from model.compiled import compiled
 from model.tokenizer.neighbor_lists import cosine_lists
 from model.tokenizer.reassignment import reassign_exact, reassign_paper
 from model.tokenizer.sids import Occupancy
-from tests.benchmarks.bench_tokenizer_scale import plot
+from tests.benchmarks.bench_tokenizer_scale import plot, slope
 
 WIDTH, NEIGHBORS = 64, 50
 NOISES = 65_536
@@ -174,6 +174,7 @@ def linear(file: Path) -> None:
         seconds.append(time.perf_counter() - start)
         print(f"{count:12,} items {seconds[-1]:8.2f} s {count / seconds[-1]:12,.0f} items/s")
     plot(counts, seconds, "re-assignment", file)
+    print(f"seconds grow with items to the power of {slope(counts, seconds):.2f}")
 
 
 def main() -> None:
