@@ -50,6 +50,7 @@ def artifact_asset(
     kinds: set[str],
     deps: Sequence[str] = (),
     pool: str | None = None,
+    backend: Callable[[], str] | None = None,
     tags: Mapping[str, str] | None = None,
     describe: Callable[[Any], Mapping[str, Any]] = lambda made: {},
     checks: Sequence[Check] = (),
@@ -62,6 +63,7 @@ def artifact_asset(
         kinds: technologies, shown as badges.
         deps: assets that must stand before it but are not opened for it.
         pool: concurrency pool.
+        backend: names what computes it on this machine, where that depends on the machine.
         tags: of the asset.
         describe: metadata from the finished artefact.
         checks: what must hold of it.
@@ -70,7 +72,7 @@ def artifact_asset(
     """
 
     def decorate(function: Callable[..., Artifact]) -> dg.AssetsDefinition:
-        maker = Maker(function, deps, describe, checks, pool, publish)
+        maker = Maker(function, deps, describe, checks, pool, backend, publish)
         remember(maker)
 
         @dg.asset(

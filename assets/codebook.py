@@ -8,6 +8,7 @@ import numpy as np
 
 from assets.artifact_asset import artifact_asset
 from assets.checks import Check, Verdict
+from assets.device import device_name, inference_device
 from assets.published_ids import require_ids_hold
 from assets.report_metadata import table
 from assets.workspace import Workspace
@@ -86,6 +87,12 @@ def _describe(made: Codebook) -> dict[str, Any]:
     }
 
 
+def _backend() -> str:
+    """As :func:`model.tokenizer.nearest.nearest_centroid` chooses it."""
+    on_gpu = inference_device().type == "cuda"
+    return f"torch on {device_name()}" if on_gpu else "faiss on the CPU"
+
+
 def _judge_spread(made: Codebook, workspace: Workspace) -> Verdict:
     row, limit = made.report[-1], collapsed_share(made.sizes[0])
     share = row.get("growth", row["levels"][0])["largest_share"]  # published IDs stay as they are
@@ -113,6 +120,8 @@ def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
 @artifact_asset(
     group="items",
     kinds={"faiss"},
+    pool="gpu",
+    backend=_backend,
     describe=_describe,
     checks=[
         Check(

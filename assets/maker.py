@@ -43,6 +43,7 @@ class Maker:
         describe: metadata of the finished artefact.
         checks: what must hold of it.
         pool: what only one may use at a time while it is made.
+        backend: names what computes it on this machine, where that depends on the machine.
         publish: puts a finished folder in its place, told the run's id; None replaces what
             stands there.
     """
@@ -52,6 +53,7 @@ class Maker:
     describe: Callable[[Any], Mapping[str, Any]]
     checks: Sequence[Check]
     pool: str | None
+    backend: Callable[[], str] | None
     publish: Callable[[Workspace, Path, str], None] | None
 
     @property
@@ -106,6 +108,8 @@ class Maker:
         facts = measured(folder, workspace.data, seconds=seconds, memory=memory, reused=reused)
         if not reused:
             facts["machine"] = machine_name(with_gpus=self.pool is not None)
+            if self.backend is not None:
+                facts["backend"] = self.backend()
         results = [check.run(value, workspace) for check in self.checks]
         return Shown({**facts, **self.describe(value)}, results)
 

@@ -69,6 +69,7 @@ def one(params: Params) -> Number:
 @artifact_asset(
     group="test",
     kinds=set(),
+    backend=lambda: "an abacus",
     describe=lambda made: {"value": made.value},
     checks=[Check(name="is_small", description="It is small.", judge=_is_small)],
 )
@@ -132,6 +133,18 @@ def test_values_are_passed_saved_and_recorded(workspace):
     ]
     assert event.materialization.metadata["value"].value == 84
     assert event.materialization.tags["dagster/data_version"] == workspace.version("two")
+
+
+def test_what_computed_it_is_shown_where_that_has_just_been_done(workspace):
+    shown = [
+        event.materialization.metadata
+        for _ in range(2)
+        for event in _run(workspace).get_asset_materialization_events()
+        if event.asset_key.path == ["two"]
+    ]
+    made, reused = shown
+    assert made["backend"].value == "an abacus"
+    assert "backend" not in reused  # another machine may have made it
 
 
 def test_lineage_names_the_parents_as_they_are(workspace):

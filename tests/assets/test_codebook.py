@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from assets import codebook as asset
@@ -12,7 +13,7 @@ from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.vector_states import VALID
 from model.errors import InputError
-from model.tokenizer import pictures
+from model.tokenizer import nearest, pictures
 from model.tokenizer.build import build_codebook, report_source
 from model.tokenizer.codebook import Codebook
 from model.tokenizer.item_vectors import ItemVectors
@@ -232,3 +233,17 @@ def test_an_id_with_more_items_than_it_may_have_turns_the_other_one_red():
         )
     assert passed == [False, True]
     assert over == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "named", "chosen"),
+    [(False, "faiss on the CPU", "FaissNearest"), (True, "torch on Device", "TorchNearest")],
+)
+def test_the_backend_that_is_shown_is_the_one_that_searches(monkeypatch, has_gpu, named, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Device")
+    for name in ("FaissNearest", "TorchNearest"):
+        monkeypatch.setattr(nearest, name, lambda *given, name=name: name)
+    assert asset._backend() == named
+    assert nearest.nearest_centroid(np.zeros((1, 2), np.float32)) == chosen

@@ -37,6 +37,11 @@ def test_what_computes_on_the_device_waits_for_it(definitions):
             assert pools == ({None} if spec.tags["compute"] == "cpu" else {"gpu"}), spec.key
 
 
+def test_the_tokenizer_which_searches_on_a_gpu_waits_for_it(specs):
+    (spec,) = [spec for spec in specs if spec.key.to_user_string() == "codebook"]
+    assert spec.tags["compute"] == "inference"
+
+
 @pytest.mark.parametrize(("kind", "name"), [("ops", "codebook"), ("resources", "workspace")])
 def test_config_that_nobody_would_read_is_refused(definitions, kind, name):
     job = definitions.resolve_job_def("full_retrain")

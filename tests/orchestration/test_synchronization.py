@@ -109,7 +109,7 @@ def test_it_is_shown_and_judged_as_if_a_run_had_found_it(copied):
         judged
     )
     for one, shown in told.items():
-        made_here = metadata[one].keys() - {"machine"}
+        made_here = metadata[one].keys() - {"machine", "backend"}
         assert shown.keys() == made_here | {"made by"}, one
         assert shown["reused"].value
         differing = {name for name in made_here if shown[name] != metadata[one][name]}
