@@ -89,7 +89,8 @@ def generation_of(entry: Mapping[str, Any]) -> str:
     """What a codebook is called, to stand after its name; nothing where a manifest does not say."""
     if "generation" not in entry:
         return ""
-    return f" (generation {entry['generation']}, revision {entry['revision']})"
+    ids = f", IDs {entry['semantic_ids'][:SHORT]}" if "semantic_ids" in entry else ""
+    return f" (generation {entry['generation']}, revision {entry['revision']}{ids})"
 
 
 def parents_of(artifacts: Mapping[str, Any], name: str) -> list[str]:

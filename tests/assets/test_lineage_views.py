@@ -34,7 +34,8 @@ def test_text_names_every_artefact_with_its_hash_and_parents():
 def test_every_view_names_the_codebooks_generation_and_revision(tmp_path):
     manifest = small_manifest()
     manifest["artifacts"]["codebook"] |= {"generation": "0a1b2c3d4e5f", "revision": 0}
-    said = "codebook (generation 0a1b2c3d4e5f, revision 0)"
+    manifest["artifacts"]["codebook"]["semantic_ids"] = "0123456789abcdef"
+    said = "codebook (generation 0a1b2c3d4e5f, revision 0, IDs 01234567)"
     assert f"{said}  <- raw_data" in as_text(manifest)
     assert f'codebook["{said}<br/>codebook"]' in as_mermaid(manifest)
     page = as_page(manifest, tmp_path)
