@@ -134,6 +134,7 @@ def test_a_revision_without_a_new_item_binds_no_one(published, workspace, caplog
     shutil.rmtree(folder)
     build(list(range(120)), frozen_from=str(published)).save(folder)
     Lineage.of(Recipe("codebook", None, {}, {}, "", 0), folder, workspace.hashes).write(folder)
+    caplog.clear()
     _possible(workspace, range(120))
     assert caplog.text == ""
 
