@@ -5,11 +5,9 @@ from pathlib import Path
 from assets.artifact_asset import artifact_asset
 from assets.published_ids import require_codebook_possible
 from assets.training_metadata import TRAINING_CHECKS, describe_training
-from assets.training_worker import publish_training, run_training
+from assets.training_worker import publish_training, require_recommendable, run_training
 from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
-from model.dataset.item_statistics import ItemStatistics
-from model.dataset.recommendable import require_enough_candidates
 from model.dataset.split import require_targets
 from model.network.checkpoint import Checkpoint
 
@@ -35,8 +33,7 @@ def encoder_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     require_targets(
         interactions, params.interactions.split, params.evaluation_report.action_weights
     )
-    statistics = ItemStatistics.load(workspace.folder("item_statistics"))
-    require_enough_candidates(interactions, statistics.popularity, params.cascade)
+    require_recommendable(workspace)
     require_codebook_possible(workspace, interactions)
     run_training(workspace, "encoder_checkpoint", folder)
     return Checkpoint.load(folder)

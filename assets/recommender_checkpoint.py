@@ -4,11 +4,8 @@ from pathlib import Path
 
 from assets.artifact_asset import artifact_asset
 from assets.training_metadata import TRAINING_CHECKS, describe_training
-from assets.training_worker import publish_training, run_training
+from assets.training_worker import publish_training, require_recommendable, run_training
 from assets.workspace import Workspace
-from model.dataset.interactions import Interactions
-from model.dataset.item_statistics import ItemStatistics
-from model.dataset.recommendable import require_enough_candidates
 from model.network.checkpoint import Checkpoint
 
 
@@ -35,8 +32,6 @@ def recommender_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     recommended ten items, are refused before hours of training.
     """
     workspace.require_decoder()
-    interactions = Interactions.load(workspace.folder("interactions"))
-    statistics = ItemStatistics.load(workspace.folder("item_statistics"))
-    require_enough_candidates(interactions, statistics.popularity, workspace.params.cascade)
+    require_recommendable(workspace)
     run_training(workspace, "recommender_checkpoint", folder)
     return Checkpoint.load(folder)

@@ -7,11 +7,8 @@ import dagster as dg
 
 from assets.artifact_asset import artifact_asset
 from assets.report_metadata import table
-from assets.training_worker import publish_training, run_scaling_point
+from assets.training_worker import publish_training, require_recommendable, run_scaling_point
 from assets.workspace import Workspace
-from model.dataset.interactions import Interactions
-from model.dataset.item_statistics import ItemStatistics
-from model.dataset.recommendable import require_enough_candidates
 from model.scaling.point import ScalingPoint
 
 
@@ -46,8 +43,6 @@ def scaling_points(workspace: Workspace, partition: str, folder: Path) -> Scalin
 
     A cascade that nobody could be recommended ten items by is refused before hours of training.
     """
-    interactions = Interactions.load(workspace.folder("interactions"))
-    statistics = ItemStatistics.load(workspace.folder("item_statistics"))
-    require_enough_candidates(interactions, statistics.popularity, workspace.params.cascade)
+    require_recommendable(workspace)
     run_scaling_point(workspace, partition, folder)
     return ScalingPoint.load(folder)

@@ -24,6 +24,9 @@ from assets.peak_memory import note_worker
 from assets.stages import read_code
 from assets.transient import OUT_OF_DEVICE_MEMORY, WorkerOutOfMemoryError
 from assets.workspace import Workspace
+from model.dataset.interactions import Interactions
+from model.dataset.item_statistics import ItemStatistics
+from model.dataset.recommendable import require_enough_candidates
 from model.errors import REFUSED, InputError
 from model.partial_folders import publish_folder
 from model.progress import IN_BAR
@@ -63,6 +66,17 @@ def publish_training(workspace: Workspace, staging: Path, run_id: str) -> None:
     publish_folder(staging, workspace.folder(recipe.asset, recipe.partition))
     state = workspace.data / ".resume" / (recipe.partition or recipe.asset)
     shutil.rmtree(state, ignore_errors=True)
+
+
+def require_recommendable(workspace: Workspace) -> None:
+    """Refuse, before hours of training, a cascade by which nobody could get ten items.
+
+    Raises:
+        InputError: too few candidates are left for everyone.
+    """
+    interactions = Interactions.load(workspace.folder("interactions"))
+    statistics = ItemStatistics.load(workspace.folder("item_statistics"))
+    require_enough_candidates(interactions, statistics.popularity, workspace.params.cascade)
 
 
 @contextmanager
