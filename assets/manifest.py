@@ -51,14 +51,7 @@ def write_manifest(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "content": lineage.content,
         "lineage": lineage.hash,
-        "artifacts": ancestors(workspace, lineage.recipe.parents),
-        "raw_files": read_json(workspace.folder("raw_data") / "raw_data.json"),
-        "params": workspace.values,
-        "seed": workspace.params.seed,
-        "git": git_state(workspace.root),
-        "packages": _versions(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
+        **origin(workspace, lineage.recipe.parents),
         "device": device,
         "dagster_run": run_id,
         **asdict(measurement),
@@ -67,6 +60,25 @@ def write_manifest(
     (folder / PAGE_FILE).write_bytes(page)
     manifest["page"] = hash_bytes(page)
     write_json(folder / MANIFEST_FILE, {**manifest, "hash": manifest_hash(manifest)})
+
+
+def origin(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any]:
+    """What something was made from, with which parameters, by which code and packages.
+
+    Args:
+        workspace: where its ancestors lie.
+        parents: folder hash of everything that was read, by path below the data folder.
+    """
+    return {
+        "artifacts": ancestors(workspace, parents),
+        "raw_files": read_json(workspace.folder("raw_data") / "raw_data.json"),
+        "params": workspace.values,
+        "seed": workspace.params.seed,
+        "git": git_state(workspace.root),
+        "packages": _versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
 
 
 def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any]:

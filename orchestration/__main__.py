@@ -34,6 +34,7 @@ COMMANDS = (  # as the help lists them
     submissions.rebuild,
     results.explain,
     results.recommend,
+    results.export,
     results.quotas,
     results.plan,
     results.rollback,

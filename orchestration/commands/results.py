@@ -103,6 +103,18 @@ def recommend(
     typer.echo(json.dumps(as_rows(found), indent=2) if json_ else as_table(found))
 
 
+def export(
+    folder: Annotated[Path, typer.Argument(help="New, empty, or an earlier export to replace.")],
+    params: ParamsFile = DEFAULT_PARAMS,
+    data: DataFolder = DEFAULT_DATA,
+) -> None:
+    """Write the champion, vectors and semantic IDs for other systems."""
+    from orchestration.export import export as write
+    from orchestration.workspace import open_existing
+
+    typer.echo(write(open_existing(params, data), folder))
+
+
 def quotas(
     out: Annotated[
         Path | None, typer.Option(help="Of table and picture; else quota_study in --data.")

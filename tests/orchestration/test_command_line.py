@@ -154,6 +154,7 @@ def test_asking_for_a_submission_that_is_not_there(tmp_path):
         ("explain u", "champion/champion: not found; materialise champion"),
         ("costs", "nothing was made yet; run `onepiece materialize --data {data}`"),
         ("recommend i", "champion/champion: not found; materialise champion"),
+        ("export {data}/new", "champion/champion: not found; materialise champion"),
         ("explain u --test", "with the same --params and --data makes what is missing"),
         ("quotas", "with the same --params and --data makes what is missing"),
         ("rollback", "champion/champion: not found; materialise champion"),
@@ -163,7 +164,8 @@ def test_asking_for_a_submission_that_is_not_there(tmp_path):
 )
 def test_where_nothing_was_made_nothing_is_left_behind(tmp_path, command, told):
     where = ["--params", str(ROOT / "params.yaml"), "--data", str(tmp_path)]
-    refused = CliRunner().invoke(__main__.app, [*command.split(), *where]).exception
+    arguments = [*command.format(data=tmp_path).split(), *where]
+    refused = CliRunner().invoke(__main__.app, arguments).exception
     assert isinstance(refused, InputError)
     assert str(refused).startswith(str(tmp_path))
     assert str(refused).endswith(told.format(data=tmp_path))
@@ -269,7 +271,7 @@ def test_a_lineage_has_one_form():
 
 
 READING = ("report", "lineage", "submissions", "verify", "diff a b", "rebuild", "explain u")
-READING += ("costs", "recommend i", "quotas", "plan --flops 1e15", "rollback", "sync")
+READING += ("costs", "recommend i", "export new", "quotas", "plan --flops 1e15", "rollback", "sync")
 
 
 @pytest.mark.parametrize("command", READING)

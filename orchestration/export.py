@@ -1,0 +1,37 @@
+"""`onepiece export`: the champion, and the vectors that it gives, for other systems."""
+
+from pathlib import Path
+
+from assets.device import inference_device
+from assets.manifest import origin
+from assets.workspace import CHAMPION, SUBMISSION, Workspace
+from model.inference.export import export_model, require_export_folder
+from model.inference.inputs import InferenceInputs
+from model.inference.recommender import prepare_recommender
+
+
+def export(workspace: Workspace, folder: Path) -> str:
+    """Write what a submission would be made from now.
+
+    Args:
+        workspace: holds the model and the data.
+        folder: new, empty or an earlier export.
+
+    Returns:
+        One sentence on what lies there.
+
+    Raises:
+        InputError: something else lies there, or something is not materialised.
+    """
+    require_export_folder(folder)
+    model = workspace.input_folder(CHAMPION)
+    with workspace.reading(SUBMISSION):
+        made_from = origin(workspace, workspace.recipe(SUBMISSION).parents)
+        modalities = workspace.params.modality_embeddings.modalities
+        inputs = InferenceInputs.load(workspace.data, model, modalities)
+        recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
+        counts = export_model(recommender, model, folder, origin=made_from)
+    return (
+        f"{folder}: champion {model.name}, vectors of {counts['items']:,} items and "
+        f"{counts['users']:,} users ({counts['dim']} wide); README.md there tells what is what"
+    )

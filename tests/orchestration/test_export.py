@@ -1,0 +1,55 @@
+"""`onepiece export`: a folder that needs nothing of this project, and says where it came from."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+
+from assets.workspace import SUBMISSION
+from model.inference.submission import TABLE
+from model.network.checkpoint import Checkpoint
+from model.tokenizer.codebook import Codebook
+
+
+def test_the_snippet_of_its_readme_runs_alone_and_ranks_as_the_scores_do(finished, tmp_path):
+    out = tmp_path / "exported"
+    done = finished.onepiece("export", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{out}: champion ")
+    readme = (out / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    alone = subprocess.run(
+        [sys.executable, "-I", "-c", code + "print(float(scores.max()))"],
+        cwd=out,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    submitted = pq.read_table(finished.workspace.current_folder(SUBMISSION) / TABLE)
+    user, _, best = alone.stdout.partition(" ")
+    assert user == submitted["user_id"][0].as_py()
+    # what a submission recommends is filtered: it cannot score above the best of all
+    assert float(best.splitlines()[-1]) >= submitted["score"][0].as_py() - 1e-5
+
+
+def test_the_model_opens_and_its_origin_is_the_submissions(finished, tmp_path):
+    out = tmp_path / "exported"
+    assert finished.onepiece("export", out).returncode == 0
+    Checkpoint.load(out / "recommender_checkpoint").build()
+    codebook = Codebook.load(out / "codebook")
+    facts = json.loads((out / "export.json").read_text())
+    assert facts["levels"] == codebook.codes.shape[1]
+    folder = finished.workspace.current_folder(SUBMISSION)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in ("artifacts", "params", "raw_files", "seed"):
+        assert facts["origin"][name] == manifest[name], name
+
+
+def test_a_folder_of_something_else_is_refused_in_one_sentence(finished, tmp_path):
+    (tmp_path / "mine").write_text("")
+    done = finished.onepiece("export", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"onepiece: {tmp_path}: holds something that is no export; ")
+    assert len(done.stderr.splitlines()) == 1
