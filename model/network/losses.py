@@ -3,9 +3,15 @@
 ``InfoNCE`` is this with item vectors as the layer, a semantic ID level with its codes. Logits are
 float32 and made for a few rows at a time; their gradient is taken on the spot, so that memory
 grows with rows + classes instead of rows x classes.
+
+Under bf16 autocast on a GPU the factors of these products are rounded to TF32 (10 bits of mantissa
+where bf16 has 7), sums and logits stay float32: without tensor cores they would cost more than all
+layers together.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -37,7 +43,9 @@ def linear_cross_entropy(
     Returns:
         () float32.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    lowered = x.is_cuda and torch.is_autocast_enabled(x.device.type)
+    rounded = _rounded_to_tf32() if lowered else nullcontext()
+    with torch.autocast(x.device.type, enabled=False), rounded:
         return _LinearCrossEntropy.apply(
             x.float(),
             weight.float(),
@@ -46,6 +54,17 @@ def linear_cross_entropy(
             row_weights.float(),
             label_smoothing,
         )
+
+
+@contextmanager
+def _rounded_to_tf32() -> Iterator[None]:
+    """Let a GPU round the factors of float32 products."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from model.network import losses
 from model.network.losses import inclusion_log_probability, linear_cross_entropy
+from tests.model.simulated_gpu import simulated_gpu
 
 
 def _inputs(n=37, m=23, d=8):
@@ -50,6 +51,28 @@ def test_logits_are_float32_under_autocast():
     whole = linear_cross_entropy(x, weight, bias, labels, row_weights)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(whole, linear_cross_entropy(x, weight, bias, labels, row_weights))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real one")
+@pytest.mark.parametrize(("lowered", "precision"), [(True, "high"), (False, "highest")])
+def test_a_gpu_uses_its_tensor_cores_where_the_layers_do(monkeypatch, lowered, precision):
+    found = []
+    usual = losses._cross_entropy
+
+    def noted(*args):
+        found.append(torch.get_float32_matmul_precision())
+        return usual(*args)
+
+    monkeypatch.setattr(losses, "_cross_entropy", noted)
+    expected = linear_cross_entropy(*_inputs())
+    with simulated_gpu() as device:
+        given = [tensor.detach().to(device) for tensor in _inputs()]
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=lowered):
+            made = linear_cross_entropy(*given)
+    assert found == ["highest", precision]
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert made.dtype == torch.float32
+    assert made.item() == pytest.approx(expected.item())
 
 
 def test_inclusion_is_the_frequency_of_being_drawn_at_least_once():
