@@ -1,7 +1,7 @@
 """docs/parameters.md: keys and values from the code, descriptions from the page itself.
 
-`python -m tests.parameters_page` writes it anew after a change of model/params/ or params.yaml
-and leaves the description of a new key empty; a test complains until somebody has written it.
+`python -m tests.parameters_page` regenerates it after a change of model/params/ or params.yaml and
+leaves the description of a new key empty; a test fails until somebody has written it.
 """
 
 import json
@@ -21,11 +21,14 @@ TRAININGS = ("encoder_checkpoint", "recommender_checkpoint")  # the same keys tw
 _ROW = re.compile(r"^\| `([^`]+)` \| (.*?) \| (.*?) ?\|$", re.M)
 _HEADING = """# What each parameter does
 
-Every key of a parameter file has to be there and no other may be; there are no hidden defaults. A
-file that breaks this is refused with the key's name. Section = the asset that reads it, or what it
-describes where several do; an edit makes anew exactly what reads the section. The middle column is
-the value in `params.yaml`; types and ranges stand in `model/params/`. A `*` stands for a name
-that you choose.
+A parameter file must contain every key below and no others: there are no hidden defaults. A file
+with a missing or unknown key is rejected with the name of that key.
+
+Each section is named after the asset that reads it or, where several assets do, after what it
+describes. Editing a section rebuilds only the assets that read it and those that depend on them.
+
+The middle column is the value in `params.yaml`. Types and ranges are defined in `model/params/`. A
+`*` stands for a name that you choose; in the section of the two trainings, for either of them.
 """
 
 

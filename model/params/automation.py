@@ -8,7 +8,7 @@ from model.params.section import NonNegativeFloat, Section
 
 
 class AutomationParams(Section):
-    """When the pipeline runs by itself; decides nothing about what it makes."""
+    """When the pipeline runs automatically; has no effect on the results."""
 
     retrain_cron: str  # minute, hour, day, month and weekday
     timezone: str  # of retrain_cron, as in the IANA database

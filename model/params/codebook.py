@@ -9,7 +9,7 @@ from model.params.section import Integer, Positive, Section
 
 
 class CodebookParams(Section):
-    """Semantic IDs."""
+    """How item vectors are quantised into semantic IDs."""
 
     method: Literal["residual_kmeans", "balanced_residual_kmeans", "rq_vae"]
     sizes: Annotated[list[Annotated[Integer, Field(ge=2, le=2**20)]], Field(min_length=1)]

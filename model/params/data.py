@@ -20,7 +20,7 @@ MAX_CLUSTERS = 2**20
 
 
 class SyntheticWorldParams(Section):
-    """The world that the synthesiser writes, in TencentGR's parquet layout."""
+    """The synthetic data set, generated in TencentGR's parquet layout."""
 
     num_users: Positive
     num_items: Annotated[Integer, Field(ge=100, le=LARGEST)]  # in the training vocabulary
@@ -54,7 +54,7 @@ class SyntheticWorldParams(Section):
 
 
 class RawDataParams(Section):
-    """Where the raw files lie and what they are; ``synthetic`` writes them first."""
+    """Location and format of the raw files; for ``synthetic`` the pipeline writes them first."""
 
     format: Literal["synthetic", "tencent_parquet", "tencent_jsonl", "recbole"]
     # A folder, relative to the working directory; its content is not used for ``synthetic``.
@@ -77,13 +77,13 @@ class SplitParams(Section):
 
 
 class InteractionsParams(Section):
-    """Readers and split."""
+    """How each user's history is split into training, validation and test."""
 
     split: SplitParams
 
 
 class ItemStatisticsParams(Section):
-    """Counts over the training part."""
+    """Counts over the training events."""
 
     num_time_buckets: Annotated[Integer, Field(ge=1, le=65_535)]  # equal-frequency
     memory_limit_gib: MemoryGib  # DuckDB's
@@ -99,7 +99,7 @@ def _at_least_one(names: list[str]) -> list[str]:
 
 
 class ModalityEmbeddingsParams(Section):
-    """Which modalities are read; ``text`` is made from the items' own text and category tokens."""
+    """Modalities to read; ``text`` is built from the items' own text and category tokens."""
 
     modalities: Annotated[ModalityNames, AfterValidator(_at_least_one)]
     text_width: Positive
@@ -118,7 +118,7 @@ class CoverageThresholds(Section):
 
 
 class CoverageReportParams(Section):
-    """What the gate demands, per modality; ``default`` for one that is not named."""
+    """Thresholds of the coverage gate by modality; ``default`` covers those that are not named."""
 
     memory_limit_gib: MemoryGib  # DuckDB's
     thresholds: dict[str, CoverageThresholds]

@@ -17,7 +17,7 @@ SCORED_CUTOFF = 10  # of evaluation_report.cutoffs
 
 
 class CascadeParams(Section):
-    """Inference: beams propose, the embedding re-scores, filters clean up."""
+    """Inference: beams propose items, embeddings re-score them, filters remove unwanted ones."""
 
     beam_width: Positive
     num_sids: NonNegative  # K', semantic IDs kept after the last level; 0 asks search alone
@@ -37,7 +37,7 @@ class CascadeParams(Section):
 
 
 class EvaluationReportParams(Section):
-    """The full-catalogue evaluation."""
+    """Evaluation over the full catalogue."""
 
     cutoffs: list[Positive]
     bootstrap_samples: Positive

@@ -24,7 +24,7 @@ POINT_NAME = (
 
 
 class ScalingStudyParams(Section):
-    """The scaling-law study: off the main line, made only when it is asked for."""
+    """The scaling-law study: not part of the main pipeline, runs only on request."""
 
     protocols: list[Literal["joint", "infonce_only", "sid_only"]]  # one study of each
     points: list[str]  # one training each, such as joint_l4_d64_e8_f100_s0
@@ -97,7 +97,7 @@ class PrunerParams(Section):
 
 
 class TuningStudyParams(Section):
-    """The tuning study: off the main line, made only when it is asked for."""
+    """The tuning study: not part of the main pipeline, runs only on request."""
 
     training: Literal["encoder_checkpoint", "recommender_checkpoint"]  # what a trial trains
     num_trials: Positive  # finished ones, of all processes together

@@ -57,7 +57,7 @@ class LossParams(Section):
 
 
 class TrainingParams(Section):
-    """One training run: ``encoder_checkpoint`` or ``recommender_checkpoint``."""
+    """Settings of one training run, ``encoder_checkpoint`` or ``recommender_checkpoint``."""
 
     epochs: Epochs  # a fraction is a part of an epoch
     batch_size: Positive  # sequences per step over all ranks
