@@ -1,4 +1,4 @@
-"""Commands about this machine: its pages, what lies on it, what it lacks, which version it has."""
+"""Commands about this machine: user interface, artefacts on it, missing parts, version."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from orchestration.failures import RUN_FAILED
 
 def onepiece(
     version: Annotated[
-        bool, typer.Option("--version", help="Show version and git revision.")
+        bool, typer.Option("--version", help="Show the version and git revision.")
     ] = False,
 ) -> None:
     """From a behaviour log and multimodal item embeddings to recommendations."""
@@ -22,11 +22,11 @@ def onepiece(
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="Of the web server.", min=1, max=65535)] = 3000,
+    port: Annotated[int, typer.Option(help="Port of the web server.", min=1, max=65535)] = 3000,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Open Dagster's web server and daemon on this machine (loopback only)."""
+    """Start Dagster's web server and daemon, reachable from this machine only."""
     from orchestration.ui import serve
     from orchestration.workspace import open_workspace
 
@@ -34,7 +34,7 @@ def ui(
 
 
 def sync(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -> None:
-    """Tell Dagster what lies in the data folder without a run of its own (dvc pull, checkout)."""
+    """Tell Dagster about artefacts that it did not make (dvc pull, dvc checkout)."""
     from orchestration.instance import open_instance
     from orchestration.synchronization import report_existing
     from orchestration.workspace import open_existing
@@ -46,7 +46,7 @@ def sync(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -
 
 
 def doctor(data: DataFolder = DEFAULT_DATA) -> None:
-    """Show versions, devices, free disk, and what is missing and how to get it."""
+    """Show versions, devices, free disk space, and what is missing and how to get it."""
     from orchestration.doctor import examine
 
     text, healthy = examine(data)

@@ -1,4 +1,4 @@
-"""Commands that make something: artefacts, raw files, a study."""
+"""Commands that build something: artefacts, raw files, a study."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,9 @@ from orchestration.commands.options import (
 def materialize(
     assets: Annotated[
         list[str] | None,
-        typer.Argument(help="Assets or partitions (modality_embeddings@81); none means all."),
+        typer.Argument(
+            help="Assets or partitions (modality_embeddings@81); default: all a submission needs."
+        ),
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
@@ -26,15 +28,18 @@ def materialize(
         bool,
         typer.Option(
             "--force",
-            help="Make them and all that they are made from anew; with --only, them alone.",
+            help="Rebuild them and everything upstream; with --only, them alone.",
         ),
     ] = False,
-    only: Annotated[bool, typer.Option("--only", help="Leave what is upstream alone.")] = False,
+    only: Annotated[bool, typer.Option("--only", help="Leave upstream assets alone.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be made, and why; write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would be made or reused, and why; write nothing."
+        ),
     ] = False,
 ) -> None:
-    """Make assets, and what they are made from, where they are missing or out of date."""
+    """Build assets, and everything upstream of them, where missing or out of date."""
     from orchestration import materialization
     from orchestration.dry_run import describe_run
     from orchestration.workspace import open_workspace
@@ -48,21 +53,25 @@ def materialize(
 
 
 def synthesize(
-    folder: Annotated[Path, typer.Argument(help="Where the raw files shall lie.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the raw files.")],
     params: ParamsFile = DEFAULT_PARAMS,
     users: Annotated[
-        int | None, typer.Option(min=1, max=2**31 - 1, help="Instead of the file's num_users.")
+        int | None,
+        typer.Option(
+            min=1, max=2**31 - 1, help="Number of users; default: the parameter file's num_users."
+        ),
     ] = None,
     items: Annotated[
         int | None,
         typer.Option(
             min=100,
             max=2**31 - 1,
-            help="Instead of the file's num_items; candidates and clusters in proportion.",
+            help="Number of items; default: the parameter file's num_items. Candidates and "
+            "clusters scale with it.",
         ),
     ] = None,
 ) -> None:
-    """Write a synthetic world in TencentGR's parquet layout."""
+    """Write a synthetic data set in TencentGR's parquet layout."""
     from model.artifact import require_folder
     from model.dataset.synthesizer import write_synthetic_world
     from model.params import Params
@@ -78,20 +87,22 @@ def synthesize(
 def tokenize(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="Modalities, or collaborative; none means the file's modalities."),
+        typer.Argument(
+            help="Modalities, or collaborative; default: the parameter file's modalities."
+        ),
     ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="Instead of the file's codebook.method: residual_kmeans, balanced_residual_kmeans "
-            "or rq_vae; several stand side by side."
+            help="residual_kmeans, balanced_residual_kmeans or rq_vae; repeat it to compare "
+            "several. Default: the parameter file's codebook.method."
         ),
     ] = None,
     json_: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Show coverage, collisions and quality of single sources' semantic IDs."""
+    """Show coverage, collisions and quality of semantic IDs built from single sources."""
     import json
 
     from orchestration.tokenization import as_text, tokenize_sources
@@ -103,12 +114,12 @@ def tokenize(
 
 def tune(
     processes: Annotated[
-        int | None, typer.Option(help="Workers to start; else the file's num_processes.", min=1)
+        int | None, typer.Option(help="Workers to start; default: the file's num_processes.", min=1)
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Try other parameter values; several of this command work on one study."""
+    """Run the trials of the tuning study; several such commands can share one study."""
     from orchestration.tuning import tune as finish_study
     from orchestration.workspace import open_workspace
 
@@ -117,12 +128,12 @@ def tune(
 
 def adopt(
     into: Annotated[
-        Path | None, typer.Option(help="The file to change or to make; else --params.")
+        Path | None, typer.Option(help="File to change or create; default: the --params file.")
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Write the values of the best trial into a parameter file."""
+    """Write the best trial's values into a parameter file."""
     from orchestration.tuning import adopt as write_winner
     from orchestration.workspace import open_workspace
 

@@ -1,14 +1,14 @@
-"""The options that most commands have."""
+"""Options that most commands share."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
-DataFolder = Annotated[Path, typer.Option("--data", help="Where all artefacts lie.")]
+ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
+DataFolder = Annotated[Path, typer.Option("--data", help="Folder of all artefacts.")]
 SubmissionId = Annotated[
-    str | None, typer.Argument(help="Or the beginning of its id; else newest.")
+    str | None, typer.Argument(help="Id or a prefix of it; default: the newest.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_PARAMS, DEFAULT_DATA = Path("params.yaml"), Path("data")

@@ -1,4 +1,4 @@
-"""Commands that show what a model came to, and which one shall submit."""
+"""Commands that show a model's results, and choose which model submits."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ def report(
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Show coverage, collisions, metrics and where the newest submission lies."""
+    """Show coverage, collisions, metrics and the location of the newest submission."""
     import json
 
     from orchestration.report import read_facts, write_report
@@ -36,7 +36,7 @@ def costs(
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Show how long each artefact took, with how much memory and disk, on which machine."""
+    """Show the time, memory and disk space that each artefact took, and on which machine."""
     import json
 
     from orchestration.costs import as_text, measured_costs, size_of_data
@@ -54,14 +54,17 @@ def costs(
 
 def explain(
     user: Annotated[str, typer.Argument(help="A user's raw id.")],
-    test: Annotated[bool, typer.Option("--test", help="What the evaluation saw.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Explain the evaluation's ten items instead.")
+    ] = False,
     page: Annotated[
-        Path | None, typer.Option(help="Write an HTML page there instead; prints its path.")
+        Path | None,
+        typer.Option(help="Write an HTML page to this file instead, and print its path."),
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Show why a user gets these ten items."""
+    """Explain why a user is recommended these ten items."""
     from model.artifact import atomic_write
     from model.inference.explain_page import as_page, as_text
     from orchestration.explanation import explain as take_apart
@@ -82,17 +85,19 @@ def explain(
 def recommend(
     items: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ITEM]...", help="Raw ids of a history, oldest first."),
+        typer.Argument(
+            metavar="[ITEM]...", help="Raw ids of the items in the history, oldest first."
+        ),
     ] = None,
     user: Annotated[
-        str | None, typer.Option(help="A user's raw id, whose own events come before.")
+        str | None, typer.Option(help="Raw id of a user whose own events come first.")
     ] = None,
-    action: Annotated[Action, typer.Option(help="What was done with these items.")] = "click",
+    action: Annotated[Action, typer.Option(help="What the user did with these items.")] = "click",
     json_: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Recommend ten items after a history that is given here."""
+    """Recommend ten items for the given history."""
     import json
 
     from orchestration.recommendation import as_rows, as_table
@@ -104,11 +109,13 @@ def recommend(
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="New, empty, or an earlier export to replace.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A new or empty folder, or an earlier export to replace.")
+    ],
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Write the champion, vectors and semantic IDs for other systems."""
+    """Export the champion, its vectors and semantic IDs for other systems."""
     from orchestration.export import export as write
     from orchestration.workspace import open_existing
 
@@ -117,20 +124,22 @@ def export(
 
 def quotas(
     out: Annotated[
-        Path | None, typer.Option(help="Of table and picture; else quota_study in --data.")
+        Path | None, typer.Option(help="Folder of table and plot; default: quota_study in --data.")
     ] = None,
     beam_width: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Tried beside the run's own, repeatable; else 5 to 40."),
+        typer.Option(
+            min=1, help="Width to try beside the run's own; repeatable; default: 5 to 40."
+        ),
     ] = None,
     num_sids: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="K' tried beside the run's own, repeatable; else 48 to 768."),
+        typer.Option(min=1, help="K' to try beside the run's own; repeatable; default: 48 to 768."),
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Show what wider beams and more semantic IDs cost and bring, beside embedding search."""
+    """Measure score and speed over beam width and semantic IDs, beside embedding search."""
     from assets.device import inference_device
     from model.artifact import require_folder
     from model.inference.quota import BEAM_WIDTHS, NUM_SIDS, save_study, study_run
@@ -152,16 +161,16 @@ def quotas(
 
 def plan(
     gpu_hours: Annotated[
-        float | None, typer.Option("--gpu-hours", help="Hours times devices that may be spent.")
+        float | None, typer.Option("--gpu-hours", help="Budget in hours times devices.")
     ] = None,
-    flops: Annotated[float | None, typer.Option(help="Or training FLOPs.")] = None,
+    flops: Annotated[float | None, typer.Option(help="Or a budget in training FLOPs.")] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="Whose study, where there are several.")
+        str | None, typer.Option(help="Protocol of the study, if there are several.")
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Recommend the next model's size for a budget, by the laws of the scaling study."""
+    """Recommend the next model's size for a budget, from the laws of the scaling study."""
     from orchestration.planning import plan as recommend
     from orchestration.workspace import open_existing
 
@@ -171,7 +180,8 @@ def plan(
 
 def rollback(
     model: Annotated[
-        str | None, typer.Argument(help="A promoted model of data/champion; else the one before.")
+        str | None,
+        typer.Argument(help="A promoted model in data/champion; default: the previous one."),
     ] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,

@@ -1,4 +1,4 @@
-"""Commands about submissions: where they came from, what changed, are they whole."""
+"""Commands about submissions: their origin, their differences, their integrity."""
 
 from pathlib import Path
 from typing import Annotated
@@ -52,8 +52,8 @@ def submissions(
 def lineage(
     submission: SubmissionId = None,
     json_: AsJson = False,
-    html: Annotated[bool, typer.Option("--html", help="As a page; prints its path.")] = False,
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="As a Mermaid graph.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Print the path of the HTML page.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid graph.")] = False,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
@@ -87,7 +87,7 @@ def verify(
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Hash everything that a submission came from and compare with its manifest."""
+    """Hash a submission and all that it was made from, and compare with its manifest."""
     import json
     from dataclasses import asdict
 
@@ -105,10 +105,10 @@ def verify(
 
 
 def diff(
-    first: Annotated[str, typer.Argument(help="A submission's id.")],
-    second: Annotated[str, typer.Argument(help="Another's.")],
+    first: Annotated[str, typer.Argument(help="Id of a submission.")],
+    second: Annotated[str, typer.Argument(help="Id of another.")],
     all_metrics: Annotated[
-        bool, typer.Option("--all-metrics", help="Not those of the report alone.")
+        bool, typer.Option("--all-metrics", help="Not only those of the report.")
     ] = False,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
@@ -127,12 +127,12 @@ def diff(
 def rebuild(
     submission: SubmissionId = None,
     into: Annotated[
-        Path, typer.Option(help="Where the code is put, and artefacts by submission.")
+        Path, typer.Option(help="Folder for the code and, per submission, the artefacts.")
     ] = Path("rebuilt"),
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
-    """Make a submission again from the revision and data that its manifest names."""
+    """Rebuild a submission from the revision and data in its manifest, and compare."""
     from orchestration.rebuilding import rebuild as again
     from orchestration.workspace import open_existing
 
