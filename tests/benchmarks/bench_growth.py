@@ -4,7 +4,7 @@
 demo's artefacts from DIR (``onepiece materialize fused_embeddings``) and trains a second encoder
 into FOLDER, with another seed (what is there is not trained again). Two thirds of the items are
 published by the first encoder; the rest is added with vectors of the first, with those of the
-second turned back into the generation's space, and with those of the second as they are.
+second rotated back into the generation's space, and with those of the second as they are.
 
 Prints how far published items lie from their centroids, how many new items get the first code that
 the first encoder gives them, how many of an item's ten nearest neighbours share its first code,
@@ -75,7 +75,7 @@ def grow(
 
         ways = {
             "the same encoder": extended(first),
-            "another, turned back": extended(second),
+            "another, rotated back": extended(second),
         }
         with mock.patch.object(growth, "rotation_back", lambda *_: None):
             ways["another, as it is"] = extended(second)
