@@ -72,7 +72,7 @@ RUN_ELSEWHERE = (
     ),
     (
         "tests/model/training/test_processes.py",
-        "test_two_processes_get_the_losses_of_one",
+        "test_several_processes_get_the_losses_of_one",
         r"torchrun .* -m model\.training .*",
     ),
     (

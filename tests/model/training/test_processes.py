@@ -57,17 +57,18 @@ def _write_params(folder, params):
     return ["--params", file, "--data", folder / "data"]
 
 
-def test_two_processes_get_the_losses_of_one(folder, data):
-    """Static logQ, negatives of both ranks, sparse gradients gathered, one global batch.
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_several_processes_get_the_losses_of_one(folder, data, ranks):
+    """Static logQ, negatives of all ranks, sparse gradients gathered, one global batch.
 
     With uniform negatives, experts, and a last step of one row that leaves a process without any.
     """
     params = _large_table(training={"epochs": 2, "batch_size": 13}, feed_forward="moe")
     where = _write_params(folder, params)
-    process = _worker(ENCODER, *where, "--out", folder / "two", ranks=2)
+    process = _worker(ENCODER, *where, "--out", folder / "several", ranks=ranks)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
-    _assert_close(_alone(data, params, ENCODER, folder), Checkpoint.load(folder / "two"))
+    _assert_close(_alone(data, params, ENCODER, folder), Checkpoint.load(folder / "several"))
 
 
 def _large_table(*, logq="static", feed_forward="none", **changes):
