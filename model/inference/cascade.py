@@ -117,7 +117,7 @@ def rank(
         proposals: of the beams.
         beam_weight: of the semantic ID's log-probability in the score.
         num_results: K, length of the lists, ten or more; beyond ten nothing is filled up, unless
-            search alone answers.
+            search alone answers. The first ten are the same for every K.
         cap: items of one group; ``cascade.max_per_group`` where None.
     """
     params, catalogue = recommender.params, recommender.catalogue
@@ -130,9 +130,11 @@ def rank(
     keep = within_cap(catalogue.groups_of(rows), cap)
     path = torch.full_like(rows, BEAM, dtype=torch.int8)
     ranked = _first(Ranked(rows, scores, path), keep, num_results)
-    wanted = NUM_RECOMMENDATIONS if params.num_sids else num_results
-    short = (ranked.rows[:, :wanted] >= 0).sum(dim=1) < wanted
-    _fill_up(recommender, proposals, ranked, short.nonzero().flatten(), cap, wanted)
+    # Ten by themselves: an index that is asked for more may find too few, and exact search answers.
+    lengths = {NUM_RECOMMENDATIONS} if params.num_sids else {NUM_RECOMMENDATIONS, num_results}
+    for wanted in sorted(lengths):
+        short = (ranked.rows[:, :wanted] >= 0).sum(dim=1) < wanted
+        _fill_up(recommender, proposals, ranked, short.nonzero().flatten(), cap, wanted)
     return ranked
 
 

@@ -354,6 +354,22 @@ def test_search_alone_loses_no_target_in_the_beams(alone):
     assert report_of(alone).metrics["search_alone"]
 
 
+@pytest.mark.parametrize("cap", [0, 2])
+def test_search_alone_is_measured_by_the_ten_of_its_submission(cap):
+    """Of few inverted lists, which hold ten items and not as many as the longest cutoff."""
+    params = cascade_params(num_sids=0, search="ivf", filter_cold=False, max_per_group=cap)
+    recommender, _ = with_index(fake_recommender(random_interactions(40, 400), params), None)
+    assert isinstance(recommender.search, IndexSearch)
+    recommender.search.index.index.nprobe = 1
+    lists = rank_paths(recommender, USERS, 0.0, [100])
+    made = recommend(recommender, "test", USERS, beam_weight=0.0)
+    shown = recommender.catalogue.item_ids[lists.top_rows["cascade"]]
+    np.testing.assert_array_equal(shown, made.item_ids)
+    assert (lists.top_rows["cascade"] != lists.top_rows["embedding"]).any()
+    assert lists.ranks["cascade"].max() > 10
+    assert cap or Fate.CAPPED not in lists.fate
+
+
 @pytest.mark.parametrize("beam_weight", ["validation", 0.125])
 def test_search_alone_competes_by_its_own_ten(alone, beam_weight):
     params = pipeline_params(cascade={"num_sids": 0, "beam_weight": beam_weight})
