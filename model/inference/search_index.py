@@ -109,26 +109,43 @@ class IndexSearch:
         return self.index.facts
 
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
-        """Ask for as many more as the users have seen, and leave those out."""
-        device = queries.device
-        counts = torch.bincount(seen.owners, minlength=len(queries))
-        extra = int(counts.max()) if len(counts) else 0
-        depth = min(k + extra, len(self.exact.vectors), self.deepest)
-        found, places = self.index.index.search(_with_one(queries), depth)
-        rows = torch.from_numpy(places).to(device)
-        keep = (rows >= 0) & ~seen.contains(rows)
-        order = (~keep).to(torch.int8).argsort(dim=1, stable=True)[:, :k]
-        kept = keep.gather(1, order)
-        rows = torch.where(kept, rows.gather(1, order), -1)
-        scores = torch.from_numpy(found).to(device).gather(1, order)
-        scores = torch.where(kept, scores, -torch.inf)
-        missing = (0, k - rows.shape[1])
-        rows = torch.nn.functional.pad(rows, missing, value=-1)
-        scores = torch.nn.functional.pad(scores, missing, value=-torch.inf)
+        """Ask for as many more as a user has seen, and leave those out."""
+        scores = queries.new_full((len(queries), k), -torch.inf)
+        rows = torch.full((len(queries), k), -1, device=queries.device)
+        depths = self._depths(k, torch.bincount(seen.owners, minlength=len(queries)))
+        for depth in depths.unique().tolist():
+            chosen = (depths == depth).nonzero().flatten()
+            scores[chosen], rows[chosen] = self._unseen(
+                queries[chosen], k, depth, seen.of_users(chosen)
+            )
         short = (rows[:, -1] < 0).nonzero().flatten()
         if self.complete and len(short):
             scores[short], rows[short] = self.exact.search(queries[short], k, seen.of_users(short))
         return scores, rows
+
+    def _depths(self, k: int, num_seen: Tensor) -> Tensor:
+        """(B,) int64 how many items a user's search asks for, who has seen (B,) int64 of them.
+
+        Which of many equal items an index gives depends on how many it is asked for. So a user's
+        depth follows from the own history, whoever shares the batch; rounded up to a power of two,
+        a few searches serve them all.
+        """
+        rounded = 2 ** torch.frexp((k + num_seen - 1).double()).exponent.long()
+        return rounded.clamp(max=min(len(self.exact.vectors), self.deepest))
+
+    def _unseen(self, queries: Tensor, k: int, depth: int, seen: Seen) -> tuple[Tensor, Tensor]:
+        """The k best unseen ones of ``depth`` that the index gives, -1 where these are fewer."""
+        found, places = self.index.index.search(_with_one(queries), depth)
+        rows = torch.from_numpy(places).to(queries.device)
+        keep = (rows >= 0) & ~seen.contains(rows)
+        order = (~keep).to(torch.int8).argsort(dim=1, stable=True)[:, :k]
+        kept = keep.gather(1, order)
+        rows = torch.where(kept, rows.gather(1, order), -1)
+        scores = torch.from_numpy(found).to(queries.device).gather(1, order)
+        scores = torch.where(kept, scores, -torch.inf)
+        missing = (0, k - rows.shape[1])
+        rows = torch.nn.functional.pad(rows, missing, value=-1)
+        return torch.nn.functional.pad(scores, missing, value=-torch.inf), rows
 
 
 def with_index(recommender: Recommender, folder: Path | None) -> tuple[Recommender, dict[str, Any]]:

@@ -96,6 +96,26 @@ def test_a_user_for_whom_the_index_finds_too_few_is_searched_exactly(exact, quer
     assert ((rows == -1) == (scores == -torch.inf)).all()
 
 
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_of_equal_items_a_user_gets_the_same_whoever_shares_the_batch(exact, queries, kind):
+    copies = ExactSearch(exact.vectors[:100].repeat(30, 1), exact.bias[:100].repeat(30))
+    index = build_index(copies, np.arange(NUM_ITEMS), kind, queries, seed=1)
+    search, nothing = IndexSearch(index, copies), torch.zeros(0, dtype=torch.long)
+    much = torch.arange(500)  # seen by the last user alone
+    batch = Seen(torch.full_like(much, len(queries) - 1), much, NUM_ITEMS)
+    together = search.search(queries, 10, batch)
+    alone = search.search(queries[:-1], 10, Seen(nothing, nothing, NUM_ITEMS))
+    for found, expected in zip(together, alone, strict=True):
+        assert found[:-1].equal(expected)
+    assert not batch.contains(together[1]).any()
+
+
+def test_a_search_asks_for_powers_of_two_as_far_as_there_are_items(index, exact):
+    seen = torch.tensor([0, 1, 6, 7, 8, 1014, 1015, 1016, 4000])
+    depths = IndexSearch(index, exact)._depths(9, seen)
+    assert depths.tolist() == [16, 16, 16, 16, 32, 1024, 1024, 2048, NUM_ITEMS]
+
+
 def test_a_tiny_catalogue_is_indexed_without_a_word(capfd):
     few = ExactSearch(F.normalize(torch.randn(12, 4), dim=-1), torch.zeros(12))
     index = build_index(few, np.arange(12), "ivf", torch.randn(3, 4), seed=0)
