@@ -5,6 +5,7 @@ candidates that it lacks ("cold"). Users are numbered 0..num_users-1 in the orde
 events of user ``u`` are ``offsets[u]:offsets[u + 1]``, ascending in time.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from model.artifact import NOT_FOUND, atomic_folder, open_array, read_json, write_json
+from model.dataset.arrow import compute as pc
 from model.dataset.features import FeatureTable
 from model.errors import InputError
 
@@ -111,6 +113,24 @@ _ARRAYS = (
     "target_actions",
     "candidate_item_ids",
 )
+
+
+def items_named(interactions: Interactions, raw_ids: Sequence[str]) -> np.ndarray:
+    """The items of raw ids, found in one pass over all of them, without a table of these.
+
+    Args:
+        interactions: know the raw ids.
+        raw_ids: (N,) in any order, also repeatedly.
+
+    Returns:
+        (N,) int64 item ids, 0 for what this data has not.
+    """
+    known = interactions.raw_item_ids
+    wanted = pa.array(list(raw_ids), known.type)
+    items = np.flatnonzero(pc.is_in(known, value_set=wanted)) + 1
+    found = pc.index_in(wanted, value_set=known.take(pa.array(items - 1)))
+    places = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+    return np.append(items, 0)[places]  # -1 is the 0 in the end
 
 
 def write_strings(path: Path, values: pa.Array) -> None:

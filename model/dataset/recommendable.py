@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from model.dataset.arrow import compute as pc
 from model.dataset.csr import positions_of
-from model.dataset.interactions import Interactions
+from model.dataset.interactions import Interactions, items_named
 from model.errors import InputError
 
 if TYPE_CHECKING:  # a training machine may lack pydantic
@@ -131,15 +129,15 @@ def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> n
     """
     if len(raw_ids) == 0:
         return np.zeros(0, np.int64)
-    wanted = pa.array([str(raw_id) for raw_id in raw_ids], pa.large_string())
-    places = pc.index_in(wanted, value_set=interactions.raw_item_ids.cast(pa.large_string()))
-    if places.null_count:
-        unknown = str(raw_ids[places.to_pylist().index(None)])
+    texts = [str(raw_id) for raw_id in raw_ids]
+    items = items_named(interactions, texts)
+    if not items.all():
+        unknown = texts[items.argmin()]
         raise InputError(
             f"cascade.blocked_items names {unknown!r}, which is no item of this data; take it out "
             "or write the id as the input does"
         )
-    return places.to_numpy().astype(np.int64) + 1
+    return items
 
 
 def item_groups(

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from model.dataset.arrow import compute as pc
 from model.dataset.csr import offsets_of
 from model.dataset.features import ArrayColumn, FeatureTable
-from model.dataset.interactions import Interactions
+from model.dataset.interactions import Interactions, items_named
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.sequences import SequenceDataset
 from model.errors import InputError
@@ -91,15 +90,13 @@ def answering(
 
 
 def _items(interactions: Interactions, raw_ids: Sequence[str]) -> np.ndarray:
-    """(N,) int32 item ids, found in one pass over all raw ids, without a table of them."""
-    wanted = pa.array(list(raw_ids), interactions.raw_item_ids.type)
-    places = np.flatnonzero(pc.is_in(interactions.raw_item_ids, value_set=wanted))
-    found = pc.index_in(wanted, value_set=interactions.raw_item_ids.take(pa.array(places)))
-    if found.null_count:
-        missing = wanted.filter(found.is_null())[0].as_py()
+    """(N,) int32 item ids."""
+    items = items_named(interactions, raw_ids)
+    if not items.all():
+        missing = raw_ids[items.argmin()]
         example = interactions.raw_item_ids[0].as_py()
         raise InputError(f"no item {missing!r} in this data; ids look like {example!r}")
-    return (places[found.to_numpy(zero_copy_only=False)] + 1).astype(np.int32)
+    return items.astype(np.int32)
 
 
 def _times(statistics: ItemStatistics, count: int, after: int) -> np.ndarray:
