@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model import metrics
 from model.dataset.sequences import Batch
-from model.dataset.split import sample_test_users
+from model.dataset.split import sample_test_users, user_weights
 from model.inference.cascade import NUM_RECOMMENDATIONS, rank
 from model.inference.champion import beam_weight_of
 from model.inference.inputs import InferenceInputs
@@ -245,12 +245,15 @@ def study_run(
         num_sids: K' tried beside the run's own.
 
     Raises:
-        InputError: an artefact is missing or damaged, or no user has a test target.
+        InputError: an artefact is missing or damaged, no user has a test target, or no weight is
+            on any target's action.
     """
     section = params.evaluation_report
     beam_weight = beam_weight_of(data / "evaluation_report", params.cascade)
     inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     users = sample_test_users(inputs.interactions, section.max_users, params.seed)
+    # Refused before hours of study, of which no score could be made.
+    user_weights(inputs.interactions, users, "test", section.action_weights)
     recommender = prepare_recommender(inputs, params.cascade, device)
     recommender, _ = with_index(recommender, data / SEARCH_INDEX)
     return study_quotas(

@@ -180,6 +180,16 @@ def test_a_run_that_was_not_evaluated_is_refused_before_its_catalogue_is_laid_ou
         study_run(run, tmp_path, CPU)
 
 
+def test_targets_that_weigh_nothing_are_refused_before_a_catalogue_is_laid_out(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(quota, "prepare_recommender", lambda *given: pytest.fail("laid out"))
+    quota.InferenceInputs.load().interactions.action_types[:] = 0
+    params = pipeline_params(cascade={"beam_weight": 0.5})
+    with pytest.raises(InputError, match=r"evaluation_report\.action_weights .*only \[0\] occur"):
+        study_run(params, tmp_path, CPU)
+
+
 def test_beside_an_index_the_exact_search_stays_exact(recommender):
     approximate = cascade_params(search="ivf", filter_cold=False)
     indexed, _ = with_index(fake_recommender(recommender.interactions, approximate), None)
