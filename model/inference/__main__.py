@@ -1,10 +1,8 @@
-"""Inference in processes of its own.
+"""A submission's shards in processes of their own.
 
 ``torchrun --nproc-per-node N -m model.inference shards --params F --data DIR --out FOLDER``
 lets the champion answer all users, shard by shard, a part of the shards on each process; what makes
-the submission then only collects them (FOLDER is DIR/.resume/submission). ``python -m
-model.inference quotas --params F --data DIR --out FOLDER`` studies what wider beams and more
-semantic IDs cost and bring.
+the submission then only collects them (FOLDER is DIR/.resume/submission).
 """
 
 import argparse
@@ -20,7 +18,6 @@ from model.dataset.recommendable import require_enough_candidates
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.inference.champion import beam_weight_of, champion_folder
 from model.inference.inputs import InferenceInputs
-from model.inference.quota import save_study, study_run
 from model.inference.recommender import prepare_recommender
 from model.inference.search_index import SEARCH_INDEX, with_index
 from model.inference.shards import open_shards
@@ -54,26 +51,20 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
         )
 
 
-def write_quotas(params: Params, data: Path, out: Path, device: torch.device) -> None:
-    """Study beam widths and quotas on the evaluation's test users."""
-    save_study(study_run(params, data, device), out)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 2 after a refusal, whose sentence is the last line."""
+    """Fill the shards; 2 after a refusal, whose sentence is the last line."""
     parser = argparse.ArgumentParser(prog="python -m model.inference", description=__doc__)
-    parser.add_argument("command", choices=["shards", "quotas"])
+    parser.add_argument("command", choices=["shards"])
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the shards or study")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the shards")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         device = own_device()
         params = Params.load(given.params)
         require_folder(given.out, writable=True)
-        command = fill_shards if given.command == "shards" else write_quotas
-        command(params, given.data, given.out, device)
+        fill_shards(params, given.data, given.out, device)
     except InputError as error:
         logging.getLogger("onepiece").error("%s%s", REFUSED, error)
         return INPUT_ERROR_EXIT
