@@ -1,9 +1,9 @@
-"""What a wider beam and more semantic IDs cost and bring: score and speed side by side.
+"""A sweep over beam width and K' (number of semantic IDs): score and speed side by side.
 
-Every combination answers the same users after one pass of the encoder; embedding-only search,
-exact and through inverted lists with more and more probes, stands beside them with its own time, so
-that a user can choose. Times are measured on the spot: this is a study to look at, not an artefact
-to be reproduced.
+It shows what a wider beam and more semantic IDs cost and bring. Every combination answers the same
+users after one pass of the encoder; embedding-only search, exact and through inverted lists with
+more and more probes, stands beside them with its own time, so that a user can choose. Times are
+measured on the spot: this is a study to look at, not an artefact to be reproduced.
 """
 
 import time
