@@ -1,11 +1,11 @@
-"""numba's compiler, whose cache on disk notices a change in any file that a kernel is made of.
+"""numba's compiler with a disk cache that is invalidated by a change in any of a kernel's files.
 
-numba asks the file of the cached function alone. Kernels here are made of several files, so after
-an update of one of them numba would go on running machine code of the old one, and lineage would
-call it the new. Therefore the cache lies in a folder named after all of them.
+numba checks only the file of the cached function. Kernels here span several files, so after a
+change in another one numba would go on running stale machine code, and lineage would record it as
+the new version. Therefore the cache folder is named after a hash of all of them.
 
-numba starts a thread per core, whatever ``OMP_NUM_THREADS`` says, and by that sets the number of
-PyTorch's threads too: both hold to it here.
+numba starts a thread per core, whatever ``OMP_NUM_THREADS`` says, and thereby changes the number of
+PyTorch's threads too: here both respect the variable.
 
 Importing this needs numba.
 """
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]  # what imports are relative to
 SETTINGS: Any = config  # numba's; it has no static attributes
 _THREADING: Any = parallel  # likewise
 _IMPORT = re.compile(rb"^from ([\w.]+) import", re.MULTILINE)
-_MARKS = (b"numba", b"model.compiled")  # what a file says that has kernels, or numbers for them
+_MARKS = (b"numba", b"model.compiled")  # found in files with kernels or constants for them
 
 
 def threads_allowed(environment: Mapping[str, str], cores: int) -> int:
@@ -45,12 +45,12 @@ def threads_allowed(environment: Mapping[str, str], cores: int) -> int:
 
 
 SETTINGS.NUMBA_NUM_THREADS = threads_allowed(os.environ, SETTINGS.NUMBA_NUM_THREADS)
-# How many are started numba has looked up while it was imported.
+# numba copied the number of threads to start when it was imported: set it there too.
 _THREADING.NUM_THREADS = SETTINGS.NUMBA_NUM_THREADS
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As ``njit(cache=True)``, stale as soon as any file that the kernel is made of has changed.
+    """As ``njit(cache=True)``, recompiled after a change in any file that the kernel depends on.
 
     Args:
         options: numba's own.
@@ -62,7 +62,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         SETTINGS.CACHE_DIR = str(cache_folder(file, ROOT, Path(given) if given else None))
         try:
             return njit(cache=True, **options)(function)
-        finally:  # other people's kernels in this process stay where they are
+        finally:  # other libraries' kernels in this process keep their folder
             SETTINGS.CACHE_DIR = given
 
     return decorate
@@ -70,13 +70,13 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 @cache
 def cache_folder(file: Path, root: Path, chosen: Path | None) -> Path:
-    """Where the kernels of a file are kept: a folder of this very state of its sources.
+    """The cache folder of a file's kernels, named after a hash of all their sources.
 
     Args:
-        file: with kernels.
+        file: a file with kernels.
         root: what its imports are relative to.
-        chosen: the user's ``NUMBA_CACHE_DIR``, if any; else it lies beside the file, or with the
-            user where nothing may be written there.
+        chosen: the user's ``NUMBA_CACHE_DIR``, if any; else the folder lies beside the file, or in
+            the user's home where nothing may be written there.
     """
     digest = hashlib.sha256()
     for source in sorted(made_of(file, root)):
@@ -88,7 +88,7 @@ def cache_folder(file: Path, root: Path, chosen: Path | None) -> Path:
 
 
 def made_of(file: Path, root: Path) -> set[Path]:
-    """A file and all that it imports from, and so on, as far as they have to do with kernels."""
+    """A file and, recursively, those that it imports from, if they have kernels or constants."""
     found: set[Path] = set()
     waiting = [file]
     while waiting:

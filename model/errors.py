@@ -1,14 +1,14 @@
-"""The one error that a user's input can cause, how a process of its own tells it, and a full disk.
+"""The error for bad input, how a subprocess reports it, and detection of a full disk.
 
-Without any import that takes time: the command line needs this to say how it failed.
+Imports nothing slow: the command line needs this to report a failure.
 """
 
 import errno
 import re
 
 INPUT_ERROR_EXIT = 2
-REFUSED = "refused: "  # begins the line that carries the sentence, whoever else prints after it
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # of the disk, or of what the user may have of it
+REFUSED = "refused: "  # marks the line with the message, whatever is printed after it
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the user's quota
 _NUMPYS_DISK_FULL = re.compile(r"Not enough free space to write|\d+ requested and \d+ written")
 
 
@@ -20,7 +20,7 @@ class InputError(ValueError):
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether there was no room to write; numpy tells it without the number."""
+    """Whether the disk was full; numpy reports that without an error number."""
     if not isinstance(error, OSError):
         return False
     in_words = error.errno is None and _NUMPYS_DISK_FULL.match(str(error)) is not None

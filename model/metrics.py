@@ -59,7 +59,7 @@ def hit_rate(ranks: np.ndarray, k: int, weights: np.ndarray | None = None) -> fl
         weights: (U,) of the users.
 
     Raises:
-        InputError: no user, or none that weighs anything.
+        InputError: no user, or none with a weight above 0.
     """
     return weighted_mean(hits(ranks, k), weights)
 
@@ -73,7 +73,7 @@ def ndcg(ranks: np.ndarray, k: int, weights: np.ndarray | None = None) -> float:
         weights: (U,) of the users.
 
     Raises:
-        InputError: no user, or none that weighs anything.
+        InputError: no user, or none with a weight above 0.
     """
     return weighted_mean(discounted_gains(ranks, k), weights)
 
@@ -86,7 +86,7 @@ def competition_score(ranks: np.ndarray, weights: np.ndarray | None = None) -> f
         weights: (U,) of the users.
 
     Raises:
-        InputError: no user, or none that weighs anything.
+        InputError: no user, or none with a weight above 0.
     """
     return weighted_mean(competition_gains(ranks), weights)
 
@@ -99,7 +99,7 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray | None = None) -> floa
         weights: (U,), not negative; None weighs all users the same.
 
     Raises:
-        InputError: no user, or none that weighs anything.
+        InputError: no user, or none with a weight above 0.
     """
     if len(values) == 0:
         raise InputError("there is no user to average over; check the split and the candidate set")
@@ -115,10 +115,12 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray | None = None) -> floa
 
 
 def gini(counts: np.ndarray) -> float:
-    """Inequality of how often items are recommended: 0 all alike, towards 1 one item takes all.
+    """Gini coefficient of how often items are recommended: 0 if even, towards 1 if one takes all.
+
+    It is the mean absolute difference over twice the mean.
 
     Args:
-        counts: (N,) not negative, zeros included; the mean absolute difference over twice the mean.
+        counts: (N,) not negative, zeros included.
     """
     if len(counts) == 0 or np.sum(counts) == 0:
         return 0.0
@@ -135,7 +137,7 @@ def bootstrap_intervals(
     samples: int,
     seed: int,
 ) -> np.ndarray:
-    """Percentile intervals of weighted means, users drawn with replacement.
+    """Percentile bootstrap intervals of weighted means, users drawn with replacement.
 
     All columns see the same draws, so that a column of differences gives a paired interval.
 
@@ -161,7 +163,7 @@ def bootstrap_intervals(
         times = np.bincount(draws.ravel(), minlength=rows * num_users).reshape(rows, num_users)
         sums.append(times.astype(np.float64) @ columns)
     totals = np.concatenate(sums)
-    # A draw of users who all weigh nothing has no mean: it counts as no gain.
+    # A draw whose users all have weight 0 has no mean: it counts as no gain.
     weighed = totals[:, num_metrics:]
     means = totals[:, :num_metrics] / np.where(weighed > 0.0, weighed, np.inf)
     tail = 100.0 * (1.0 - CONFIDENCE) / 2.0

@@ -1,7 +1,7 @@
-"""Folders while they are written, and the step in which they take their place.
+"""Partial folders, in which artefacts are written, and the atomic swap that publishes them.
 
-A writer works in a sibling whose name says who writes; what dead writers left is told from what
-living ones work on by that name, by a lock, and by age.
+A writer works in a sibling folder that is named after the writer. Whether that writer still lives
+is decided by the name, by a lock, and by age.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-_CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # NFS and most others over a net
+_CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # NFS, most network mounts
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 _PARTIAL = ".partial-"
 _OLD = f"{_PARTIAL}old-"
@@ -28,11 +28,11 @@ _UNLOCKED_SECONDS = 60  # another container's writer has its lock by then
 
 
 def remove_partial_folders(folder: Path) -> None:
-    """Remove what dead writers of ``folder`` left beside it; a living writer's is kept.
+    """Remove what dead writers of ``folder`` left beside it; a living writer's folder is kept.
 
-    Its name may be a pattern. A writer in another container of this machine is known by its lock.
-    Whether one on another host lives cannot be seen; it counts as dead once it has written nothing
-    for a day.
+    The folder's name may be a glob pattern. A writer in another container of this machine is known
+    by its lock. One on another host cannot be checked: it counts as dead once it has written
+    nothing for a day.
     """
     for partial in folder.parent.glob(f".{folder.name}{_PARTIAL}*"):
         if not _may_be_written(partial):
@@ -40,9 +40,9 @@ def remove_partial_folders(folder: Path) -> None:
 
 
 def finish_exchange(folder: Path) -> None:
-    """Tidy up after a writer that died between the two steps of :func:`_exchange_by_renames`.
+    """Clean up after a writer that died between the two steps of :func:`_exchange_by_renames`.
 
-    What it had moved away comes back where nothing stands in its place, and else is removed.
+    The folder that it had moved aside is moved back if its place is empty, and removed otherwise.
     """
     for old in folder.parent.glob(f".{folder.name}{_OLD}*"):
         if _may_be_written(old):
@@ -55,11 +55,11 @@ def finish_exchange(folder: Path) -> None:
 
 @contextmanager
 def scratch_folder(home: Path, name: str) -> Iterator[Path]:
-    """Give an empty folder that is gone afterwards, as those of dead processes are.
+    """Give an empty folder that is removed afterwards, as are those that dead processes left.
 
     Args:
         home: where it is made.
-        name: tells it from other scratch folders, and from artefacts, at the same place.
+        name: unlike that of any other scratch folder or artefact there.
     """
     remove_partial_folders(home / name)
     folder = partial_of(home / name)
@@ -72,21 +72,21 @@ def scratch_folder(home: Path, name: str) -> Iterator[Path]:
 
 
 def partial_of(path: Path) -> Path:
-    """Where this process writes what shall stand at ``path``."""
+    """The partial folder in which this process writes what will be published as ``path``."""
     return path.with_name(f".{path.name}{_PARTIAL}{_writer()}")
 
 
 def _writer() -> str:
-    """By what others tell whether this process still writes: its machine, its host, its number."""
+    """What identifies this process as a writer: machine, host and process id."""
     return f"{_machine()}-{_host()}-{os.getpid()}"
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Lock a folder while it is written, for those who cannot see this process."""
+    """Lock a folder while it is written, for processes that cannot look up this one's id."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system may know no locks
+        with suppress(OSError):  # a file system may not support locks
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
@@ -95,7 +95,7 @@ def held(folder: Path) -> Iterator[None]:
 
 @cache
 def _machine() -> str:
-    """Hex digits that all containers of a running machine share; none where they are hidden."""
+    """The boot id, which all containers of a machine share; empty where it is hidden."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     except OSError:
@@ -104,9 +104,9 @@ def _machine() -> str:
 
 @cache
 def _host() -> str:
-    """Hex digits that are the same wherever a process id means the same process.
+    """A hash that is the same wherever a process id means the same process.
 
-    Also after the machine was started again: what a power cut left is nobody's.
+    It survives a reboot, so that what a power cut left is recognised as abandoned.
     """
     facts = [platform.node()]
     with suppress(OSError):  # a sandbox may hide them
@@ -116,7 +116,7 @@ def _host() -> str:
 
 
 def _may_be_written(partial: Path) -> bool:
-    """Whether the writer that a partial folder is named by may still be at it."""
+    """Whether the writer that a partial folder is named after may still be alive."""
     *_, machine, host, pid = f"-{partial.name}".split("-")
     if host == _host() and pid.isdigit():
         return int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
@@ -125,16 +125,16 @@ def _may_be_written(partial: Path) -> bool:
     except OSError:  # something has vanished while we looked
         return True
     age = time.time() - newest
-    if age < _UNLOCKED_SECONDS:  # before its lock is tried, which it may be about to take
+    if age < _UNLOCKED_SECONDS:  # do not try its lock, which it may be about to take
         return True
     locks_tell = machine != "" and machine == _machine() and _is_unlocked(partial)
     return not locks_tell and age < _ABANDONED_SECONDS
 
 
 def _is_unlocked(folder: Path) -> bool:
-    """Whether locks work and nobody holds this one; ask it only of writers on this machine.
+    """Whether locks work and nobody holds this one; valid only for writers on this machine.
 
-    Some mounts over a net keep the locks of each machine to itself.
+    Some network mounts do not share locks between machines.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -150,10 +150,10 @@ def _is_unlocked(folder: Path) -> bool:
 
 
 def publish_folder(finished: Path, folder: Path) -> None:
-    """Let a finished folder take the place of ``folder`` in one step; both on one file system.
+    """Put a finished folder in place of ``folder`` atomically; both on one file system.
 
-    What stood there before is left at ``finished`` where there was something. Where the file system
-    cannot exchange folders, ``folder`` is away for a moment between two steps.
+    The previous folder, if any, is left at ``finished``. Where the file system cannot exchange
+    folders, ``folder`` is missing for a moment between two renames.
     """
     _flush(finished)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def _flush(folder: Path) -> None:
 
 
 def _take_place(partial: Path, folder: Path) -> None:
-    """Rename, or exchange in one system call where something stands there already."""
+    """Rename, or exchange in one system call if the target exists."""
     if not folder.exists():
         try:
             partial.rename(folder)
@@ -178,7 +178,7 @@ def _take_place(partial: Path, folder: Path) -> None:
             if error.errno not in _TAKEN:
                 raise
         else:
-            return  # and otherwise another process has just put its own there
+            return  # otherwise another process has just put its own there
     libc = ctypes.CDLL(None, use_errno=True)
     old, new = os.fsencode(partial), os.fsencode(folder)
     if libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_EXCHANGE) != 0:
@@ -189,10 +189,10 @@ def _take_place(partial: Path, folder: Path) -> None:
 
 
 def _exchange_by_renames(partial: Path, folder: Path) -> None:
-    """The same in steps, begun anew where another writer came between them."""
+    """The same by two renames, retried if another writer came in between."""
     aside = folder.with_name(f".{folder.name}{_OLD}{_writer()}")
     with suppress(PermissionError, FileNotFoundError):
-        os.utime(folder)  # so that on another host too it counts as in use
+        os.utime(folder)  # so that it counts as in use on other hosts too
     try:
         folder.rename(aside)
     except FileNotFoundError:

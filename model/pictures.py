@@ -1,4 +1,4 @@
-"""Pictures as files: the same figure is the same bytes."""
+"""Pictures as reproducible files: equal figures give equal bytes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,13 +8,13 @@ if TYPE_CHECKING:
 
 
 def write_png(figure: "Figure", file: Path, dpi: int = 110) -> None:
-    """Write a figure that no window and no ``pyplot`` knows of.
+    """Write a figure that was made without ``pyplot``.
 
     Args:
-        figure: is laid out tightly first.
-        file: to write.
+        figure: to write; gets a tight layout.
+        file: the PNG file.
         dpi: dots per inch.
     """
     figure.tight_layout()
-    # The default metadata names the version of matplotlib: other bytes for the same picture.
+    # The default metadata holds matplotlib's version, with which the bytes would change.
     figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})

@@ -12,7 +12,7 @@ logger = logging.getLogger("onepiece")
 T = TypeVar("T")
 
 LOG_EVERY_SECONDS = 10.0
-IN_BAR = "in_bar"  # attribute of a record whose line a bar shows as well: not for the terminal
+IN_BAR = "in_bar"  # attribute of a log record that a bar shows as well: not for the terminal
 
 
 def track(items: Iterable[T], *, total: int | None, what: str, unit: str = "it") -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""The library's own sources, for what must not be mixed with the work of other code."""
+"""A hash of the library's own sources, for results that must not be mixed between versions."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ def hash_sources(*parts: str) -> str:
     """One hash over sources of this library: their paths and contents.
 
     Args:
-        parts: files and folders by their paths within the library; none stand for all of it.
+        parts: files and folders by their paths within the library; none means all of it.
     """
     digest = hashlib.blake2b(digest_size=16)
     for source in _sources(parts):
