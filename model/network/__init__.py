@@ -1,1 +1,1 @@
-"""Torch modules and nothing but: towers, HSTU, MoE, encoder, decoder, losses, checkpoint."""
+"""Torch modules only: towers, HSTU, MoE, encoder, decoder, losses, checkpoint."""

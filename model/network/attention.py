@@ -5,12 +5,12 @@ For token i of a row and every token j <= i of the same row::
     out_i = sum_j SiLU(scale * q_i . k_j + position_bias[i - j] + time_bias[b_ij]) v_j
 
 with b_ij the bucket of the seconds between the two (:func:`~model.network.attention_plan
-.time_buckets`). Three ways to compute it, equal but for rounding: Triton kernels on a GPU, numba
-kernels on a CPU, and dense PyTorch elsewhere. The first two compute the weights again in backward,
-so that no layer of theirs keeps anything that grows with the square of the length. What the numba
-kernels' plan keeps for a time bias does, once for all layers: a byte per pair of tokens of a row.
+.time_buckets`). Three implementations, equal but for rounding: Triton kernels on a GPU, numba
+kernels on a CPU, and dense PyTorch elsewhere. The first two recompute the weights in backward, so
+that no layer saves anything quadratic in the length. Only the numba kernels' plan does, for a time
+bias and once for all layers: a byte per pair of tokens of a row.
 
-Paper: section 3.2 (HSTU); the time bias is that of the published HSTU, which the paper left out.
+Paper: section 3.2 (HSTU); the time bias, which the paper left out, is that of the published HSTU.
 """
 
 from torch import Tensor
@@ -73,7 +73,7 @@ def _check(q: Tensor, plan: AttentionPlan, time_bias: Tensor | None) -> None:
     if len(q) != plan.num_tokens:
         raise InputError(
             f"attention: {len(q)} queries, but the plan is of {plan.num_tokens} tokens; "
-            "plan every batch anew"
+            "call plan_attention for every batch"
         )
     if time_bias is None:
         return

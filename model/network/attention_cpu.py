@@ -1,14 +1,13 @@
-"""HSTU attention on the CPU: numba kernels that walk the triangle of each row, head by head.
+"""HSTU attention on the CPU: numba kernels over the lower triangle of each row and head.
 
 A task is a lot of rows, head by head; it copies a row's queries, keys and values into scratch that
 stays in the cache, then goes through the queries in blocks and the keys before them in tiles:
-product, bias and SiLU, product. Nothing is padded but the last block, nothing above the diagonal
-is computed but the rest of its tile, and backward computes the weights again. Where queries, keys
-and values are to go through SiLU first, they do so on their way, and never stand in memory.
+product, bias and SiLU, product. Only the last block is padded, above the diagonal only the rest of
+its tile is computed, and backward recomputes the weights. A SiLU of queries, keys and values is
+applied row by row in scratch, so that the activated tensors are never materialised.
 
-The rows are divided among the lots by length, and lots do not depend on the number of threads; nor
-do sums, which each task makes alone and in order. So the bytes are the same with any number of
-them.
+Rows are dealt to the lots by length, whatever the number of threads, and each task forms its sums
+alone and in a fixed order. So the result is bitwise the same with any number of threads.
 
 Importing this needs numba.
 """
@@ -55,7 +54,7 @@ def fill_triangle_buckets(plan: AttentionPlan) -> Tensor:
 
 
 class _Attention(torch.autograd.Function):
-    """Keeps its inputs and nothing else."""
+    """Saves only its inputs for backward."""
 
     @staticmethod
     def forward(ctx, q, k, v, position_bias, time_bias, plan, scale):  # pyright: ignore
@@ -80,9 +79,9 @@ def forward(
     *,
     activate: bool = False,
 ) -> Tensor:
-    """The output, (T, H, E), of three such tensors and their biases by position and time.
+    """The output, (T, H, E), of q, k and v with biases by position and time.
 
-    ``activate`` puts the three through SiLU first.
+    ``activate`` applies SiLU to q, k and v first.
     """
     out = torch.empty(qkv[0].shape, dtype=qkv[0].dtype)
     number = out.numpy().dtype.type
@@ -107,7 +106,7 @@ def backward(
 ) -> tuple[Tensor | None, Tensor | None]:
     """Write the gradients of q, k and v into ``grads``; returns those of the biases.
 
-    With ``activate`` they are gradients of what is given, before its SiLU.
+    With ``activate`` they are the gradients of q, k and v before their SiLU.
     """
     q = grads[0]
     number = q.numpy().dtype.type
@@ -126,7 +125,7 @@ def backward(
 
 
 def _flat(x: Tensor) -> tuple[np.ndarray, int, int]:
-    """(T, H, E) as numba likes it: memory from the first number on, token and head stride."""
+    """(T, H, E) for numba: flat memory from the first number on, token and head stride."""
     x = x.detach()
     if x.stride(2) != 1:
         x = x.contiguous()
@@ -135,7 +134,7 @@ def _flat(x: Tensor) -> tuple[np.ndarray, int, int]:
 
 
 def _rows(plan: AttentionPlan, time_bias: Tensor | None) -> tuple[np.ndarray, ...]:
-    """Offsets, rows by length, and per row where its time buckets begin, and these."""
+    """Offsets, rows by length, the offsets of the rows' time buckets, and the buckets."""
     tensors = [plan.offsets, plan.rows_by_length, plan.triangle_offsets]
     buckets = plan.triangle_buckets if time_bias is not None else torch.empty(0, dtype=torch.uint8)
     return tuple(x.numpy() for x in (*tensors, buckets))
@@ -146,7 +145,7 @@ def _biases(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Per head: the position bias from the largest distance to 0, and the time bias.
 
-    The first goes on with LANES zeros, for the vector that reaches over the diagonal.
+    The first is followed by LANES zeros, for the vector that reaches past the diagonal.
     """
     by_head = torch.zeros(q.shape[1], plan.max_length + LANES, dtype=q.dtype)
     if position_bias is not None:
@@ -157,7 +156,7 @@ def _biases(
 
 
 def _empty_sums(plan: AttentionPlan, q: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the tasks put the gradients of the biases: (lots, H, L + LANES), (lots, H, N, 4)."""
+    """Zeros for the tasks' gradients of the biases: (lots, H, L + LANES), (lots, H, N, 4)."""
     lots = min(kernels.MAX_LOTS, len(plan.rows_by_length))
     positions = torch.zeros(lots, q.shape[1], plan.max_length + LANES, dtype=q.dtype)
     times = torch.zeros(lots, q.shape[1], plan.num_time_buckets, kernels.TIME_SUMS, dtype=q.dtype)

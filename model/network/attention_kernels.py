@@ -1,9 +1,9 @@
 """The numba kernels of HSTU attention; :mod:`model.network.attention_cpu` calls them.
 
-Matrices stand in flat scratch: row by row, ``width`` apart (E rounded up to whole vectors), or,
-where a product runs along the tokens, in panels of PANEL tokens, dimension by dimension. Nothing
-is cleared: what a product reads past the last token or dimension only reaches numbers that nobody
-reads. Importing this needs numba.
+Matrices are stored in flat scratch: row by row with stride ``width`` (E rounded up to whole
+vectors), or, where a product runs along the tokens, in panels of PANEL tokens, dimension by
+dimension. Scratch is not cleared: what a product reads past the last token or dimension only
+affects numbers that are never used. Importing this needs numba.
 """
 
 import numpy as np
@@ -14,10 +14,10 @@ from model.network.kernel_options import KERNEL
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid, silu, silu_backward
 
-MAX_LOTS = 32  # tasks: enough to balance many cores, few enough to add up
-KEY_TILE = 128  # keys at once: the scores of a block and their gradients fit the first cache
+MAX_LOTS = 32  # tasks: enough to balance many cores, few enough to sum their gradients
+KEY_TILE = 128  # keys at once: the scores of a block and their gradients fit the L1 cache
 BLOCK = 2 * ROWS  # queries at once
-TIME_SUMS = 4  # keys share a bucket with their neighbours, and must not wait for their addition
+TIME_SUMS = 4  # per bucket: neighbouring keys share one and would wait for each other
 
 
 @compiled(parallel=True, **KERNEL)
@@ -31,7 +31,7 @@ def attend(workers, tensors, rows, biases, size, scale, activate):
         biases: position (H, L + LANES) from the largest distance on, and time (H, N).
         size: E.
         scale: of the scores, in the dtype of q.
-        activate: whether q, k and v, their heads side by side, go through SiLU first.
+        activate: whether to apply SiLU first to q, k and v, whose heads lie side by side.
     """
     q, k, v, out = tensors  # prange takes no nested tuples
     for worker in prange(workers):
@@ -44,15 +44,15 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, activate)
     """Backward.
 
     Args:
-        workers: as in :func:`attend`; what says "see there" too.
+        workers: as in :func:`attend`, like every argument marked "see there".
         tensors: q, k, v, the gradient of out, and room for those of q, k and v.
         rows: see there.
         biases: see there.
-        sums: zeros (lots, H, L + LANES) and (lots, H, N, TIME_SUMS); they get the gradients of
-            ``biases``, lot by lot.
+        sums: zeros (lots, H, L + LANES) and (lots, H, N, TIME_SUMS); they receive the
+            gradients of ``biases``, lot by lot.
         size: E.
         scale: see there.
-        activate: see there; the gradients are those of what is given.
+        activate: see there; the gradients are those of q, k and v before SiLU.
     """
     q, k, v, grad, dq, dk, dv = tensors
     for worker in prange(workers):
@@ -62,7 +62,7 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, activate)
 
 @compiled(parallel=True, **KERNEL)
 def fill_buckets(timestamps, offsets, triangle_offsets, thresholds, buckets):
-    """Time buckets of each row's triangle; from one key to the next they hardly change."""
+    """Fill each row's triangle of time buckets, searching from the previous key's bucket."""
     for row in prange(len(triangle_offsets)):
         at = triangle_offsets[row]
         begin = offsets[row]
@@ -158,7 +158,7 @@ def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, a
 
 @njit(**KERNEL)
 def _places(worker, workers, lots, num_rows):
-    """A worker's rows, lot by lot, as places in the order of length."""
+    """A worker's rows, lot by lot, as positions in the order of length."""
     return [place for lot in range(worker, lots, workers) for place in range(lot, num_rows, lots)]
 
 
@@ -171,7 +171,7 @@ def _from(source, begin):
 
 @njit(**KERNEL)
 def _activated(sources, begin, count, heads, size, active, activate):
-    """One row's q, k and v, gone through SiLU into ``active`` (3, tokens H E) if they are to."""
+    """One row's q, k and v; with ``activate`` their SiLU, in ``active`` (3, tokens H E)."""
     q, k, v = sources
     dim = heads * size
     if not activate:
@@ -186,7 +186,7 @@ def _activated(sources, begin, count, heads, size, active, activate):
 
 @njit(**KERNEL)
 def _activate_backward(given, slopes, begin, count, dim):
-    """Gradients of what SiLU gave become those of what it was given."""
+    """Turn gradients of SiLU's output into those of its input, in place."""
     memory, token_stride, _ = given
     target, target_stride, _ = slopes
     for t in range(begin, begin + count):
@@ -196,7 +196,7 @@ def _activate_backward(given, slopes, begin, count, dim):
 
 @njit(**KERNEL)
 def _scratch_sizes(biases, size):
-    """Numbers per row of scratch, and rows of it: whole vectors, whole panels."""
+    """Width and number of rows of scratch, rounded up to whole vectors and panels."""
     longest = biases[0].shape[1] - LANES
     return _whole(size), (longest + PANEL - 1) // PANEL * PANEL
 
@@ -254,7 +254,7 @@ def _scores(rows, first, last, panels, tile, reach, size, scores):
 
 @njit(**KERNEL)
 def _look_up_times(row_id, head, first, last, tile, reach, rows, biases, times):
-    """The time bias of each pair, one number at a time: well before vectors are read from them."""
+    """Write the time bias of each pair, number by number, well before it is read as vectors."""
     _, _, triangle_offsets, buckets = rows
     time = biases[1][head]
     if len(time) == 0:

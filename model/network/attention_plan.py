@@ -1,7 +1,7 @@
-"""What all layers share about a packed batch: where rows begin, how long ago each key was.
+"""What all layers share about a packed batch: row offsets, and time buckets of its token pairs.
 
-Built once per batch, before the first layer. Each way to compute the attention takes from it what
-it needs; whatever costs time is worked out on first use and kept.
+Built once per batch, before the first layer. Each implementation of the attention takes what it
+needs; whatever is expensive is computed on first use and cached.
 """
 
 import math
@@ -37,7 +37,7 @@ class AttentionPlan:
 
     @cached_property
     def rows_by_length(self) -> Tensor:
-        """(B,) int64 rows, the longest first; rows of equal length in their order."""
+        """(B,) int64 rows, the longest first; ties in row order."""
         return torch.argsort(self.offsets.diff(), descending=True, stable=True)
 
     @cached_property
@@ -57,7 +57,7 @@ class AttentionPlan:
         """uint8 time bucket of every (query, key at or before it), row by row, query by query.
 
         A byte per pair, n (n + 1) / 2 of a row of n tokens, kept until backward is done and shared
-        by all layers: 5 KiB at 101 tokens, 2 MiB at 2,048. Only the numba kernels ask for it.
+        by all layers: 5 KiB at 101 tokens, 2 MiB at 2,048. Only the numba kernels use it.
         """
         from model.network.attention_cpu import fill_triangle_buckets
 
@@ -81,7 +81,7 @@ class AttentionPlan:
 def plan_attention(
     offsets: Tensor, timestamps: Tensor | None, num_time_buckets: int
 ) -> AttentionPlan:
-    """Look at a packed batch once, for all layers.
+    """Plan the attention over a packed batch, once for all layers.
 
     Args:
         offsets: (B + 1,) int64, ascending from 0 to T; rows may be empty.
@@ -104,18 +104,18 @@ def time_buckets(seconds: Tensor, num_buckets: int) -> Tensor:
     """The published HSTU's buckets: floor(ln(max(seconds, 1)) / 0.301), at most the last one.
 
     Args:
-        seconds: int64 of any shape; what is negative counts as 1.
+        seconds: int64 of any shape; what is below 1 counts as 1.
         num_buckets: N.
 
     Returns:
-        int64 of the same shape, 0 to N - 1. In float64, so that every device agrees.
+        int64 of the same shape, 0 to N - 1. Computed in float64, so that all devices agree.
     """
     buckets = seconds.clamp(min=1).double().log().div(BUCKET_WIDTH).floor()
     return buckets.clamp(max=num_buckets - 1).long()
 
 
 def bucket_thresholds(num_buckets: int) -> Tensor:
-    """(N,) int64: the smallest whole seconds in each bucket, so that none needs a logarithm.
+    """(N,) int64: the smallest whole seconds in each bucket, which save a logarithm per pair.
 
     A bucket that no whole second falls into (they are narrower than a second at first) begins
     where the next one does.

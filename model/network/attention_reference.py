@@ -1,4 +1,4 @@
-"""HSTU attention as one reads it: padded, dense, slow. The oracle of the fast paths.
+"""Reference HSTU attention: padded, dense, slow; the oracle in tests of the fast paths.
 
 It also serves the devices that have no fast path. Autograd keeps several (B, H, L, L) tensors.
 """

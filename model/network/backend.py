@@ -1,4 +1,4 @@
-"""Which way the network's heavy operations are computed, and how to force one.
+"""The backend of the network's heavy operations, and how to force one.
 
 ``triton`` is for GPUs, ``numba`` for CPUs, and ``reference``, plain PyTorch, for everything else.
 """
@@ -18,7 +18,7 @@ _forced: ContextVar[Backend | None] = ContextVar("backend", default=None)
 
 @contextmanager
 def use_backend(backend: Backend) -> Iterator[None]:
-    """Compute everything inside the block in this way, for tests and benchmarks."""
+    """Use this backend for everything inside the block, for tests and benchmarks."""
     token = _forced.set(backend)
     try:
         yield
@@ -27,7 +27,7 @@ def use_backend(backend: Backend) -> Iterator[None]:
 
 
 def backend_for(x: Tensor) -> Backend:
-    """The forced one, or the fastest for the tensor's device."""
+    """The forced backend, or the fastest for the tensor's device."""
     if forced := _forced.get():
         return forced
     if x.is_cuda and find_spec("triton"):

@@ -1,8 +1,8 @@
-"""Attention of W queries at the last place of each row: the beams of a decoder.
+"""Attention of W queries at the last position of each row: the beams of a decoder.
 
 All queries of a row share its keys and values, which are projected once and never repeated. Each
-layer of a decoder is asked once, so they are not kept either: a few rows go through all layers
-while what they need stays in the cache.
+decoder layer runs only once, so there is no KV cache either: a few rows at a time go through all
+layers while their data stay in the CPU's cache.
 """
 
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ TOKENS_AT_ONCE = {"cpu": 16384, "cuda": 1 << 20}  # of rows that go through the 
 
 @dataclass(frozen=True)
 class Memory:
-    """Packed rows, as seen from each one's last place.
+    """Packed rows, as seen from the last position of each.
 
     Attributes:
         hidden: (T, dim) the encoder's output.
         offsets: (B + 1,) int64.
-        distance: (T,) int64 places from the token to its row's end.
-        buckets: (T,) int64 of the time to the row's end; None where nobody asks.
+        distance: (T,) int64 positions from the token to its row's end.
+        buckets: (T,) int64 bucket of the time to the row's end; None without a time bias.
     """
 
     hidden: Tensor
@@ -35,7 +35,7 @@ class Memory:
     buckets: Tensor | None
 
     def pieces(self) -> Iterator[tuple[slice, "Memory"]]:
-        """Some rows at a time: which they are, and their part of the memory."""
+        """Iterate over groups of rows: the slice of rows, and their part of the memory."""
         at_once = TOKENS_AT_ONCE[self.hidden.device.type]
         piece = self.offsets[:-1] // at_once
         firsts = (piece[1:] != piece[:-1]).nonzero().flatten() + 1
@@ -55,7 +55,7 @@ class Memory:
             )
 
     def padded_places(self) -> tuple[Tensor, Tensor]:
-        """(B, L) int64 token of each place, the row's last one beyond its end; (B, L) inside."""
+        """(B, L) int64 token of each place, the last one repeated past the end; (B, L) mask."""
         lengths = self.offsets.diff()
         column = torch.arange(int(lengths.max()), device=self.offsets.device)
         places = self.offsets[:-1, None] + column

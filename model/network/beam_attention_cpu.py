@@ -1,9 +1,8 @@
-"""The attention of the beams on a CPU: from projection to gate, a row in one numba kernel.
+"""Beam attention on a CPU: one fused numba kernel, from the projection to the gate.
 
-A task is a few rows. Their values and keys are projected into scratch that stays in the cache; row
-by row and head by head the queries then stand side by side in a panel, so that scores and outputs
-are two products of small tiles that read values and keys in place. Nothing is padded, or repeated
-per query.
+A task is a few rows. Their values and keys are projected into scratch that stays in the cache; then
+the queries of a row and head are packed side by side in a panel, so that scores and outputs are two
+small tiled products that read values and keys in place. Nothing is padded or repeated per query.
 
 Importing this needs numba.
 """
@@ -21,7 +20,7 @@ from model.network.tile_moves import transpose_block
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid
 
-TOKENS_TOGETHER = 320  # of rows projected at once: the tile over the last tokens is seldom full
+TOKENS_TOGETHER = 320  # projected at once: the tile of the last tokens is seldom full
 
 
 def attend(
@@ -84,9 +83,9 @@ def _attend_rows(worker, workers, offsets, inputs, norm, scale, out):
     hidden, panels, bias, gates_queries, score_bias = inputs
     num_rows, num_heads, width = len(offsets) - 1, len(score_bias), out.shape[1]
     size, per_row = width // num_heads, len(out) // num_rows
-    room = max(TOKENS_TOGETHER, np.diff(offsets).max()) + ROWS  # a tile reaches over the last token
-    # One vector more than a line needs: lines a power of two apart would share a few places of
-    # the cache, and a tile may reach over the last head.
+    room = max(TOKENS_TOGETHER, np.diff(offsets).max()) + ROWS  # a tile reaches past the last token
+    # One vector more than a line needs: lines a power of two apart would compete for a few cache
+    # sets, and a tile may reach past the last head.
     values_keys = np.empty((room, len(panels) * PANEL + LANES), out.dtype)
     queries = np.zeros((PANEL, width + LANES), out.dtype)
     mixed = np.empty((PANEL, width + PANEL + LANES), out.dtype)
@@ -120,7 +119,7 @@ def _attend_rows(worker, workers, offsets, inputs, norm, scale, out):
 
 @njit(**KERNEL)
 def _project(hidden, begin, count, panels, tail, values_keys):
-    """The bare product of some tokens; a panel of the weights stays in the first cache."""
+    """Project some tokens, without bias; a panel of the weights stays in the L1 cache."""
     width, steps = values_keys.shape[1], panels.shape[1]
     right, flat = panels.reshape(-1), values_keys.reshape(-1)
     whole = count // ROWS * ROWS
@@ -161,9 +160,9 @@ def _activate_queries(gates_queries, at, beams, scale, queries):
 
 @njit(**KERNEL)
 def _fill_panel(queries, beams, column, size, panel):
-    """One head's queries: dimension by dimension, PANEL beams apart.
+    """Pack one head's queries: dimension by dimension with stride PANEL, beams side by side.
 
-    Up to the next whole block there is more, of other heads and beams, which nobody reads.
+    Up to the next whole block other heads and beams are copied too, and never read.
     """
     flat, line = queries.reshape(-1), queries.shape[1]
     for beam in range(0, beams, LANES):
@@ -173,7 +172,7 @@ def _fill_panel(queries, beams, column, size, panel):
 
 @njit(**KERNEL)
 def _scores(values_keys, count, column, size, panel, beams, scores):
-    """Scores of a token stand side by side, PANEL apart from the next token's."""
+    """Write the scores; a token's are contiguous, PANEL apart from the next token's."""
     flat, width = values_keys.reshape(-1), values_keys.shape[1]
     for t in range(0, count, ROWS):
         tile_product(
@@ -195,9 +194,9 @@ def _weigh(scores, bias, beams):
 
 @njit(**KERNEL)
 def _mix(scores, count, beams, values_keys, column, size, mixed):
-    """Values added up by their weights, one line per beam.
+    """Sum the values by their weights, one line per beam.
 
-    What is written beyond ``size`` is the next head's to overwrite, or nobody's to read.
+    What is written past ``size`` is overwritten by the next head, or never read.
     """
     flat, total = values_keys.reshape(-1), mixed.reshape(-1)
     width, line = values_keys.shape[1], mixed.shape[1]

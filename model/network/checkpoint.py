@@ -35,8 +35,8 @@ class Checkpoint:
         network_params: the ``network`` section that it was built with.
         schema: of the data that it was trained on.
         metadata: ``history`` (rows of equal keys), ``semantic_ids`` (a hash of those that were
-            learned, None for none), ``num_parameters`` and whatever training tells.
-        folder: that it was read from, for messages; None for one that was never written.
+            learned, None for none), ``num_parameters`` and whatever training adds.
+        folder: that it was read from, for messages; None where it was not read from one.
     """
 
     weights: dict[str, Tensor]
@@ -57,8 +57,8 @@ class Checkpoint:
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise InputError(
-                f"{self._file(WEIGHTS)}: the weights are of another configuration than {FACTS} "
-                f"says: {first}; train it again"
+                f"{self._file(WEIGHTS)}: the weights belong to another configuration than that in "
+                f"{FACTS}: {first}; train it again"
             ) from None
         return network.eval()
 
@@ -86,9 +86,9 @@ class Checkpoint:
         statistics: ItemStatistics,
         embeddings: Mapping[str, ModalityEmbedding],
     ) -> None:
-        """See that the network reads the items and features that it was trained on.
+        """Require the items and features that the network was trained on.
 
-        Others have the same numbers, and would be taken for them.
+        Others have the same integer ids, and would be mistaken for them.
 
         Args:
             interactions: as for :meth:`can_read`.
@@ -96,18 +96,18 @@ class Checkpoint:
             embeddings: likewise.
 
         Raises:
-            InputError: they are others.
+            InputError: they differ.
         """
         if not self.can_read(interactions, statistics, embeddings):
             raise InputError(
                 f"{self.folder or 'the checkpoint'}: trained on other items or features than those "
-                "of the interactions, statistics and modalities that are there now; train again "
-                "on these, or bring back those that it was trained on"
+                "of the present interactions, statistics and modalities; train again on these, or "
+                "restore those that it was trained on"
             )
 
     @property
     def nbytes(self) -> int:
-        """Of all weights: about what both files take."""
+        """Bytes of all weights: about the size of both files."""
         return sum(tensor.nbytes for tensor in self.weights.values())
 
     def save(self, folder: Path) -> None:
@@ -130,7 +130,7 @@ class Checkpoint:
         """Open a checkpoint.
 
         Raises:
-            InputError: missing, not to be read, truncated or damaged, with the file's name.
+            InputError: missing, unreadable, truncated or damaged, with the file's name.
         """
         folder = Path(folder)
         with readable(folder / FACTS):
@@ -151,12 +151,12 @@ class Checkpoint:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file that others may read as they may any new file here.
+    """Write a safetensors file with the permissions of any new file here.
 
-    The library replaces the file by one that is the writer's alone.
+    The library by itself would leave a file that only its owner may read.
 
     Raises:
-        OSError: no space is left, which the library tells in words alone.
+        OSError: no space is left, which the library reports without an error number.
     """
     path.touch()
     permissions = path.stat().st_mode
@@ -176,7 +176,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
     Raises:
         InputError: missing, truncated or damaged.
-        PermissionError: it must not be read, which the library would call not found.
+        PermissionError: it may not be read, which the library would report as not found.
     """
     try:
         path.open("rb").close()
@@ -192,9 +192,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def section(values: Mapping[str, Any], source: str = FACTS) -> "NetworkParams":
-    """Plain values as the attributes of a parameter section; needs no pydantic.
+    """Wrap plain values as a parameter section with attributes; needs no pydantic.
 
-    Asking for one that is missing raises ``InputError``.
+    A missing attribute raises ``InputError``.
 
     Args:
         values: of the ``network`` section.
@@ -209,7 +209,7 @@ def weights_of(network: torch.nn.Module) -> dict[str, Tensor]:
 
 
 class _Section:
-    """The values of a section, and of those within it, as attributes."""
+    """The values of a section, and of nested sections, as attributes."""
 
     def __init__(self, values: Mapping[str, Any], source: str, key: str) -> None:
         self._source, self._key = source, key
@@ -218,7 +218,7 @@ class _Section:
             setattr(self, name, _Section(value, source, f"{key}.{name}") if nested else value)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # Python's own questions, such as a copy's
+        if name.startswith("_"):  # Python's own look-ups, such as copy's
             raise AttributeError(name)
         raise InputError(
             f"{self._source}: written by another version ({self._key}.{name} is missing); "

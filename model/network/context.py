@@ -1,4 +1,4 @@
-"""What a token knows beside its item: its user, its action, its time, what is asked for next."""
+"""A token's features beside its item: user, action, time, and the action asked for next."""
 
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ class ContextTower(nn.Module):
     """Context features of the sequence side; targets and candidates have none.
 
     Absolute time buckets and popularity are dropped per token with ``context_dropout`` in
-    training, so that no position can lean on them alone (reference: 2.2).
+    training, so that no position can rely on them alone (reference: 2.2).
     """
 
     def __init__(self, schema: FeatureSchema, params: "FeatureParams", dim: int) -> None:
@@ -74,7 +74,7 @@ class ContextTower(nn.Module):
 
 
 class UserTower(nn.Module):
-    """UserDNN: a user's features in one linear layer behind a ReLU; (B, dim)."""
+    """UserDNN: a user's features in one linear layer followed by a ReLU; (B, dim)."""
 
     def __init__(self, schema: FeatureSchema, params: "FeatureParams", dim: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class UserTower(nn.Module):
             nn.init.normal_(self.start, std=INITIAL_SPREAD)
 
     def forward(self, batch: Batch) -> Tensor:
-        """(B, dim) of the users of a batch; without features all are the same learned start."""
+        """(B, dim) of the users of a batch; without features, one learned vector for all."""
         if self.projection is None:
             return self.start.expand(batch.num_rows, -1)
         parts = []

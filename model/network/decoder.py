@@ -1,9 +1,9 @@
 """The decoder of semantic IDs: one query per level, cross-attending to the encoder's output.
 
-Level 1 asks with the hidden state itself, level l with the hidden state fused with the embeddings
-of the codes before it (paper: section 3.4.2). In training the codes before it are those of the
-true next item (teacher forcing) and every token asks; in decoding the last token of each row asks,
-once per beam, and all beams share the row's keys and values, which are projected once.
+Level 1's query is the hidden state itself, level l's the hidden state fused with the embedded
+prefix of codes (paper: section 3.4.2). In training the prefix is that of the true next item
+(teacher forcing) and every token has a query; in decoding only the last token of each row does,
+one per beam, and all beams share the row's keys and values, which are projected once.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which device is this process's own, among those that torchrun starts on one machine."""
+"""The device of this process, among those that torchrun starts on one machine."""
 
 import os
 

@@ -1,13 +1,13 @@
 """The numba kernels of routed SwiGLU experts; :mod:`model.network.experts_cpu` calls them.
 
-A task is an expert, and goes through its tokens a chunk at a time. Within a chunk everything
-stands transposed, dimension by dimension with the tokens side by side: so the weights are the left
-factor of every product that makes tokens and are read where they lie, however few tokens an
-expert has, and SiLU and routing weights are vectors over tokens. What a token gets from its
-experts is added up at the end, in the order of its choices.
+A task is an expert, and goes through its tokens in chunks. Within a chunk everything is stored
+transposed, dimension by dimension with the tokens contiguous: so the weights are the left factor of
+every product that makes tokens and are read in place, however few tokens an expert has, and SiLU
+and routing weights are vectors over tokens. The outputs of a token's experts are added up at the
+end, in the order of its choices.
 
-An expert is computed by one thread, chunk after chunk: the bytes do not depend on their number.
-Importing this needs numba.
+One thread computes an expert, chunk after chunk: the result is bitwise the same with any number of
+threads. Importing this needs numba.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from model.network.tile_moves import copy_panel, transpose_block
 from model.network.tile_product import LANES, PANEL, ROWS, tile_product
 from model.network.vector_math import sigmoid
 
-CHUNK = 256  # tokens at once: what is made of them stays in the second cache
+CHUNK = 256  # tokens at once: their intermediate results stay in the L2 cache
 
 
 @compiled(parallel=True, **KERNEL)
@@ -30,10 +30,10 @@ def experts_forward(workers, x, matrices, routing, pre, slots, out):
         workers: threads that share the experts, then the tokens.
         x: (T, D).
         matrices: w1 (E, 2 H, D), gate above up, and w2 (E, D, H).
-        routing: of the slots, which stand in the order of experts: weights (S,), tokens (S,), where
-            each expert's slots begin and all end (E + 1,), where its lines do (E + 1,), that is the
-            sum of :func:`line_length` over the chunks before, and each token's slots (T, top_k).
-        pre: (2 H times all lines,) gets gate and up before SiLU.
+        routing: of the slots, sorted by expert: weights (S,), tokens (S,), offsets of the experts'
+            slots (E + 1,) and of their lines (E + 1,), which are the sum of :func:`line_length`
+            over the chunks before, and each token's slots (T, top_k).
+        pre: (2 H times all lines,) receives gate and up before SiLU.
         slots: (S, D) scratch.
         out: see above.
     """
@@ -53,7 +53,7 @@ def experts_forward(workers, x, matrices, routing, pre, slots, out):
 def experts_backward(workers, grad, x, matrices, routing, pre, slots, grads):
     """Write the gradients of x, w1, w2 and the slots' weights from that of out, (T, D).
 
-    All others as in :func:`experts_forward`; ``slots`` is scratch again.
+    The other arguments are as in :func:`experts_forward`; ``slots`` is scratch again.
     """
     w1, w2 = matrices
     weights, tokens, ends, lines, places = routing
@@ -70,7 +70,7 @@ def experts_backward(workers, grad, x, matrices, routing, pre, slots, grads):
 
 
 def line_length(count):
-    """From one dimension to the next: whole panels, and one vector to be no power of two."""
+    """Stride between dimensions: whole panels, and one vector to avoid a power of two."""
     return (count + PANEL - 1) // PANEL * PANEL + LANES
 
 
@@ -79,7 +79,7 @@ _line = njit(**KERNEL)(line_length)
 
 @njit(**KERNEL)
 def _deal(ends, workers):
-    """The worker of each expert: the largest first, each to whoever has least."""
+    """Assign the experts to workers: the largest first, each to the least loaded worker."""
     loads = ends[1:] - ends[:-1]
     owners, busy = np.zeros(len(loads), np.int64), np.zeros(workers, np.int64)
     for expert in np.argsort(-loads, kind="mergesort"):
@@ -153,9 +153,9 @@ def _gather_panels(x, here, panels):
 
 @njit(**KERNEL)
 def _panels_to_columns(panels, count, width, line, columns):
-    """Panels become columns, dimension by dimension, ``line`` apart.
+    """Turn panels into columns, dimension by dimension with stride ``line``.
 
-    What the last block reads beyond the last token is the next panel, or room behind the last.
+    What the last block reads past the last token is the next panel, or spare room after the last.
     """
     for p in range(width // PANEL):
         for t in range(0, count, LANES):
@@ -168,7 +168,7 @@ def _panels_to_columns(panels, count, width, line, columns):
 
 @njit(**KERNEL)
 def _columns_to_panels(columns, line, count, width, panels):
-    """The way back; panel after panel, as each writes over the beginning of the next."""
+    """The inverse; panel after panel, as each overruns the beginning of the next."""
     for p in range(width // PANEL):
         for t in range(0, count, LANES):
             for part in range(0, PANEL, LANES):
@@ -180,7 +180,7 @@ def _columns_to_panels(columns, line, count, width, panels):
 
 @njit(**KERNEL)
 def _columns_to_rows(columns, line, rows):
-    """Columns become rows (count, D)."""
+    """Turn columns into rows (count, D)."""
     count, width = rows.shape
     flat, block = rows.reshape(-1), np.empty(LANES * LANES, rows.dtype)
     whole = count // LANES * LANES
@@ -237,9 +237,9 @@ def _activate(made, weights, line, hidden):
 
 @njit(**KERNEL)
 def _activate_backward(made, weights, line, weighted, changed, hidden, dweights):
-    """From ``weighted``, the gradient of what went into W2, to those of gate and up: ``changed``.
+    """From ``weighted``, the gradient of W2's input, to those of gate and up: ``changed``.
 
-    Also makes anew what went into W2, and the gradients of the routing weights.
+    Also recomputes W2's input, and writes the gradients of the routing weights.
     """
     count, hidden_dim = len(weights), len(made) // (2 * line)
     dweights[:] = 0

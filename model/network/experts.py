@@ -1,15 +1,15 @@
-"""The products of routed SwiGLU experts, in the order of experts: three forms of one sum.
+"""The products of routed SwiGLU experts, sorted by expert: three implementations.
 
 out[t] = sum over the slots s of token t of weight_s * E_s(x[t]), with
 E(x) = W2 (silu(gate) * up) and [gate | up] = W1 x. The weight is applied before W2, so that its
 gradient needs no saved expert output.
 
-``grouped_experts`` is for GPUs: two grouped matrix products, no wait for the device.
-``tiled_experts``, in a module of its own, is for CPUs: compiled kernels in which few tokens per
-expert cost no more than many. ``segment_experts`` is for narrow experts there, where nothing is
-compiled, and for micro-batches without tokens: one operation walks the segments of the sorted
-slots and finishes a segment while it is in the cache; it keeps one (slots, 2 * hidden) tensor
-where grouped products keep five.
+``grouped_experts`` is for GPUs: two grouped matrix products, no synchronisation with the device.
+``tiled_experts``, in a module of its own, is for CPUs: compiled kernels, as fast per token with few
+tokens per expert as with many. ``segment_experts`` is for narrow experts on a CPU, for a CPU
+without numba, and for micro-batches without tokens: one operation walks the segments of the sorted
+slots and finishes a segment while it is in the cache; it saves one (slots, 2 * hidden) tensor for
+backward where grouped products save five.
 tests/benchmarks/bench_moe.py times them.
 """
 
@@ -27,7 +27,7 @@ from model.network.routing import Routing
 
 
 def routed_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:
-    """The weighted sum of each token's experts, by the form that suits the device.
+    """The weighted sum of each token's experts, by the implementation for the device.
 
     Args:
         x: (T, dim).
@@ -51,7 +51,7 @@ def routed_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tenso
 def grouped_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:
     """As :func:`routed_experts`, by two grouped products over all experts; fp32, fp16 or bf16.
 
-    At least one token.
+    Needs at least one token.
     """
     device, dim = x.device.type, x.shape[1]
     if torch.is_autocast_enabled(device):
@@ -70,7 +70,7 @@ def grouped_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tens
 
 
 def _with_aligned_rows(x: Tensor, w1: Tensor, w2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Zeros beside odd widths, which change no sum: a GPU refuses rows that are not of 16 bytes."""
+    """Zero-pad odd widths, which changes no sum: a GPU requires rows of a multiple of 16 bytes."""
     unit = 16 // x.element_size()
     dim, hidden = (-width % unit for width in w2.shape[1:])
     if not dim and not hidden:
@@ -80,7 +80,7 @@ def _with_aligned_rows(x: Tensor, w1: Tensor, w2: Tensor) -> tuple[Tensor, Tenso
 
 
 def segment_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:
-    """As :func:`routed_experts`, segment by segment, in the type of ``x``; reads the loads."""
+    """As :func:`routed_experts`, segment by segment, in the type of ``x``; waits for the loads."""
     weights = routing.weights.to(x.dtype)
     return _SegmentExperts.apply(x, w1, w2, weights, routing.tokens, _segments(routing.loads))
 
@@ -122,7 +122,7 @@ class _ToTokens(torch.autograd.Function):
 
 
 class _SegmentExperts(torch.autograd.Function):
-    """No token comes twice in a segment, so that every scatter below is without conflict."""
+    """No token occurs twice in a segment, so that no scatter below has conflicting writes."""
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
@@ -160,7 +160,7 @@ class _SegmentExperts(torch.autograd.Function):
         grad_w1, grad_w2 = torch.empty_like(w1), torch.empty_like(w2)
         largest = max((at.stop - at.start for at in ctx.segments), default=0)
         scratch = pre.new_empty(largest, pre.shape[1])
-        for expert, at in enumerate(ctx.segments):  # an idle expert's products make its zeros
+        for expert, at in enumerate(ctx.segments):  # an idle expert's empty products give zeros
             here, weight = tokens[at], weights[at, None]
             gate, up = pre[at].chunk(2, dim=1)
             silu = F.silu(gate)

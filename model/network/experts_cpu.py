@@ -1,4 +1,4 @@
-"""Routed experts on the CPU in the kernels' terms, with their gradients.
+"""Autograd function of routed experts on the CPU, by the numba kernels.
 
 Importing this needs numba.
 """
@@ -19,8 +19,8 @@ from model.network.threads import torch_threads
 def wide_enough(w2: Tensor) -> bool:
     """Whether the experts' (E, dim, hidden) matrices are as wide as a linear layer's must be.
 
-    Narrower ones would gain too; they stay with PyTorch, whose roundings the synthetic world's
-    figures in README have.
+    Narrower ones would gain too; they stay with PyTorch, on whose rounding the synthetic world's
+    figures in README are based.
     """
     return all(size % NARROWEST == 0 for size in w2.shape[1:])
 
@@ -44,7 +44,7 @@ def _lines(loads: Tensor) -> Tensor:
 
 
 class _TiledExperts(torch.autograd.Function):
-    """Keeps what it was given, and gate and up of each slot."""
+    """Saves its inputs, and gate and up of each slot."""
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)

@@ -39,7 +39,7 @@ class FeedForward(nn.Module):
 
 
 def build_feed_forward(params: "NetworkParams") -> FeedForward | None:
-    """As ``network.feed_forward`` says."""
+    """The feed-forward part that ``network.feed_forward`` asks for; None for ``none``."""
     chosen = params.feed_forward
     if chosen.kind == "none":
         return None

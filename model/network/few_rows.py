@@ -1,8 +1,8 @@
-"""Products of few rows: the same last bits with any number of threads.
+"""Matrix products of few rows, bitwise the same with any number of threads.
 
-PyTorch's product of up to 27 rows (seen with 2 to 16 threads) has other last bits with other
-numbers of threads; one of more rows has not. torchrun gives its processes one thread each, a run by
-itself takes all: their answers shall be the same.
+PyTorch's products of up to 27 rows (seen with 2 to 16 threads) differ in the last bits with the
+number of threads; those of more rows do not. torchrun gives its processes one thread each, a run by
+itself takes all: their results must agree.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ FEW = 32
 
 @contextmanager
 def same_bits(num_rows: int) -> Iterator[None]:
-    """Let one thread compute products of so many rows if they are few."""
+    """Use a single thread inside the block if ``num_rows`` is small."""
     threads = torch.get_num_threads()
     if threads == 1 or num_rows >= FEW:
         yield

@@ -1,8 +1,8 @@
-"""The numba kernels of SiLU, norm and gate: one pass over each token, not one per operation.
+"""Fused numba kernels of SiLU, norm and gate: one pass over each token.
 
 y = (norm(x) * weight + bias) * SiLU gate, norm over the last dimension. Tokens are divided among a
-fixed number of lots, each of which adds up its own gradients of weight and bias: the bytes do not
-depend on the number of threads. Importing this needs numba.
+fixed number of lots, each of which adds up its own gradients of weight and bias: the result is
+bitwise the same with any number of threads. Importing this needs numba.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def norm_and_gate(inputs, eps, y, stats):
     """Write ``y`` (T, D), and ``stats`` (T, 2): mean and inverse deviation of each token.
 
     The inputs are x (T, D), gate, weight (D,) and bias (D,). The gate, like its gradient, is the
-    first D columns of a wider matrix: numba makes vectors of what it knows to be contiguous.
+    first D columns of a wider matrix: numba vectorises only what it knows to be contiguous.
     """
     x, gate, weight, bias = inputs
     for lot in prange(LOTS):

@@ -1,9 +1,9 @@
 """What an HSTU layer does between its two linear layers, as one operation.
 
-Norm(attention(SiLU q, SiLU k, SiLU v)) * SiLU u. Done one by one, these steps keep five tensors
-for backward and pass over memory a dozen times, which on a CPU costs more than the attention
-itself. As one operation they keep two, what went in and what the attention gave, and write the
-gradient of what went in where it belongs. Where there is no fast path they are done one by one.
+Norm(attention(SiLU q, SiLU k, SiLU v)) * SiLU u. One by one, these steps save five tensors for
+backward and pass over memory a dozen times, which on a CPU costs more than the attention itself.
+Fused they save two, the input and the attention's output, and write the input's gradient straight
+into one tensor. Where there is no fast path they run one by one.
 """
 
 import torch
@@ -58,7 +58,7 @@ def gated_attention(
 
 
 class _GatedAttention(torch.autograd.Function):
-    """Keeps its input and the attention's output; SiLU and norm are computed again."""
+    """Saves its input and the attention's output; backward recomputes SiLU and norm."""
 
     @staticmethod
     def forward(  # pyright: ignore

@@ -1,9 +1,9 @@
-"""A short way from the newest items to the output, past all layers.
+"""A skip connection from the newest items to the output, past all layers.
 
-The query is compared with item vectors by cosine, so that the vectors of what a user met last are a
-good first guess of it: "more of the same". Layers have to learn that through rectified inputs and
-random projections; this sum has it from the first step, and they learn what it lacks. Not in the
-paper; ``history_skip: 0`` is the paper's form.
+The query is compared with item vectors by cosine, so that the vectors of a user's latest items are
+a good first guess of it: "more of the same". Layers would have to learn that through rectified
+inputs and random projections; this sum provides it from the first step, and they learn the rest.
+Not in the paper; ``history_skip: 0`` is the paper's form.
 """
 
 import math
@@ -22,13 +22,13 @@ class HistorySkip(nn.Module):
     """A weighted sum of the newest items' unit vectors, one weight per age and dimension."""
 
     def __init__(self, num_items: int, dim: int) -> None:
-        """Begin with weights that fall by ``INITIAL_DECAY`` from one item to the one before it."""
+        """Initialise weights that decay by ``INITIAL_DECAY`` from one item to the one before it."""
         super().__init__()
         ages = INITIAL_DECAY ** torch.arange(num_items)
         self.weights = nn.Parameter(ages[:, None].repeat(1, dim))
 
     def forward(self, item_vectors: Tensor, batch: Batch) -> Tensor:
-        """(T, dim) for every token, from its own item back; a user token has nothing.
+        """(T, dim) for every token, over its own and earlier items; zeros for a user token.
 
         Args:
             item_vectors: (U, dim) of the batch's distinct items.

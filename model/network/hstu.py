@@ -1,7 +1,7 @@
 """The HSTU layer and its cross-attending sibling, over packed rows.
 
-Reference: 4.1 for the formulas. ``normalize_attention`` is the norm of the attention's output
-before the gate, as published HSTU has it and the paper's code has not.
+Reference: 4.1 for the formulas. ``normalize_attention`` normalises the attention's output before
+the gate, as in published HSTU but not in the paper's code.
 """
 
 import math
@@ -50,7 +50,7 @@ class AttentionBias(nn.Module):
 
 
 class HSTULayer(nn.Module):
-    """Self-attention with pointwise SiLU weights, gated, and what follows it."""
+    """Gated self-attention with pointwise SiLU weights, and the feed-forward part after it."""
 
     def __init__(self, params: "NetworkParams") -> None:
         super().__init__()
@@ -69,10 +69,10 @@ class HSTULayer(nn.Module):
             self._begin_as_identity()
 
     def _begin_as_identity(self) -> None:
-        """Let both branches give nothing at first.
+        """Zero the output weights of both residual branches.
 
-        At full size they drown the layer's input, and the more layers there are, the longer it
-        takes until the items reach the output again.
+        At full size the branches drown the layer's input, and the more layers there are, the longer
+        it takes until the items reach the output again.
         """
         nn.init.zeros_(self.output.weight)
         for weight in self.feed_forward.outputs() if self.feed_forward else ():
@@ -106,10 +106,10 @@ class HSTULayer(nn.Module):
 
 
 class CrossHSTULayer(nn.Module):
-    """The same attention with queries from elsewhere: a decoder's layer.
+    """A decoder layer: the same attention as cross-attention, with queries from elsewhere.
 
-    In training there is one query per token of the memory; in decoding W queries per row stand at
-    the row's last place and share its keys and values.
+    In training there is one query per token of the memory; in decoding there are W queries at the
+    last position of each row, which share its keys and values.
     """
 
     def __init__(self, params: "NetworkParams") -> None:
@@ -127,7 +127,7 @@ class CrossHSTULayer(nn.Module):
         initialize(self.uq, self.vk, self.output)
 
     def forward(self, query: Tensor, memory: Tensor, plan: AttentionPlan) -> Tensor:
-        """Queries (T, dim) attend to the memory (T, dim) up to their own place: (T, dim)."""
+        """Queries (T, dim) attend to the memory (T, dim) up to their own token: (T, dim)."""
         u, q = F.silu(self.uq(self.input_norm(query))).chunk(2, dim=1)
         v, k = self.values_keys(memory)
         attended = hstu_attention(
@@ -149,7 +149,7 @@ class CrossHSTULayer(nn.Module):
         return v.reshape(heads), k.reshape(heads)
 
     def attend_last(self, query: Tensor, memory: Memory) -> Tensor:
-        """W queries (B, W, dim) at the last place of each of B rows: (B, W, dim)."""
+        """W queries (B, W, dim) at the last position of each of B rows: (B, W, dim)."""
         gated = attend_last(
             self.uq(self.input_norm(query)),
             memory,

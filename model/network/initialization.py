@@ -1,10 +1,10 @@
-"""How linear layers begin."""
+"""Initial weights of linear layers."""
 
 from torch import nn
 
 
 def initialize(*layers: nn.Linear) -> None:
-    """Xavier-normal weights, as the paper's code has them; biases at zero."""
+    """Xavier-normal weights, as in the paper's code; biases at zero."""
     for layer in layers:
         nn.init.xavier_normal_(layer.weight)
         if layer.bias is not None:

@@ -1,8 +1,8 @@
-"""ItemDNN: everything that is known of an item, in one linear layer.
+"""ItemDNN: all features of an item, in one linear layer.
 
-The same output serves both paths of the paper (section 3.2): behind a ReLU as a part of the
-sequence's input, and as it is, L2-normalised, as target and candidate. It does not depend on the
-place in the sequence, so that it is computed once per distinct item of a batch.
+The same output serves both paths of the paper (section 3.2): after a ReLU it is a part of the
+sequence's input, and without one, L2-normalised, it is target and candidate. It does not depend on
+the position in the sequence, so that it is computed once per distinct item of a batch.
 """
 
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ class ItemTower(nn.Module):
     """Tables and projections of all item features that are switched on."""
 
     def __init__(self, schema: FeatureSchema, params: "FeatureParams", dim: int) -> None:
-        """Make what is switched on.
+        """Build the features that are switched on.
 
         Args:
             schema: of the data.
@@ -36,7 +36,7 @@ class ItemTower(nn.Module):
             dim: of the vectors that come out.
 
         Raises:
-            InputError: nothing of it is in this data.
+            InputError: none of them is in this data.
         """
         super().__init__()
         width = params.feature_dim
@@ -45,7 +45,7 @@ class ItemTower(nn.Module):
         has_content = bool(scalars or arrays or params.life_cycle or params.modalities)
         self.item_id_dropout = params.item_id_dropout
         self.hash_sizes = list(params.hash_sizes)
-        told_apart = has_content or bool(self.hash_sizes)  # before anything is learned
+        told_apart = has_content or bool(self.hash_sizes)  # even before anything is learned
         self.item_ids = (
             embedding_table(schema.num_items, params.item_id_dim, zero=told_apart)
             if params.item_id_dim
@@ -68,12 +68,12 @@ class ItemTower(nn.Module):
         inputs = blocks * width + params.item_id_dim + len(self.hash_sizes) * params.hash_dim
         if not inputs:
             raise InputError(
-                "network.features: nothing that is switched on is in this data; set item_id_dim, "
+                "network.features: no enabled feature is in this data; set item_id_dim, "
                 "hash_sizes or modalities"
             )
         self.projection = nn.Linear(inputs, dim)
         initialize(self.projection)
-        if not has_content:  # an item without its ids is no zero, which has no cosine to learn from
+        if not has_content:  # else an item without its ids is zero, with no cosine to learn from
             nn.init.normal_(self.projection.bias, std=INITIAL_SPREAD)
 
     def forward(self, items: ItemFeatures) -> Tensor:
@@ -91,10 +91,10 @@ class ItemTower(nn.Module):
         return self.projection(torch.cat(parts, dim=1))
 
     def _id_vectors(self, ids: Tensor) -> list[Tensor]:
-        """What is learned of an item alone, (N, width) each; in training all of it or nothing.
+        """Embeddings of an item's ids, (N, width) each; in training all are dropped or none.
 
-        An item that is left out in this way, as input, target and negative of a batch alike, has
-        to be told by its content: what the ids learn does not take the place of it.
+        An item whose ids are dropped, as input, target and negative of a batch alike, has to be
+        recognised by its content: so the ids learn nothing in place of the content.
         """
         parts = [] if self.item_ids is None else [self.item_ids(ids)]
         for size, table in zip(self.hash_sizes, self.hashes, strict=True):
@@ -106,7 +106,7 @@ class ItemTower(nn.Module):
 
 
 class ModalityProjection(nn.Module):
-    """A modality's vector in the width of the other features; a learned one where it is missing."""
+    """A modality's vector projected to the feature width; a learned one where it is missing."""
 
     def __init__(self, vector_width: int, width: int) -> None:
         super().__init__()

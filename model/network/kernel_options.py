@@ -2,9 +2,9 @@
 
 from typing import Any
 
-# NaN and infinity stay what they are, so that a diverging run and damaged weights are seen.
+# NaN and infinity propagate, so that a diverging run and damaged weights are noticed.
 _FASTMATH = {"contract", "nsz", "arcp"}
 
 KERNEL: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FASTMATH}
-# Where sums may take any order, or they would not be vectors.
+# For sums in any order, which would not be vectorised otherwise.
 KERNEL_ANY_ORDER: dict[str, Any] = {**KERNEL, "fastmath": {*_FASTMATH, "reassoc"}}

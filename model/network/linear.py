@@ -1,6 +1,6 @@
-"""The network's linear layers: on a CPU by our own tiles where these beat PyTorch's products.
+"""The network's linear layers: on a CPU by our own tiled kernels where these beat PyTorch.
 
-``Linear`` is ``nn.Linear`` in name, shape and state; ``linear`` is its operation alone.
+``Linear`` has the names, shapes and state of ``nn.Linear``; ``linear`` is its functional form.
 tests/benchmarks/bench_linear.py prints the rates of both ways.
 """
 
@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from model.network.backend import backend_for
 
-NARROWEST = 128  # below it the library is about as fast
-FEWEST_PRODUCTS = 1 << 26  # in a smaller one, copies and calls cost what the tiles gain
+NARROWEST = 128  # below it PyTorch is about as fast
+FEWEST_PRODUCTS = 1 << 26  # below it, copies and calls cost what the tiles gain
 
 
 class Linear(nn.Linear):

@@ -1,4 +1,4 @@
-"""A linear layer on the CPU in the kernels' terms, with its gradients.
+"""Autograd function of a linear layer on the CPU, by the numba kernels.
 
 Importing this needs numba.
 """
@@ -13,7 +13,7 @@ from model.network.tile_product import PANEL
 
 
 def tiled_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """As :func:`model.network.linear.linear`; rows and columns of the weight fill whole panels."""
+    """As :func:`model.network.linear.linear`; the weight's sizes are multiples of PANEL."""
     flat = x.reshape(-1, x.shape[-1])
     return _Linear.apply(flat, weight, bias).view(*x.shape[:-1], len(weight))
 
@@ -26,7 +26,7 @@ def output_panels(weight: Tensor) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """Keeps its input and weight."""
+    """Saves its input and weight."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):  # pyright: ignore

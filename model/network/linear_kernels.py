@@ -1,9 +1,9 @@
 """The numba kernels of a linear layer: its output, and the gradients of its input and weight.
 
-All three are products of small tiles. What a tile reads time and again is copied first, in the
-order of its reading: columns in panels of PANEL, row by row, and, where both factors are walked
-along the tokens, rows in strips of ROWS. Each number is one sum in one order, whatever the batch
-and the number of threads.
+All three are products of small tiles. What tiles read repeatedly is packed first, in the order in
+which it is read: columns in panels of PANEL, row by row, and, where both factors run along the
+tokens, rows in strips of ROWS. Each number is one sum in a fixed order, whatever the batch
+(batch-invariant) and the number of threads.
 
 Importing this needs numba.
 """
@@ -16,9 +16,9 @@ from model.network.kernel_options import KERNEL
 from model.network.tile_moves import copy_panel, copy_rows
 from model.network.tile_product import PANEL, ROWS, tile_product, tile_product_from
 
-ROWS_AT_ONCE = 16 * ROWS  # of the left factor that meet all panels while they are in the cache
-COLUMNS_AT_ONCE = 16 * ROWS  # copied together, so that lines of the cache are read whole
-TOKENS_AT_ONCE = 512  # of a sum over tokens, copied before they are multiplied
+ROWS_AT_ONCE = 16 * ROWS  # of the left factor, multiplied by all panels while in the cache
+COLUMNS_AT_ONCE = 16 * ROWS  # packed together, so that whole cache lines are read
+TOKENS_AT_ONCE = 512  # of a sum over tokens, packed before they are multiplied
 
 
 @compiled(parallel=True, **KERNEL)

@@ -1,12 +1,12 @@
-"""One loss for all heads: cross-entropy over a linear layer, whose logits never exist as a whole.
+"""One loss for all heads: fused linear cross-entropy, which never materialises all logits.
 
-``InfoNCE`` is this with item vectors as the layer, a semantic ID level with its codes. Logits are
-float32 and made for a few rows at a time; their gradient is taken on the spot, so that memory
-grows with rows + classes instead of rows x classes.
+``InfoNCE`` is this with item vectors as the weight, a semantic ID level with those of its codes.
+Logits are float32 and computed for a few rows at a time, with their gradient, so that memory grows
+with rows + classes instead of rows x classes.
 
 Under bf16 autocast on a GPU the factors of these products are rounded to TF32 (10 bits of mantissa
-where bf16 has 7), sums and logits stay float32: without tensor cores they would cost more than all
-layers together.
+where bf16 has 7), sums and logits stay float32: without tensor cores the products would cost more
+than all layers together.
 """
 
 import math
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-# On a GPU more: every piece of the rows reads and writes all of the layer and its gradient.
+# More on a GPU: each chunk of rows reads the whole weight and updates its whole gradient.
 LOGITS_AT_ONCE = {"cpu": 4_000_000, "cuda": 1 << 26}
 
 
@@ -36,7 +36,7 @@ def linear_cross_entropy(
         x: (N, D).
         weight: (M, D), one row per class.
         bias: (M,), None for none.
-        labels: (N,) int64 in 0..M-1; of a row that weighs nothing any of these.
+        labels: (N,) int64 in 0..M-1; any of these where the row has weight 0.
         row_weights: (N,) float32.
         label_smoothing: share of the target spread evenly over all classes.
 
@@ -58,7 +58,7 @@ def linear_cross_entropy(
 
 @contextmanager
 def _rounded_to_tf32() -> Iterator[None]:
-    """Let a GPU round the factors of float32 products."""
+    """Let a GPU round the factors of float32 products to TF32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
@@ -111,7 +111,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _cross_entropy(
     logits: Tensor, labels: Tensor, row_weights: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """The weighted sum, and its gradient, written over the logits."""
+    """The weighted sum, and its gradient, which overwrites the logits."""
     true = logits.gather(1, labels[:, None])[:, 0]
     normaliser = logits.logsumexp(dim=1)
     loss = normaliser - (1.0 - smoothing) * true
@@ -132,9 +132,9 @@ def inclusion_log_probability(
     """Log probability that an item is among a batch's distinct negatives: the logQ correction.
 
     An item of share q is missing from N draws and M uniform ones with probability
-    (1 - q)^N (1 - 1/I)^M. For rare items this is log q plus a constant, which a softmax does not
-    see, so that it equals the paper's correction; for frequent ones it knows that an item can be
-    in a batch only once.
+    (1 - q)^N (1 - 1/I)^M. For rare items the result is log q plus a constant, to which a softmax is
+    invariant, and so equals the paper's correction; for frequent ones it allows for the fact that
+    an item can be in a batch only once.
 
     Args:
         log_q: (C,) log shares of the training events.

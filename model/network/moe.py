@@ -1,6 +1,6 @@
 """Feed-forward layers: SwiGLU, and a sparse mixture of SwiGLU experts that stays in balance.
 
-Paper: 3.3 (reference: 4.4). The network is packed, so that no padding is routed or counted.
+Paper: 3.3 (reference: 4.4). Batches are packed, so that no padding is routed or counted.
 """
 
 from typing import Literal
@@ -45,17 +45,17 @@ class SparseMoE(nn.Module):
     """``top_k`` of ``num_experts`` routed experts per token, and shared ones for all.
 
     No token is dropped. Balance comes from a loss per sequence, whose weight is small, and from
-    a bias that only selects ("loss-free"), which ``end_step`` moves once per optimiser step, and
-    ``forward`` at once where a batch's loads would be too unequal, or too equal. The loss pulls
-    towards even loads, the bias towards ``balance.reachable_target``, from either side.
+    a bias that affects only the selection ("loss-free"): ``end_step`` moves it once per optimiser
+    step, and ``forward`` at once where a batch's loads would be too unequal, or too equal. The loss
+    pulls towards even loads, the bias towards ``balance.reachable_target``, from either side.
 
     Attributes:
         gate: (num_experts, dim).
         w1: (num_experts, 2 * hidden_dim, dim), gate above up.
         w2: (num_experts, dim, hidden_dim).
-        shared: one SwiGLU as wide as all shared experts, which is their sum; None without any.
+        shared: one SwiGLU as wide as all shared experts, equal to their sum; None without any.
         expert_bias: (num_experts,) float32 of mean zero, added to the logits to select.
-        load: (num_experts,) int64, slots of each expert in training since the last step's end.
+        load: (num_experts,) int64, slots of each expert in training since the last ``end_step``.
         last_load: (num_experts,) int64, of the last finished step, over all ranks.
     """
 
@@ -119,7 +119,7 @@ class SparseMoE(nn.Module):
 
     @torch.no_grad()
     def end_step(self) -> None:
-        """Move the bias by the load of all micro-batches and ranks, and count from zero again.
+        """Move the bias by the load of all micro-batches and ranks, and reset the count.
 
         Call it once per optimiser step, on every rank.
         """
@@ -137,6 +137,6 @@ class SparseMoE(nn.Module):
 
 
 def _initialise(*weights: Tensor) -> None:
-    """Normal with the variance of one over the fan-in of one expert, not of the fused tensor."""
+    """Normal with variance 1 / fan-in, that of one expert and not of the fused tensor."""
     for weight in weights:
         nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)

@@ -1,7 +1,7 @@
 """The encoder-decoder: towers, HSTU layers, and a decoder where there are semantic IDs.
 
-Paper: section 3. The last hidden state asks in two ways: against item vectors by cosine, and
-through the decoder for semantic IDs.
+Paper: section 3. The last hidden state is used in two ways: it is compared with item vectors by
+cosine, and the decoder generates semantic IDs from it.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class OnePiece(nn.Module):
     def encode(self, batch: Batch) -> EncoderOutput:
         """Run the encoder over B packed rows of T tokens."""
         item_vectors = self.items(batch.items)
-        # Indexing would add up its gradient in an order that several threads make anew each time.
+        # Plain indexing would sum its gradient in a nondeterministic order with several threads.
         x = F.embedding(batch.token_items, item_vectors)
         first = batch.offsets[:-1]
         x = x.index_fill(0, first, 0.0)
@@ -123,10 +123,9 @@ class OnePiece(nn.Module):
     def hidden_matrices(self) -> dict[str, tuple[nn.Parameter, int]]:
         """The matrices between hidden states, for Muon: parameter and blocks along dimension 0.
 
-        Stacked projections count as the matrices that they are stacked from, those of several
-        shared experts too, but for their outputs, which stand side by side and count as one; fused
-        experts have one matrix per expert in front. Gates and output layers over codes are not
-        among them.
+        Stacked projections count as the separate matrices, also those of several shared experts,
+        except for their outputs, which lie side by side and count as one; fused experts have one
+        matrix per index of the first dimension. Gates and output layers over codes are excluded.
         """
         stacks = {"uvqk": 4, "uq": 2, "vk": 2, "w1": 2}
         of_shared = {

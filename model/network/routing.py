@@ -1,6 +1,6 @@
-"""Which expert computes which token: the gate, the order by expert, and the loss of imbalance.
+"""Routing of tokens to experts: the gate, the sort by expert, and the balance loss.
 
-Nothing here waits for the device: every shape follows from the shape of the input.
+Nothing here synchronises with the device: every shape follows from the shape of the input.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TINY = 1e-20
 
 @dataclass(frozen=True)
 class Routing:
-    """A slot is one of the ``top_k`` choices of a token; slots stand in the order of experts.
+    """Slots sorted by expert; a slot is one of the ``top_k`` choices of a token.
 
     Attributes:
         order: (T * top_k,) int64, slot -> token * top_k + choice.
@@ -31,7 +31,7 @@ class Routing:
 def gate_logits(x: Tensor, gate: Tensor) -> Tensor:
     """(T, dim) inputs and the gate (E, dim) -> (T, E) fp32 affinities (fp64 for fp64 input).
 
-    The gate is computed in full precision even under autocast: the order of close scores decides.
+    The gate is computed in full precision even under autocast: the order of close scores matters.
     """
     with torch.autocast(x.device.type, enabled=False):
         wide = torch.promote_types(x.dtype, torch.float32)
@@ -49,12 +49,12 @@ def choose(
     """The ``top_k`` experts of each token by logit plus bias; the bias only selects.
 
     The published bias is added to the scores, whose spread depends on the number of experts and on
-    how sure the gate is: a step of 0.02 is nothing beside one expert of two and drowns the scores
-    of 64, 1/64 on average (reference: 4.4). Logits have one scale for all of these.
+    how confident the gate is: a step of 0.02 is negligible for two experts and drowns the scores of
+    64, 1/64 on average (reference: 4.4). Logits have one scale for all of these.
 
-    A lone score over its own sum would be 1 whatever the gate says, and teach it nothing. So the
-    one expert of ``top_k`` 1 is weighted by its score itself, as in Switch Transformers (Fedus et
-    al. 2021, section 2.1).
+    A single score normalised by itself would always be 1 and give the gate no gradient. So with
+    ``top_k`` 1 the expert is weighted by its score itself, as in Switch Transformers (Fedus et al.
+    2021, section 2.1).
 
     Args:
         logits: (T, E).
@@ -63,8 +63,8 @@ def choose(
         top_k: experts per token.
 
     Returns:
-        (T, top_k) int64 experts, and their weights: their scores over the sum of these, or the
-        score itself of one alone.
+        (T, top_k) int64 experts, and their weights: their scores, normalised to a sum of 1 unless
+        ``top_k`` is 1.
     """
     chosen = (logits.detach() + expert_bias).topk(top_k, dim=-1).indices
     weights = scores.gather(1, chosen)
@@ -98,7 +98,7 @@ def sequence_balance_loss(scores: Tensor, chosen: Tensor, rows: Tensor, num_rows
     f_e is the share of the sequence's slots that went to expert e, times E; P_e the mean over its
     tokens of the score, normalised over experts. Only the scores carry a gradient. The sum over a
     row's tokens is taken per token (f divided by the row's length), which needs no scatter of
-    floats and so is deterministic on every device.
+    scores and so is deterministic on every device.
 
     Args:
         scores: (T, E), not negative.

@@ -1,11 +1,11 @@
 """Embedding tables whose rows are divided among the processes of a training.
 
-Row i > 0 belongs to process (i - 1) mod size and stands there in row (i - 1) div size + 1; row 0,
-padding, is everywhere. Neighbouring rows go to different processes, so that ids in order of
-popularity load all of them alike. A lookup sends each distinct id to its owner and gets its row;
-backward sends the row's gradient the same way, so that an owner has the whole gradient of its rows.
-No process keeps a table: each makes it whole once, one table after another, to take its share, and
-the first puts them together when it saves.
+Row i > 0 belongs to process (i - 1) mod size and is its row (i - 1) div size + 1; row 0, padding,
+is in every process. Neighbouring rows go to different processes, so that ids in order of popularity
+load all of them equally. A lookup sends each distinct id to its owner and receives its row;
+backward sends the row's gradient to the owner, which so has the whole gradient of its rows. No
+process keeps a whole table: each initialises it whole, one table after another, and takes its
+share, and the first gathers them when it saves.
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ class RowShard:
     Attributes:
         rank: of the process.
         size: processes.
-        group: through which lookups travel, beside what else is exchanged at the time; None for
-            the group of all.
+        group: the process group of lookups, apart from other communication; None for the
+            default group.
     """
 
     rank: int
@@ -37,11 +37,11 @@ class RowShard:
 
     @property
     def rows(self) -> slice:
-        """Of a whole table, without padding."""
+        """This process's rows of a whole table, without padding."""
         return slice(1 + self.rank, None, self.size)
 
     def take(self, whole: Tensor) -> Tensor:
-        """Padding and this process's rows of a whole table, or of what goes with its rows."""
+        """Padding and this process's rows of a whole table, or of a tensor with its rows."""
         return torch.cat([whole[:1], whole[self.rows]])
 
 
@@ -50,7 +50,7 @@ _shard: ContextVar[RowShard | None] = ContextVar("shard", default=None)
 
 @contextmanager
 def sharding(shard: RowShard | None) -> Iterator[None]:
-    """Large tables that are made within the block keep only this process's rows."""
+    """Within the block, new large tables keep only this process's rows."""
     token = _shard.set(shard)
     try:
         yield
@@ -65,9 +65,9 @@ def sharded(table: nn.Embedding) -> nn.Embedding:
 
 
 class ShardedTable(nn.Embedding):
-    """This process's rows of a table, and the way to all others.
+    """This process's rows of a table, with lookup of all others.
 
-    Every process must look up equally often and in the same order, be it nothing.
+    Every process must make the same number of lookups in the same order, even of no ids.
 
     Attributes:
         shard: which rows.
@@ -99,7 +99,7 @@ class ShardedTable(nn.Embedding):
 
 
 class _SendBack(torch.autograd.Function):
-    """Rows to those who asked for them; their gradients back to where the rows belong."""
+    """Send rows to the processes that asked for them; backward, gradients to the owners."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, splits: Any, group: Any) -> Tensor:

@@ -17,7 +17,7 @@ def embedding_table(num_codes: int, width: int, *, zero: bool = False) -> nn.Emb
     Args:
         num_codes: the largest code.
         width: of a row.
-        zero: start at zero, so that a row that training never meets says nothing.
+        zero: start at zero, so that a row never seen in training contributes nothing.
     """
     table = nn.Embedding(
         num_codes + 1, width, padding_idx=0, sparse=num_codes + 1 >= SPARSE_FROM_ROWS
@@ -32,9 +32,9 @@ def embedding_table(num_codes: int, width: int, *, zero: bool = False) -> nn.Emb
 
 
 def feature_key(name: str) -> str:
-    """A feature's name as a module's: ``type`` or ``a.b`` would not be allowed.
+    """A feature's name as a module's name: ``type`` or ``a.b`` would not be allowed.
 
-    Other names have other keys: no name has a slash (``model.dataset.features.FEATURE_NAME``).
+    Distinct names get distinct keys: no name has a slash (``model.dataset.features.FEATURE_NAME``).
     """
     return f"feature_{name.replace('.', '/')}"
 

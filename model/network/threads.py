@@ -14,9 +14,9 @@ from model.compiled import SETTINGS
 
 @contextmanager
 def torch_threads() -> Iterator[int]:
-    """Let numba use as many threads as torch does; gives their number."""
+    """Let numba use as many threads as torch inside the block; yields their number."""
     wanted = torch.get_num_threads()
-    before = get_num_threads()  # starts numba's, the first time, and makes torch's as many
+    before = get_num_threads()  # the first call starts numba's and changes torch's number
     if torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)
     threads = min(wanted, SETTINGS.NUMBA_NUM_THREADS)

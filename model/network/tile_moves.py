@@ -1,7 +1,7 @@
-"""Moves of numbers in whole vectors, for the CPU kernels: copies, and the transpose of a block.
+"""Vectorised moves for the CPU kernels: copies, and the transpose of a block.
 
-numba's own copy of a slice asks first whether source and target overlap, which costs more than a
-short copy, and its loops move a transposed block number by number. Nothing here checks bounds.
+numba's own copy of a slice first checks whether source and target overlap, which costs more than a
+short copy, and its loops transpose a block number by number. Nothing here checks bounds.
 
 Importing this needs numba.
 """
@@ -16,7 +16,7 @@ from model.network.tile_product import LANES, PANEL, ROWS
 
 
 def _vector_pointer(context, builder, signature, args, argument: int, count: int):
-    """To ``count`` numbers of an array argument, from its offset, the next argument, on."""
+    """A pointer to ``count`` numbers of an array argument, at the offset in the next one."""
     array = context.make_array(signature.args[argument])(context, builder, args[argument])
     numbers = ir.VectorType(context.get_value_type(signature.args[0].dtype), count)
     place = builder.gep(array.data, [args[argument + 1]])

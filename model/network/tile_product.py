@@ -1,10 +1,10 @@
-"""The one matrix product of the CPU kernels: a small tile, held in vector registers.
+"""The matrix product micro-kernel of all CPU kernels: a small tile, held in vector registers.
 
-numba compiles loops well but cannot keep a two-dimensional block of sums in registers, which is
-what a fast product is made of. So this product is written in LLVM's own terms, once, and used like
-a function: ``ROWS`` x ``PANEL`` sums, each step one row of the right factor against ``ROWS``
-scalars of the left one. It reaches the rate of a vendor's library at sizes where those do not,
-has no call overhead, and is the same on every machine that LLVM knows.
+numba compiles loops well but cannot keep a two-dimensional block of sums in registers, which a fast
+product needs. So this product is written once in LLVM IR and called like a function: ``ROWS`` x
+``PANEL`` sums, each step one row of the right factor times ``ROWS`` scalars of the left one. It
+reaches the rate of a vendor's library at sizes where those do not, has no call overhead, and is the
+same source for every machine that LLVM supports.
 
 Importing this needs numba.
 """
@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 _AVX512 = llvm.get_host_cpu_features().get("avx512f", False)
 LANES = 16 if _AVX512 else 8  # numbers in a vector
-ROWS = 8 if _AVX512 else 4  # with two vectors per row the sums fill the registers, not more
+ROWS = 8 if _AVX512 else 4  # with two vectors per row the sums just fit the registers
 PANEL = 2 * LANES
 FUSED = ("contract",)  # multiply and add in one instruction, rounded once
 
@@ -102,7 +102,7 @@ _wide = _build(2)
 
 @njit(nogil=True, error_model="numpy")
 def tile_product(a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, steps, columns, add):
-    """A tile of C = A B or C += A B, at any place of flat arrays.
+    """A tile of C = A B or C += A B, at any offset of flat arrays.
 
     c[c_at + r * c_row + x] (+)= sum_s a[a_at + r * a_row + s * a_step] * b[b_at + s * b_step + x]
 
@@ -121,9 +121,9 @@ def tile_product(a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, steps,
 def tile_product_from(
     start, start_at, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, steps
 ):
-    """A tile of PANEL columns of C = A B whose rows all begin with the same numbers.
+    """A tile of PANEL columns of C = A B plus the same bias in every row.
 
-    As :func:`tile_product`; row r begins with start[start_at + x], or with 0 if that is empty.
+    As :func:`tile_product`; the sums start at start[start_at + x], or at 0 if ``start`` is empty.
     """
     _wide(
         a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row,

@@ -1,8 +1,8 @@
-"""Sigmoid and SiLU that a numba loop can compute 16 numbers at a time. Importing this needs numba.
+"""Sigmoid and SiLU that numba can vectorise, 16 numbers at a time. Importing this needs numba.
 
-The compiler has no vectors of ``math.exp``; the exponential here is a polynomial after
-the usual reduction by powers of two, within 2e-7 of the true value in float32. In float64 it is the
-exact function.
+The compiler cannot vectorise ``math.exp``; the exponential here is a polynomial after the usual
+range reduction by powers of two, within 2e-7 of the true value in float32. In float64 it is
+``math.exp`` itself.
 """
 
 import math
@@ -16,7 +16,7 @@ from model.network.kernel_options import KERNEL
 
 LOG2_E = np.float32(1.44269504)
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-LARGEST = np.float32(87.0)  # beyond it exp leaves float32
+LARGEST = np.float32(87.0)  # beyond it exp leaves the range of float32
 HALF, ONE = np.float32(0.5), np.float32(1.0)
 # exp(f) = 1 + f + f^2 (...): the minimax coefficients of Cephes' expf.
 C0, C1, C2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
@@ -39,7 +39,7 @@ def silu(row, out):
 
 @njit(**KERNEL)
 def silu_backward(row, slopes):
-    """Gradients of SiLU of each number become those of the number, in place."""
+    """Turn gradients of SiLU's output into those of its input, in place."""
     for d in range(len(row)):
         s = sigmoid(row[d])
         weight = row[d] * s
