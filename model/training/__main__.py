@@ -1,8 +1,8 @@
-"""One training in processes of its own.
+"""Run one training in its own process or, under torchrun, processes.
 
 ``python -m model.training encoder_checkpoint --params F --data DIR --out FOLDER``, or the same
-under ``torchrun --nproc-per-node N -m``. A state that an earlier run left in DIR/.resume is taken
-up; SIGTERM keeps one. --keep-state leaves it in the end too.
+under ``torchrun --nproc-per-node N -m``. A state that an earlier run left in DIR/.resume is
+resumed; SIGTERM saves one. --keep-state keeps it after the end too.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--keep-state", action="store_true", help="until FOLDER is in its place")
+    parser.add_argument("--keep-state", action="store_true", help="after the training too")
     given = parser.parse_args(arguments)
 
     def work(world: World, interrupted: Interruption) -> bool:

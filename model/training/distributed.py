@@ -39,9 +39,9 @@ class World:
 
 
 def join_world() -> World:
-    """Join the processes that torchrun started; a process of its own is a world of one.
+    """Join the processes that torchrun started; a process started alone is a world of one.
 
-    One of many ends with its launcher: torchrun, when it is killed, tells them nothing.
+    One of many ends with its launcher: a torchrun that is killed does not notify its processes.
 
     Raises:
         InputError: there are GPUs, but fewer than processes on this machine.
@@ -55,7 +55,7 @@ def join_world() -> World:
 
 
 def die_with_parent() -> None:
-    """From now on this process is told to end (SIGTERM) when the one that started it dies."""
+    """Have this process receive SIGTERM when its parent process dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -66,7 +66,7 @@ def leave_world() -> None:
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over all processes of a tensor of any shape, alike in all of them."""
+    """All-reduce a tensor of any shape to its sum over all processes."""
     if dist.is_initialized():
         values = values.clone()
         dist.all_reduce(values)
@@ -74,7 +74,7 @@ def total(values: Tensor) -> Tensor:
 
 
 def same_everywhere(found: dict[str, float], world: World) -> dict[str, float]:
-    """What the first process found: others may differ in the last bit."""
+    """Give all processes the first one's figures: others may differ in the last bit."""
     if world.size == 1:
         return found
     values = torch.tensor(
@@ -86,7 +86,7 @@ def same_everywhere(found: dict[str, float], world: World) -> dict[str, float]:
 
 
 def average_sparse_gradients(tables: Iterable[nn.Parameter]) -> None:
-    """Average row-sparse gradients over the processes: only touched rows travel.
+    """Average row-sparse gradients over the processes: only touched rows are sent.
 
     Args:
         tables: (N, D) each, with a sparse gradient or none; they get an average, coalesced.

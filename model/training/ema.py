@@ -27,7 +27,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the weights of a finished step."""
+        """Add the weights of a finished step to the average."""
         for name, weight in network.named_parameters():
             self.sums[name].lerp_(weight, 1.0 - self.decay)
         self.updates += 1
@@ -54,9 +54,9 @@ class ExponentialMovingAverage:
         return {**self.sums, "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a ``state_dict``.
+        """Resume from a ``state_dict``.
 
         Raises:
-            InputError: of another network.
+            InputError: it is of another network.
         """
         copy_state(state, self.state_dict(), "the average of weights")

@@ -1,4 +1,4 @@
-"""What a training leaves to be looked at: numbers, a table, a picture, TensorBoard events."""
+"""The record of a training for inspection: a table, a plot and TensorBoard events."""
 
 import csv
 from collections.abc import Sequence

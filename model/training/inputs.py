@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """Everything but the parameters.
+    """Everything that a training reads, except the parameters.
 
     Attributes:
         interactions: events and features.
         statistics: of the training part.
         embeddings: the modalities that the network reads.
         codes: (num_items + 1, levels) semantic IDs, None where the training has no such loss.
-        sid_sizes: codebook sizes, empty likewise.
+        sid_sizes: codebook sizes, empty without codes.
         initial_weights: of the encoder to start from, None to start fresh.
         content: a hash of the artefacts that were opened.
     """
@@ -112,7 +112,7 @@ class TrainingInputs:
 
 
 def _content(folders: Mapping[str, Path]) -> str:
-    """A hash that changes with the artefacts: of the lineage beside each, where it has one."""
+    """A hash that changes with the artefacts: of their lineage files, where there are any."""
     digest = hashlib.blake2b(digest_size=16)
     for name, folder in sorted(folders.items()):
         lineage = folder / "lineage.json"

@@ -1,4 +1,4 @@
-"""The batches of the next step, assembled in a thread while a GPU computes this one."""
+"""Prefetching: a thread assembles the next step's batches while a GPU computes this one."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,25 +7,25 @@ from model.dataset.sequences import Batch
 
 
 class Lookahead:
-    """Gives the batches of step after step, one step ahead of whoever takes them.
+    """Prefetches the batches of one step ahead.
 
-    What a step is made of follows from its number alone, so that nothing depends on when it is
-    made. An error in the thread reaches the one who takes the step.
+    The batches of a step follow from its number alone, so that results do not depend on timing. An
+    error in the thread is raised where the step is asked for.
     """
 
     def __init__(self, make: Callable[[int], list[Batch]], num_steps: int) -> None:
-        """Begin with nothing made.
+        """Begin with nothing prefetched.
 
         Args:
-            make: the batches of a step.
-            num_steps: none is made from this one on.
+            make: builds the batches of a step.
+            num_steps: steps in all; none is prefetched past the last.
         """
         self._make, self._num_steps = make, num_steps
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lookahead")
         self._coming: dict[int, Future[list[Batch]]] = {}
 
     def __call__(self, step: int) -> list[Batch]:
-        """The batches of a step; the next one's are begun."""
+        """The batches of a step; starts prefetching those of the next."""
         coming = self._coming.pop(step, None)
         self._coming.clear()
         if step + 1 < self._num_steps:

@@ -1,19 +1,19 @@
-"""Memory of a step stays with the process for the next one.
+"""Keep the memory that a step frees in the process, for the next one.
 
-The C library gives the free end of its heap back to the system again and again, and the system
-clears it, page by page, for whoever asks next. Every step asks for the same blocks, so that keeping
-them costs nothing at the peak and saves page faults.
+The C library repeatedly returns the free end of its heap to the system, which zeroes every page
+before handing it out again. Every step allocates the same blocks, so that keeping them does not
+raise the peak and saves page faults.
 """
 
 import ctypes
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt
 KEPT_BYTES = 2**31 - 1
-LARGEST_BLOCK = 2**25  # in the heap: what the library would come to by itself, and its most
+LARGEST_BLOCK = 2**25  # in the heap: the library's maximum, which its own threshold would reach
 
 
 def keep_freed_memory() -> bool:
-    """From now on; False where the C library has no such setting, and nothing changes."""
+    """Stop returning freed memory; False, without effect, where the C library cannot."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         return False

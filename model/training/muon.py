@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal before they are applied.
+"""Muon: momentum whose matrices are orthogonalised before they are applied.
 
 Every matrix of a hidden layer is orthogonalised on its own: the projections stacked in one
 parameter, and every expert's. Matrices of one shape go through Newton-Schulz in one batch.
@@ -19,7 +19,7 @@ ELEMENTS_AT_ONCE = 1 << 26  # of one batch of matrices: bounds the memory of a s
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Near the closest matrix with orthonormal rows (or columns, where there are fewer of these).
+    """Approximate the closest matrix with orthonormal rows (or columns, if there are fewer).
 
     Five Newton-Schulz steps leave singular values between about 0.7 and 1.2; bf16 on a GPU.
 
@@ -67,7 +67,7 @@ class Muon:
         for name, (parameter, blocks) in parameters.items():
             if parameter.dim() not in (2, 3) or parameter.shape[-2] % blocks:
                 shape = tuple(parameter.shape)
-                raise ValueError(f"{name} of shape {shape} is no stack of {blocks} matrices")
+                raise ValueError(f"{name} of shape {shape} is not a stack of {blocks} matrices")
         self.parameters = parameters
         self.momentum, self.weight_decay = momentum, weight_decay
         self.momenta = {name: torch.zeros_like(p) for name, (p, _) in parameters.items()}
@@ -90,7 +90,7 @@ class Muon:
         return {f"{name}.momentum": momentum for name, momentum in self.momenta.items()}
 
     def _direction(self, name: str) -> Tensor:
-        """Move the momentum by the gradient; the look ahead of Nesterov, (N, rows, columns)."""
+        """Update the momentum; returns Nesterov's look-ahead, (N, rows, columns)."""
         parameter, blocks = self.parameters[name]
         assert parameter.grad is not None
         momentum = self.momenta[name].lerp_(parameter.grad, 1.0 - self.momentum)

@@ -1,7 +1,7 @@
 """The joint objective of a batch: InfoNCE with logQ, and the loss of every semantic ID level.
 
-The negatives of InfoNCE are the distinct items of the batch, each once: no accidental hit can
-stand among them. Under ``full_catalogue`` they are all items and nothing needs a correction.
+The negatives of InfoNCE are the distinct items of the batch, each once: there can be no accidental
+hit among them. Under ``full_catalogue`` they are all items, without logQ correction.
 Paper: section 3.4, equations 2 to 4; reference: 5.3.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the sums of a step are divided by, over all its micro-batches and processes.
+    """The normalisers of a step's sums, over all its micro-batches and processes.
 
     Attributes:
         weight: of all targets.
@@ -38,7 +38,7 @@ class Totals:
 
 
 class Objective(nn.Module):
-    """The network under its losses; what a process of a data-parallel training runs."""
+    """The network with its losses: the module that data parallelism wraps."""
 
     log_q: Tensor
     codes: Tensor | None
@@ -52,7 +52,7 @@ class Objective(nn.Module):
         num_uniform_negatives: int,
         num_known_items: int,
     ) -> None:
-        """Put losses on a network.
+        """Add the losses to a network.
 
         Args:
             network: to be trained.
@@ -126,10 +126,10 @@ class Objective(nn.Module):
         return self.params.cross_rank_negatives and self.params.negatives == "in_batch"
 
     def _correction(self, ids: Tensor, batch: Batch) -> Tensor | None:
-        """(C,) what is added to the logits: minus the log probability of being a negative.
+        """(C,) logQ correction of the logits: minus the log probability of being a negative.
 
-        A negative comes from one micro-batch, of one process unless they are gathered: what the
-        others of the step hold does not make it more probable.
+        A negative comes from one micro-batch, of one process unless they are gathered: the other
+        micro-batches of the step do not make it more probable.
         """
         if self.params.negatives == "full_catalogue" or self.params.logq == "none":
             return None

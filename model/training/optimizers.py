@@ -26,10 +26,10 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class Network(Protocol):
-    """What is asked of a network."""
+    """What the optimisers need of a network."""
 
     def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
-        """All of them, each once."""
+        """All parameters, each once."""
         ...
 
     def hidden_matrices(self) -> dict[str, tuple[nn.Parameter, int]]:
@@ -42,7 +42,7 @@ class Network(Protocol):
 
 
 class Optimizers:
-    """The three of them.
+    """The three optimisers, used as one.
 
     Args:
         muon: over the hidden matrices.
@@ -50,7 +50,7 @@ class Optimizers:
         embedding: over the embedding tables.
         others: name -> parameter of ``adamw``.
         params: learning rates at their peak.
-        rates: name -> share of them that a parameter moves at, 1 where unnamed.
+        rates: name -> factor on a parameter's learning rate, 1 where unnamed.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Optimizers:
         self.embedding.step(factor * self.params.embedding_lr, self.rates)
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         for parameter in self._parameters():
             parameter.grad = None
 
@@ -86,7 +86,7 @@ class Optimizers:
 
         Args:
             max_norm: see above.
-            sharded: names of tables of which every process has other rows.
+            sharded: names of the tables whose rows are divided among the processes.
 
         Returns:
             0-d, the norm before; not finite where a gradient is not.
@@ -123,10 +123,10 @@ class Optimizers:
         return {f"{kind}.{name}": t for kind, state in parts.items() for name, t in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a ``state_dict``, to the byte.
+        """Resume from a ``state_dict``, bit for bit.
 
         Raises:
-            InputError: of another network.
+            InputError: it is of another network.
         """
         copy_state(state, self.state_dict(), "the optimisers")
 
@@ -138,12 +138,12 @@ class Optimizers:
 def build_optimizers(
     network: Network, params: "OptimizerParams", rates: Mapping[str, float]
 ) -> Optimizers:
-    """Give every parameter of a network to one optimiser; all state is there from the start.
+    """Assign every parameter of a network to one optimiser; all state is allocated at once.
 
     Args:
         network: see above.
         params: of the optimisers.
-        rates: name -> share of the learning rates that a parameter moves at, 1 where unnamed.
+        rates: name -> factor on a parameter's learning rate, 1 where unnamed.
     """
     hidden, tables = _given_to_muon(network, params), network.embedding_tables()
     others = {
@@ -173,7 +173,7 @@ def _given_to_muon(
 def _adamw(
     others: dict[str, nn.Parameter], params: "OptimizerParams", rates: Mapping[str, float]
 ) -> torch.optim.AdamW:
-    """Torch's fused AdamW (on the CPU seven times the speed of ``foreach``), state laid out."""
+    """Torch's fused AdamW (on the CPU seven times the speed of ``foreach``), state allocated."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in others.items():
         decay = params.weight_decay if parameter.dim() >= 2 else 0.0

@@ -1,6 +1,6 @@
 """Which rows make which step: decided by the seed and the step's number alone.
 
-Nothing has to be replayed to go on in the middle of an epoch, and the rows of a step are the same
+Nothing has to be replayed to resume in the middle of an epoch, and the rows of a step are the same
 for any number of processes: each takes its share of them.
 """
 
@@ -18,7 +18,7 @@ class Order:
     Attributes:
         users: (N,) int64 users with a training row.
         batch_size: rows of a step over all processes; the last step of an epoch may be smaller.
-        epochs: how often every row is met; a fraction is a part of an epoch.
+        epochs: passes over all rows; a fraction is a part of an epoch.
         seed: of the permutations.
     """
 
@@ -46,8 +46,8 @@ class Order:
     def share(self, step: int, rank: int, world_size: int, pieces: int) -> list[np.ndarray]:
         """The rows of one process, in ``pieces`` micro-batches (some may be empty).
 
-        A micro-batch of all processes together is the one of a process alone, or another number of
-        processes would meet other negatives.
+        A micro-batch over all processes has the rows that it has with one process; otherwise the
+        negatives would depend on the number of processes.
         """
         rows = self.rows(step)
         places = np.array_split(np.arange(len(rows)), pieces)

@@ -1,4 +1,4 @@
-"""How a training tells where it is: a bar in a terminal, a line every ten seconds in a log."""
+"""Progress of a training: a bar in a terminal, a line every ten seconds in a log."""
 
 import logging
 import re
@@ -19,7 +19,7 @@ _PLACE = re.compile(r": step [\d,]+ of [\d,]+ \(")
 
 
 def is_in_bar(line: str) -> bool:
-    """Whether a line tells what the bar of a terminal shows as well."""
+    """Whether a log line repeats what the bar of a terminal shows."""
     return _PLACE.search(line) is not None
 
 
@@ -38,16 +38,16 @@ class ProgressReport:
         """Begin.
 
         Args:
-            what: is being trained.
+            what: the training's name.
             first_step: steps done before.
             num_steps: in all.
             experts: whose balance is shown: the Gini of the least balanced layer.
-            silent: show nothing: another process does.
+            silent: show nothing, as another process does.
         """
         self.what, self.first_step, self.num_steps = what, first_step, num_steps
         self.experts = experts
         self.begun = self.measured_since = self.newest = time.monotonic()
-        self.in_bar = self.in_log = self.begun  # when each was told the newest
+        self.in_bar = self.in_log = self.begun  # when each was last updated
         self.measured_from = self.step = self.logged = first_step
         self.tokens = 0
         self.terms: Mapping[str, float] = {}
@@ -60,18 +60,18 @@ class ProgressReport:
             if shows_bar
             else None
         )
-        # Where the log is the same terminal, its lines would tear the bar and tell nothing new.
+        # Where the log is the same terminal, its lines would break the bar and add nothing.
         self.logs = not silent and not (shows_bar and sys.stdout.isatty())
 
     def advance(self, step: int, tokens: int, terms: Mapping[str, float]) -> None:
-        """A step is finished.
+        """Report a finished step.
 
         Args:
             step: steps done now.
             tokens: that it had, over all processes.
             terms: the latest losses and statistics.
         """
-        if step == self.first_step + 2:  # the first waited for compilers: no measure for the others
+        if step == self.first_step + 2:  # rates exclude the first, which includes compilation
             self.measured_since, self.measured_from, self.tokens = self.newest, step - 1, 0
         now = self.newest = time.monotonic()
         self.step, self.terms = step, terms
@@ -87,7 +87,7 @@ class ProgressReport:
             self._log(f"{left:,.0f} s left")
 
     def validated(self, step: int, figures: Mapping[str, float]) -> None:
-        """Held-out users have been ranked.
+        """Report a validation.
 
         Args:
             step: steps done then.
@@ -102,7 +102,7 @@ class ProgressReport:
         logger.info("%s: validation after step %s: %s", self.what, f"{step:,}", named)
 
     def close(self) -> None:
-        """End the bar, and say how far it went however short it was."""
+        """Close the bar, and log the final progress of even the shortest run."""
         if self.bar is not None:
             self.bar.set_postfix(self._shown())
             self.bar.close()

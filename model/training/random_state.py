@@ -9,7 +9,7 @@ from model.training.distributed import World, gather_rows
 def generators(world: World) -> dict[str, Tensor]:
     """The states of all processes: ``generator0`` of the CPU, ``generator1`` of the device.
 
-    In a world of many, all must call it.
+    A collective operation: with several processes, all must call it.
     """
     own = [torch.get_rng_state()[None]]
     if world.device.type == "cuda":
@@ -20,10 +20,10 @@ def generators(world: World) -> dict[str, Tensor]:
 
 
 def restore_generators(kept: dict[str, Tensor], world: World) -> None:
-    """Those of this process; one that was not there before keeps its own."""
+    """Restore this process's generators; a process without saved ones keeps its own."""
     if world.rank >= len(kept["generator0"]):
         return
-    # A clone: PyTorch reads a view's memory from its beginning on.
+    # A clone: PyTorch reads a view's storage from its start.
     torch.set_rng_state(kept["generator0"][world.rank].clone())
     if world.device.type == "cuda" and "generator1" in kept:  # a state made on CPUs has none
         torch.cuda.set_rng_state(kept["generator1"][world.rank].clone(), world.device)

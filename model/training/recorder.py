@@ -1,4 +1,4 @@
-"""The history of a training while it grows: means over the steps between two of its rows."""
+"""Records the history of a training: each row holds means over the steps since the last."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,19 +13,19 @@ from model.training.order import Order
 if TYPE_CHECKING:
     from model.params import LossParams
 
-ROWS_PER_EPOCH = 20  # beside those of validations
+ROWS_PER_EPOCH = 20  # in addition to those of validations
 FINAL_STEPS = 100  # the paper judges a training by the mean of its last hundred batches
-FINAL_SHARE = 0.2  # at most; a short training's last hundred would reach into its descent
+FINAL_SHARE = 0.2  # of all steps, at most: a short training's last hundred include its descent
 
 
 class Recorder:
-    """Gathers terms of the loss from every step, and adds a row now and then.
+    """Accumulates the loss terms of every step, and adds a row at intervals.
 
     Attributes:
         term_names: of the loss, in the order of ``Objective.forward``.
         columns: keys of every row.
         rows: so far.
-        sums: (terms + 2,) float64 since the last row; then the gradients' norms and the steps.
+        sums: (terms + 2,) float64 since the last row: terms, gradient norm, number of steps.
         newest: (up to FINAL_STEPS, terms) float64 of the newest steps.
     """
 
@@ -40,7 +40,7 @@ class Recorder:
         self._experts, self._order = experts, order
 
     def add(self, terms: Tensor, norm: Tensor) -> dict[str, float]:
-        """Take in a finished step.
+        """Add a finished step.
 
         Args:
             terms: (terms,) of the loss.
@@ -86,7 +86,7 @@ class Recorder:
     def final_losses(self) -> dict[str, dict[str, float]]:
         """``mean`` and ``std`` of each term over the newest steps, and their number ``steps``.
 
-        Early stopping may have left out most of the order's steps.
+        The share is of the steps run: early stopping may have left out most of the order's.
         """
         count = min(FINAL_STEPS, max(1, int(FINAL_SHARE * self.rows[-1]["step"])))
         newest = self.newest[-count:]
@@ -103,7 +103,7 @@ class Recorder:
         return next((row[name] for row in self.rows[::-1] if row[name] is not None), None)
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a row, or to the row that this step has already; six digits are kept."""
+        """Add a row, or extend the one that this step has; six significant digits are kept."""
         if not self.rows or self.rows[-1]["step"] != step:
             epoch = round(step / self._order.steps_per_epoch, 4)
             self.rows.append(dict.fromkeys(self.columns) | {"step": step, "epoch": _short(epoch)})

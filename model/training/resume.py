@@ -1,8 +1,8 @@
-"""The state of an unfinished training: complete or not there at all, the last two are kept.
+"""Resume states of an unfinished training, written atomically; the last two are kept.
 
 A state holds weights, optimiser, average of weights, best weights, random generators of every
-process, position and history. It carries a fingerprint of the task; one of another task is not
-taken.
+process, position and history. It carries a fingerprint of the task; a state of another task is not
+used.
 """
 
 import logging
@@ -27,7 +27,7 @@ FACTS = "state.json"
 
 @dataclass(frozen=True)
 class State:
-    """One moment of a training.
+    """A snapshot of a training.
 
     Attributes:
         tensors: groups of named tensors, one safetensors file each.
@@ -45,7 +45,7 @@ class StateFolder:
         self.folder, self.fingerprint = folder, fingerprint
 
     def save(self, state: State) -> None:
-        """Write a state, then forget all but the newest two."""
+        """Write a state, then remove all but the newest two."""
         step = state.facts["step"]
         needed = sum(t.nbytes for group in state.tensors.values() for t in group.values())
         with atomic_folder(self._path(step), needed_bytes=needed) as out:
@@ -61,13 +61,13 @@ class StateFolder:
             shutil.rmtree(self._path(old), ignore_errors=True)
 
     def load(self) -> State | None:
-        """The newest whole state of this task, or None.
+        """The newest complete state of this task, or None.
 
-        What a killed writer left is removed, a living one's stays. A damaged state is removed too:
-        it would count among the two that are kept, and be named as the last good one.
+        Leftovers of killed writers are removed, a living one's stay. A damaged state is removed
+        too: it would count among the two that are kept, and be reported as the last good one.
 
         Raises:
-            InputError: a state must not be read.
+            InputError: a state may not be read.
         """
         remove_partial_folders(self.folder / "step-*")
         for step in reversed(self._steps()):
@@ -77,12 +77,12 @@ class StateFolder:
             except PermissionError as error:
                 raise unreadable(path, error) from None
             except InputError as error:
-                logger.warning("%s; the state is removed, the one before it is taken", error)
+                logger.warning("%s; removing this state and using the one before it", error)
                 shutil.rmtree(path, ignore_errors=True)
                 continue
             if state.facts["fingerprint"] == self.fingerprint:
                 return state
-            logger.info("%s: of other inputs, parameters or code, starting anew", path)
+            logger.info("%s: of other inputs, parameters or code; starting from step 0", path)
             self.remove()
             return None
         return None
@@ -93,7 +93,7 @@ class StateFolder:
         return self._path(steps[-1]) if steps else None
 
     def remove(self) -> None:
-        """Forget everything, once the training is finished."""
+        """Remove all states, once the training is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self, path: Path) -> State:
@@ -101,7 +101,7 @@ class StateFolder:
         try:
             groups, _ = facts["groups"], facts["fingerprint"]
         except (KeyError, TypeError) as error:
-            raise InputError(f"{path / FACTS}: not the facts of a state ({error!r})") from None
+            raise InputError(f"{path / FACTS}: not a training state ({error!r})") from None
         tensors = {name: load_tensors(path / f"{name}.safetensors") for name in groups}
         return State(tensors, facts)
 

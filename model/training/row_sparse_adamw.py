@@ -1,10 +1,10 @@
 """AdamW for embedding tables that touches only the rows of the batch.
 
-A row that no batch names keeps its weights and its moments, at no cost. Bias correction counts a
-row's own updates: the n-th update of a row is the n-th step of an AdamW that has seen nothing but
-that row's gradients. With a common count a row first met late would have moments of one gradient
-and the correction of many, a step several times too long; rare items would pay for it. Weight
-decay, too, falls on touched rows only. Row 0 is padding and never moves.
+A row that is not in the batch keeps its weights and its moments, at no cost. Bias correction counts
+a row's own updates: the n-th update of a row is the n-th step of an AdamW that has seen nothing but
+that row's gradients. With a shared count a row first seen late would combine the moments of one
+gradient with the correction of many, a step several times too long, which would harm rare items.
+Weight decay, too, applies to touched rows only. Row 0 is padding and never changes.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class RowSparseAdamW:
 
     @torch.no_grad()
     def step(self, lr: float, rates: Mapping[str, float]) -> None:
-        """Update the rows that the gradients name, at ``lr`` times their table's rate or 1.
+        """Update the rows of the gradients, at ``lr`` times their table's rate, 1 where unnamed.
 
         Raises:
             TypeError: a dense gradient, which would touch every row.

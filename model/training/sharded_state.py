@@ -1,7 +1,7 @@
-"""What a training with sharded tables must do beside: average their gradients, save, go on.
+"""What sharded tables add to a training: averaging their gradients, saving and resuming.
 
-States and checkpoints hold whole tables, so that a training goes on with another number of
-processes, or with tables that are not sharded. The first process gets them shard by shard.
+States and checkpoints hold whole tables, so that a training can resume with another number of
+processes, or without sharding. The first process receives them shard by shard.
 """
 
 from collections.abc import Mapping
@@ -24,23 +24,23 @@ def shard_of(world: World) -> RowShard | None:
 
 
 class ShardedState:
-    """The sharded tables of a network among named tensors; without any, all here changes nothing.
+    """Sharded tables among a network's named tensors; without any, all methods change nothing.
 
-    A tensor belongs to a table if it is named after it, with anything before and after: weights,
-    moments and averages have the table's rows.
+    A tensor belongs to a table if its name contains the table's, with any prefix and suffix:
+    weights, moments and averages have the table's rows.
     """
 
     def __init__(self, network: nn.Module, world: World) -> None:
         self.tables, self.world = sharded_tables(network), world
 
     def average_gradients(self) -> None:
-        """The owners have the sums over all processes; make them means, as of everything else."""
+        """Turn the owners' sums over all processes into means, as for all other gradients."""
         for table in self.tables.values():
             if table.weight.grad is not None:
                 table.weight.grad = table.weight.grad / self.world.size
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same with whole tables, on the CPU, in the first process; the others lack them.
+        """Gather whole tables on the CPU of the first process; the other processes omit them.
 
         All processes must call it.
         """
@@ -53,7 +53,7 @@ class ShardedState:
         return found
 
     def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same with this process's rows of whole tables."""
+        """Reduce whole tables to this process's rows."""
         found = {}
         for name, tensor in tensors.items():
             table = self._table(name)

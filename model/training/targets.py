@@ -1,4 +1,4 @@
-"""Whether there is anything to learn: a training target whose action has a weight."""
+"""A check that there is anything to learn: a training target whose action has a weight."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def require_weighted_target(
 ) -> None:
     """Refuse a training whose loss would be 0 from the first step to the last.
 
-    Reads no further than to the first target that counts.
+    Stops reading at the first target that counts.
 
     Args:
         dataset: gives the training rows.

@@ -1,4 +1,4 @@
-"""Named tensors that go into a checkpoint and come back out of it."""
+"""Restoring of named tensors from a saved state."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,10 @@ def copy_state(source: Mapping[str, Tensor], target: Mapping[str, Tensor], what:
     Args:
         source: as it was saved.
         target: as it is held.
-        what: they are the state of, for the message.
+        what: whose state they are, for the message.
 
     Raises:
-        InputError: other names or shapes than are held; nothing has been copied then.
+        InputError: names or shapes differ; nothing has been copied then.
     """
     odd = sorted(
         name

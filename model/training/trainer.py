@@ -1,9 +1,9 @@
-"""Batches in, checkpoint out: the loop, and all that it must remember.
+"""Batches in, checkpoint out: the training loop and its state.
 
-Everything that decides the next step is in the state that :meth:`Trainer.state` gives, so that a
-training that is killed and goes on ends with the bytes of one that was not, on one kind of CPU
-with the same number of processes and threads. On a GPU last bits may differ: gradients of the
-attention's biases are added up there in any order.
+Everything that decides the next step is in the state that :meth:`Trainer.state` returns, so that a
+training that is killed and resumed ends bitwise equal to one that was not, on one kind of CPU with
+the same number of processes and threads. On a GPU last bits may differ: gradients of the
+attention's biases are added up atomically there, in no fixed order.
 """
 
 import logging
@@ -76,10 +76,10 @@ class Trainer:
         world: World,
         rates: Mapping[str, float],
     ) -> None:
-        """Lay everything out.
+        """Set everything up.
 
         Args:
-            what: is trained, for the log.
+            what: the training's name, for the log.
             objective: the network under its losses, on the world's device.
             dataset: gives rows.
             validation: guides early stopping.
@@ -87,7 +87,7 @@ class Trainer:
             optimizer_params: of the optimisers.
             seed: of order and dropout.
             world: of processes.
-            rates: name -> share of the learning rates that a parameter moves at.
+            rates: name -> factor on a parameter's learning rate, 1 where unnamed.
         """
         self.what, self.objective, self.dataset = what, objective, dataset
         self.validation, self.params, self.optimizer_params = validation, params, optimizer_params
@@ -103,7 +103,7 @@ class Trainer:
         self.progress = Progress()
         self.recorder = Recorder(params.loss, self.network.experts(), self.order)
         self.parallel = self._parallel()
-        ahead = world.device.type == "cuda"  # on the CPU a thread only takes from the step
+        ahead = world.device.type == "cuda"  # on the CPU a thread would slow the step
         self.upcoming = Lookahead(self.batches, self.order.num_steps) if ahead else self.batches
         self.newest_state: Callable[[], Path | None] = lambda: None
         torch.manual_seed(seed * 1_000_003 + world.rank)
@@ -117,15 +117,15 @@ class Trainer:
         """Train to the end, or until interrupted.
 
         Args:
-            states: where the state is kept every ``checkpoint_minutes``.
-            interrupted: asked after every step; the state is kept when it says so.
-            on_keep: called after it is kept.
+            states: where the state is saved every ``checkpoint_minutes``.
+            interrupted: asked after every step; if true, the state is saved and the run ends.
+            on_keep: called after it is saved.
 
         Returns:
             Whether the training is finished.
 
         Raises:
-            InputError: the loss is not a number any more; names the step and its users.
+            InputError: loss or gradient is not finite; names the step and its users.
         """
         self.newest_state = states.newest
         report = ProgressReport(
@@ -160,9 +160,9 @@ class Trainer:
         return True
 
     def final_weights(self) -> dict[str, Tensor]:
-        """The best weights where early stopping watches, else the average, else the last.
+        """The best weights under early stopping, else the average, else the last.
 
-        In a world of many, all must call it; the first has whole tables.
+        With several processes, all must call it; the first gets whole tables.
         """
         if self.best_weights:
             return self.sharded.whole(self.best_weights)
@@ -171,13 +171,13 @@ class Trainer:
             return self.sharded.whole(weights_of(self.network))
 
     def final_ndcg(self) -> float | None:
-        """Validation NDCG@10 of the final weights; None where nobody validates."""
+        """Validation NDCG@10 of the final weights; None without validation."""
         if self.best_weights:
             return self.progress.best
         return self.recorder.last("ndcg@10")
 
     def state(self) -> State:
-        """Everything that decides what comes next; in a world of many, all must call it."""
+        """Everything that decides the next step; with several processes, all must call it."""
         tensors = {
             "objective": self.objective.state_dict(),
             "optimizers": self.optimizers.state_dict(),
@@ -192,7 +192,7 @@ class Trainer:
         return State(tensors, asdict(self.progress) | {"history": self.recorder.rows})
 
     def restore(self, state: State) -> None:
-        """Go on from a state of the same task."""
+        """Resume from a state of the same task."""
         own = {name: self.sharded.own(group) for name, group in state.tensors.items()}
         self.objective.load_state_dict(own["objective"])
         self.optimizers.load_state_dict(own["optimizers"])
@@ -238,7 +238,7 @@ class Trainer:
         factor = self._factor(step)
         terms = total(terms)
         if not all_finite(terms, norm):  # stop before a poisoned gradient reaches the weights
-            # What this step has shared proves that the first process has done with its saving.
+            # This step's all-reduce implies that the first process has finished saving.
             raise not_finite(self.what, step, self._users(step), self.newest_state())
         self.optimizers.step(factor)
         for experts in self.network.experts():
@@ -270,7 +270,7 @@ class Trainer:
         return self.validation.possible and (step % every == 0 or step == self.order.num_steps)
 
     def _validate(self) -> dict[str, float]:
-        """Measure, and keep the best weights where early stopping watches; all processes alike."""
+        """Validate, and keep the best weights under early stopping; the same in all processes."""
         self.objective.eval()
         applied = self.average.applied(self.network) if self.average is not None else nullcontext()
         with applied:

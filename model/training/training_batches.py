@@ -1,4 +1,4 @@
-"""What a step of a training works on: rows by the order, features by the data set."""
+"""The batches of a training step: rows from the order, features from the data set."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """The micro-batches of any step, for one process; they follow from the step's number.
+    """The micro-batches of any step, for one process, determined by the step's number.
 
     Attributes:
         order: which rows make which step.
@@ -32,11 +32,12 @@ class TrainingBatches:
     world: World
 
     def __call__(self, step: int) -> list[Batch]:
-        """``accumulation_steps`` batches on the world's device, some maybe without rows."""
+        """``accumulation_steps`` batches on the world's device, some possibly without rows."""
         pieces = self.params.accumulation_steps
         shares = self.order.share(step, self.world.rank, self.world.size, pieces)
         stream = 0 if self.params.loss.cross_rank_negatives else self.world.rank
-        # Gathered ones are the same. To numpy (seed, step, 0) is (seed, step), an epoch's order.
+        # Gathered negatives are the same in all processes. + 1, as numpy takes the seed
+        # (seed, step, 0) for (seed, step), which is that of an epoch's order.
         generator = np.random.default_rng((self.seed, step, stream + 1))
         batches = []
         for users in shares:
@@ -46,7 +47,7 @@ class TrainingBatches:
         return batches
 
     def extra_items(self, generator: np.random.Generator) -> np.ndarray | None:
-        """(N,) int64 ids of the negatives of a micro-batch beside its own items, None for none."""
+        """(N,) int64 ids of a micro-batch's negatives beside its own items, None for none."""
         num_items = self.dataset.interactions.num_known_items
         if self.params.loss.negatives == "full_catalogue":
             return np.arange(1, num_items + 1)

@@ -1,7 +1,7 @@
 """NDCG@10 of embedding-only search on validation users, as a guide for early stopping.
 
-Every item with a training event competes that may be recommended; items of the user's history do
-not. The full evaluation of all paths is inference's.
+The candidate set is every recommendable item with a training event, less the user's history. The
+full evaluation of all paths belongs to ``model.inference``.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ ITEMS_AT_ONCE, SCORES_AT_ONCE, DEPTH = 8192, 20_000_000, 10
 
 
 class Validation:
-    """A fixed sample of validation users and the items that compete."""
+    """A fixed sample of validation users, and the candidate items."""
 
     def __init__(
         self, dataset: SequenceDataset, counts: np.ndarray, max_users: int, seed: int
@@ -59,7 +59,7 @@ class Validation:
             scores = unit(encoded.hidden[batch.last.to(device)]) @ vectors.T
             self._hide_seen(scores, users)
             best, places = scores.topk(min(DEPTH, scores.shape[1]), dim=1)
-            # Where few items compete, those that are hidden come up all the same.
+            # With few candidates, masked ones can still be among the top.
             found = places.where(best > -torch.inf, -1).cpu().numpy()
             ranks.append(metrics.ranks_in_lists(found, self._targets(users)))
         placed = np.concatenate(ranks)
@@ -75,7 +75,7 @@ class Validation:
         )
 
     def _targets(self, users: np.ndarray) -> np.ndarray:
-        """(B,) place of each target, -2 where it does not compete."""
+        """(B,) index of each target among the candidates, -2 where it is not one."""
         interactions = self.dataset.interactions
         places = self._place[interactions.item_ids[interactions.validation_event[users]]]
         return np.where(places >= 0, places, -2)

@@ -1,4 +1,4 @@
-"""What every process that trains does around its work: join the others, listen, tell the end."""
+"""The frame of every training process: join the others, handle SIGTERM, report the outcome."""
 
 import logging
 import signal
@@ -17,7 +17,7 @@ TERMINATED_EXIT = 128 + signal.SIGTERM
 
 
 class Interruption:
-    """Remembers that SIGTERM came."""
+    """Remembers whether SIGTERM has arrived."""
 
     def __init__(self) -> None:
         self.came = False
@@ -30,7 +30,7 @@ class Interruption:
         return self.came
 
     def end_at_once(self) -> None:
-        """End as soon as it comes, or now if it has: what a stop could cost is on the disk."""
+        """Exit at SIGTERM, or now if it has arrived: all that matters is on disk by now."""
         signal.signal(signal.SIGTERM, _end)
         if self.came:
             sys.exit(TERMINATED_EXIT)
@@ -41,13 +41,15 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def run_worker(work: Callable[[World, Interruption], bool]) -> int:
-    """Do the work of this process; 2 after a refusal, whose sentence is logged; 143 after SIGTERM.
+    """Do the work of this process and return its exit code.
 
-    What else goes wrong is 1, as Python has it, but its traceback goes where the log goes: in a
-    terminal standard error belongs to the bar, and nobody reads there that memory ran out.
+    0 when finished, 2 after an ``InputError``, whose message is logged, 143 after SIGTERM, and 1
+    after any other error, as in Python. Its traceback goes where the log goes: in a terminal
+    standard error belongs to the bar, where nobody would see that memory ran out.
 
     Args:
-        work: told its world and whom to ask whether to stop; gives whether it is finished.
+        work: takes the world and a function that tells whether to stop; returns whether it is
+            finished.
     """
     interruption = Interruption()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
