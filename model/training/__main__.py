@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--keep-state", action="store_true", help="after the training too")
+    parser.add_argument("--keep-state", action="store_true", help="keep the state at the end")
     given = parser.parse_args(arguments)
 
     def work(world: World, interrupted: Interruption) -> bool:

@@ -7,7 +7,7 @@ from model.dataset.sequences import Batch
 
 
 class Lookahead:
-    """Prefetches the batches of one step ahead.
+    """Prefetches batches one step ahead.
 
     The batches of a step follow from its number alone, so that results do not depend on timing. An
     error in the thread is raised where the step is asked for.

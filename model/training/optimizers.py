@@ -138,7 +138,7 @@ class Optimizers:
 def build_optimizers(
     network: Network, params: "OptimizerParams", rates: Mapping[str, float]
 ) -> Optimizers:
-    """Assign every parameter of a network to one optimiser; all state is allocated at once.
+    """Assign every parameter of a network to one optimiser; its state is preallocated.
 
     Args:
         network: see above.
