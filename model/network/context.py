@@ -1,4 +1,4 @@
-"""A token's features beside its item: user, action, time, and the action asked for next."""
+"""A token's features besides its item: user, action, time, and the action asked for next."""
 
 from typing import TYPE_CHECKING
 

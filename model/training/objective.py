@@ -59,7 +59,7 @@ class Objective(nn.Module):
             params: weights and forms of the losses.
             log_q: (num_items + 1,) float32 log shares of the training events.
             codes: (num_items + 1, levels) semantic IDs, None without a decoder.
-            num_uniform_negatives: drawn for each batch beside its own items.
+            num_uniform_negatives: drawn for each batch besides its own items.
             num_known_items: from which they are drawn.
         """
         super().__init__()

@@ -44,7 +44,7 @@ logger = logging.getLogger("onepiece")
 
 @dataclass
 class Progress:
-    """Where a training stands, beside its tensors and its history.
+    """Where a training stands, besides its tensors and its history.
 
     Attributes:
         step: finished steps.

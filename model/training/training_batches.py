@@ -47,7 +47,7 @@ class TrainingBatches:
         return batches
 
     def extra_items(self, generator: np.random.Generator) -> np.ndarray | None:
-        """(N,) int64 ids of a micro-batch's negatives beside its own items, None for none."""
+        """(N,) int64 ids of a micro-batch's negatives besides its own items, None for none."""
         num_items = self.dataset.interactions.num_known_items
         if self.params.loss.negatives == "full_catalogue":
             return np.arange(1, num_items + 1)
