@@ -24,11 +24,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.aside import bring_back, bring_back_named, set_aside_unnamed
 from assets.checks import Check, refusal
 from assets.lineage import Lineage, Recipe
 from assets.maker import Maker, Shown, remember
 from assets.peak_memory import reset_peak_memory
-from assets.staleness import edited_since, is_current
+from assets.staleness import edited_since, is_current, require_recorded_source
 from assets.transient import forbidden_sentence, is_forbidden, may_pass
 from assets.workspace import Workspace
 from model.artifact import Artifact, disk_filled_up
@@ -155,8 +156,8 @@ def _materialize(
     stages = workspace.stages
     for above in stages[maker.name].inputs:
         if stages[above].partitioned:
-            workspace.set_aside_unnamed(stages[above])
-            workspace.bring_back_named(stages[above])
+            set_aside_unnamed(workspace, stages[above])
+            bring_back_named(workspace, stages[above])
     partitions = list(context.partition_keys) if stages[maker.name].partitioned else [None]
     made = [_ensure(maker, workspace, key, context.run_id) for key in partitions]
     first = made[0]
@@ -201,7 +202,7 @@ def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: s
     with workspace.exclusive(maker.name, partition):
         finish_exchange(workspace.folder(maker.name, partition))
         if partition is not None:
-            workspace.bring_back(maker.name, partition)
+            bring_back(workspace, maker.name, partition)
         recipe = workspace.recipe(maker.name, partition)
         reused = not workspace.force and is_current(workspace, recipe)
         started = time.monotonic()
@@ -215,7 +216,8 @@ def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: s
         seconds = time.monotonic() - started
         shown = maker.show(workspace, partition, seconds=seconds, reused=reused)
         refused = refusal(maker.checks, shown.results)
-        workspace.note_refusal(maker.name, partition, refused)
+        lineage = Lineage.read(workspace.current_folder(maker.name, partition))
+        workspace.refusals.note(target, lineage, refused)
         if refused is None:
             workspace.recorder.record(target, partial(edited_since, workspace, recipe))
         if not reused:
@@ -229,11 +231,12 @@ def _make(maker: Maker, workspace: Workspace, recipe: Recipe, run_id: str) -> No
     shutil.rmtree(staging, ignore_errors=True)
     staging.parent.mkdir(parents=True, exist_ok=True)
     maker.make(workspace, recipe.partition, staging)
-    workspace.require_recorded_source(maker.name)
+    require_recorded_source(workspace, maker.name)
     lineage = Lineage.of(recipe, staging, workspace.hashes)
     lineage.write(staging)
     if any(check.blocking for check in maker.checks):
-        workspace.await_judgement(maker.name, recipe.partition, lineage)
+        target = workspace.stages[maker.name].target(recipe.partition)
+        workspace.refusals.await_judgement(target, lineage)
     if maker.publish is None:
         publish_folder(staging, workspace.folder(maker.name, recipe.partition))
     else:

@@ -9,7 +9,7 @@ from typing import Any
 from assets.lineage import LINEAGE_FILE, Lineage, Recipe, content_files, differences
 from assets.manifest_file import submission_damage
 from assets.stages import read_code
-from assets.workspace import SOURCE, SUBMISSION, Workspace
+from assets.workspace import RAW_DATA, SOURCE, SUBMISSION, Workspace
 from model.errors import InputError
 from model.params import Params
 
@@ -52,6 +52,23 @@ def edited_since(workspace: Workspace, recipe: Recipe) -> str | None:
     stage = workspace.stages[recipe.asset]
     now = replace(now, code=read_code(workspace.root, stage.code))
     return None if now == recipe else ", ".join(changes(recipe, now))
+
+
+def require_recorded_source(workspace: Workspace, asset: str) -> None:
+    """Refuse what has been read from other raw files than those that stand in its lineage.
+
+    Raises:
+        InputError: they have changed since ``raw_data`` was made, though only in their content.
+    """
+    raw_data = workspace.params.raw_data
+    if RAW_DATA not in workspace.stages[asset].inputs or raw_data.format == "synthetic":
+        return
+    recorded = Lineage.read(workspace.folder(RAW_DATA)).recipe.parents.get(SOURCE)
+    if workspace.source_hash() != recorded:
+        raise InputError(
+            f"{raw_data.source}: changed since raw_data was materialised; "
+            "materialise raw_data again"
+        )
 
 
 def _damage(workspace: Workspace, lineage: Lineage, folder: Path) -> list[str]:

@@ -1,8 +1,6 @@
 """What an asset may ask for: the parameters, where artefacts lie, and who else must be told."""
 
 import fcntl
-import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -10,24 +8,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from assets.hashing import HashCache, linked_folder
-from assets.lineage import LINEAGE_FILE, Lineage, Recipe, folder_hash
+from assets.frozen_codebook import FROZEN, require_frozen_codebook
+from assets.hashing import HashCache
+from assets.lineage import Lineage, Recipe, folder_hash
 from assets.locks import locked
+from assets.raw_source import hash_source
 from assets.recorder import NoRecorder, Recorder
+from assets.refusals import Refusals
 from assets.stages import Stage, load_stages
-from model.artifact import atomic_write, named_version, read_json
+from model.artifact import named_version
 from model.errors import InputError
 from model.inference.champion import CHAMPION, champion_folder
 from model.params import Params
 
-logger = logging.getLogger("onepiece")
-
 RAW_DATA, SUBMISSION, CODEBOOK = "raw_data", "submission", "codebook"
 VERSIONED = (SUBMISSION, CHAMPION)  # their earlier versions stay beside the newest
 SOURCE = "source"  # stands for the raw files among an artefact's parents
-FROZEN = "frozen_codebook"  # begins what stands there for ``codebook.frozen_from``
 LATEST_FILE = "latest"  # names the newest version
-NOT_JUDGED = "the run that made it ended before the check; materialise it again"
 
 
 def is_artifact(parent: str) -> bool:
@@ -104,53 +101,6 @@ class Workspace:
         """The partitions of an asset; a single None where it has none."""
         return [*stage.partitions(self.values)] if stage.partitioned else [None]
 
-    def set_aside_unnamed(self, stage: Stage) -> None:
-        """Move partitions that the parameters no longer name out of their asset's folder.
-
-        DVC sees what reads them all depend on that folder: with one too many in it everything below
-        looks changed wherever only those that are named have been fetched. One that the parameter
-        file names by now stays: a run that began later has made it.
-        """
-        if not self.recorder.counts_folders:
-            return
-        try:
-            now = Params.load(self.params_file)
-        except InputError:  # being edited: who knows what it will name
-            return
-        named = {*self.partitions(stage), *stage.partitions(now.model_dump(mode="json"))}
-        for file in self.folder(stage.name).glob(f"*/{LINEAGE_FILE}"):
-            name = file.parent.name
-            if name in named:
-                continue
-            with self._locked(stage.target(name), fcntl.LOCK_EX):
-                if file.exists():  # another process may have done it
-                    aside = self._aside(stage.name, name)
-                    shutil.rmtree(aside, ignore_errors=True)
-                    aside.parent.mkdir(exist_ok=True)
-                    file.parent.rename(aside)
-                    logger.info("%s: no longer named, kept in %s", stage.target(name), aside)
-
-    def bring_back_named(self, stage: Stage) -> None:
-        """Put back what a run that does not name it has set aside since this one looked."""
-        for name in stage.partitions(self.values):
-            if self.is_aside(stage.name, name):  # no lock for nothing: readers may hold it for long
-                with self._locked(stage.target(name), fcntl.LOCK_EX):
-                    self.bring_back(stage.name, name)
-
-    def bring_back(self, asset: str, partition: str) -> None:
-        """Put a partition that is named again where it lay; whether it holds is asked after."""
-        if self.is_aside(asset, partition):
-            folder = self.folder(asset, partition)
-            folder.parent.mkdir(exist_ok=True)
-            self._aside(asset, partition).rename(folder)
-
-    def is_aside(self, asset: str, partition: str) -> bool:
-        """Whether a partition has been set aside and nothing stands in its place."""
-        return self._aside(asset, partition).exists() and not self.folder(asset, partition).exists()
-
-    def _aside(self, asset: str, partition: str) -> Path:
-        return self.data / ".aside" / f"{asset}@{partition}"
-
     @cached_property
     def stages(self) -> dict[str, Stage]:
         """All stages, upstream first."""
@@ -175,33 +125,18 @@ class Workspace:
         """md5s of files that have not changed since they were last read."""
         return HashCache(self.data / ".hashes.json", remember=not self.read_only)
 
-    def refusal(self, asset: str, partition: str | None = None) -> str | None:
-        """Why a blocking check refused what now lies in the asset's folder; None when it passed.
+    @property
+    def refusals(self) -> Refusals:
+        """What blocking checks have refused of this data folder."""
+        return Refusals(self.data / ".refused")
 
-        What DVC has put there since is another artefact, one that had passed.
-        """
+    def refusal(self, asset: str, partition: str | None = None) -> str | None:
+        """Why a blocking check refused what now lies in the asset's folder; None when it passed."""
         try:
             lineage = Lineage.read(self.current_folder(asset, partition))
         except InputError:  # nothing whole lies there
             return None
-        file = self._refusal_file(asset, partition, lineage)
-        return file.read_text() if file.exists() else None
-
-    def note_refusal(self, asset: str, partition: str | None, reason: str | None) -> None:
-        """Remember, or forget, that a blocking check failed: nothing may be built on it."""
-        lineage = Lineage.read(self.current_folder(asset, partition))
-        file = self._refusal_file(asset, partition, lineage)
-        if reason is None:
-            file.unlink(missing_ok=True)
-        else:
-            atomic_write(file, reason)
-
-    def await_judgement(self, asset: str, partition: str | None, lineage: Lineage) -> None:
-        """Refuse what is about to appear until it is judged, though its maker dies before."""
-        atomic_write(self._refusal_file(asset, partition, lineage), NOT_JUDGED)
-
-    def _refusal_file(self, asset: str, partition: str | None, lineage: Lineage) -> Path:
-        return self.data / ".refused" / f"{self.stages[asset].target(partition)}.{lineage.hash}"
+        return self.refusals.reason(self.stages[asset].target(partition), lineage)
 
     def recipe(self, asset: str, partition: str | None = None) -> Recipe:
         """What the asset would be made from, were it made now.
@@ -229,25 +164,13 @@ class Workspace:
                 folder = self.input_folder(name, partition)
                 parents[folder.relative_to(self.data).as_posix()] = folder_hash(folder)
         if not stage.inputs and self.params.raw_data.format != "synthetic":
-            parents[SOURCE] = self._source_hash()
-        if CODEBOOK in stage.sections and self.params.codebook.frozen_from is not None:
-            parents |= self.frozen_codebook()
-        return parents
-
-    def require_recorded_source(self, asset: str) -> None:
-        """Refuse what has been read from other raw files than those that stand in its lineage.
-
-        Raises:
-            InputError: they have changed since ``raw_data`` was made, though only in their content.
-        """
-        if RAW_DATA not in self.stages[asset].inputs or self.params.raw_data.format == "synthetic":
-            return
-        recorded = Lineage.read(self.folder(RAW_DATA)).recipe.parents.get(SOURCE)
-        if self._source_hash() != recorded:
-            raise InputError(
-                f"{self.params.raw_data.source}: changed since raw_data was materialised; "
-                "materialise raw_data again"
+            parents[SOURCE] = self.source_hash()
+        frozen = self.params.codebook.frozen_from
+        if CODEBOOK in stage.sections and frozen is not None:
+            parents |= require_frozen_codebook(
+                Path(frozen), self.hashes, named_in=self.params_file, replaced=self.folder(CODEBOOK)
             )
+        return parents
 
     def require_decoder(self) -> None:
         """Refuse parameters of a recommender that could not propose anything.
@@ -261,47 +184,18 @@ class Workspace:
                 "decoder; give one weight per codebook level"
             )
 
-    def _source_hash(self) -> str:
-        source = Path(self.params.raw_data.source)
-        if not source.exists():
-            raise InputError(
-                f"{source}: raw_data.source of {self.params_file} does not exist; name the folder "
-                "of the raw files"
-            )
-        linked = linked_folder(source) if self.is_own_data else None
-        if linked is not None:
-            raise InputError(
-                f"{linked}: a link to a folder, behind which `dvc repro` does not look; put the "
-                "folder itself there, or give the artefacts a folder of their own by --data"
-            )
-        return self.hashes.hash_visible(source)
-
-    def frozen_codebook(self) -> dict[str, str]:
-        """The hash of ``codebook.frozen_from``, by its generation and revision.
+    def source_hash(self) -> str:
+        """The hash of the raw files.
 
         Raises:
-            InputError: the folder holds none, or is the one that will be replaced.
+            InputError: they are not there, or cannot be read.
         """
-        assert self.params.codebook.frozen_from is not None, "asked only where one is named"
-        frozen = Path(self.params.codebook.frozen_from)
-        if frozen.resolve().is_relative_to(self.folder(CODEBOOK).resolve()):
-            raise InputError(
-                f"codebook.frozen_from: {frozen} is replaced by what is made of it; copy it out of "
-                "the data folder first and name the copy"
-            )
-        if not (frozen / "codebook.json").exists():
-            raise InputError(
-                f"codebook.frozen_from: {frozen} of {self.params_file} holds no codebook; name a "
-                "copy of a published codebook folder, or null"
-            )
-        facts = read_json(frozen / "codebook.json")
-        if not isinstance(facts, dict) or not {"generation", "revision"} <= facts.keys():
-            raise InputError(
-                f"{frozen / 'codebook.json'}: names no generation and revision, so it is of no "
-                "published codebook; copy the folder again from where it was published"
-            )
-        name = f"{FROZEN}/{facts['generation']}/revision_{facts['revision']}"
-        return {name: self.hashes.hash_path(frozen)}
+        return hash_source(
+            Path(self.params.raw_data.source),
+            self.hashes,
+            named_in=self.params_file,
+            read_by_dvc=self.is_own_data,
+        )
 
     @contextmanager
     def exclusive(self, asset: str, partition: str | None = None) -> Iterator[None]:
@@ -317,7 +211,7 @@ class Workspace:
         target = self.stages[asset].target(partition)
         with (
             self.recorder.exclusive(target),
-            self._locked(target, fcntl.LOCK_EX),
+            self.locked(target, fcntl.LOCK_EX),
             self.reading(asset),
         ):
             yield
@@ -333,7 +227,7 @@ class Workspace:
             for name in reversed(self.stages[asset].inputs):
                 for key in self.partitions(self.stages[name]):
                     target = self.stages[name].target(key)
-                    held.enter_context(self._locked(target, fcntl.LOCK_SH))
+                    held.enter_context(self.locked(target, fcntl.LOCK_SH))
             yield
 
     def device(self, pool: str | None, *, shared: bool = False) -> AbstractContextManager[None]:
@@ -347,7 +241,8 @@ class Workspace:
             shared: with others who share it too.
         """
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        return nullcontext() if pool is None else self._locked(pool, mode)
+        return nullcontext() if pool is None else self.locked(pool, mode)
 
-    def _locked(self, target: str, mode: int) -> AbstractContextManager[None]:
+    def locked(self, target: str, mode: int) -> AbstractContextManager[None]:
+        """Hold one lock of the data folder; see :func:`assets.locks.locked`."""
         return locked(self.data / ".locks" / target, mode)

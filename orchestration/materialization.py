@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.utils import make_new_run_id
 
+from assets.aside import is_aside
 from assets.staleness import why_outdated
 from assets.workspace import Workspace
 from model.artifact import require_folder
@@ -129,7 +130,7 @@ def _reason(workspace: Workspace, target: Target) -> Reason | None:
         recipe = workspace.recipe(target.asset, target.partition)
     except InputError as error:  # the run says so itself
         return Reason(REFUSED, str(error))
-    if target.partition is not None and workspace.is_aside(target.asset, target.partition):
+    if target.partition is not None and is_aside(workspace, target.asset, target.partition):
         return _SET_ASIDE
     outdated_by = why_outdated(workspace, recipe)
     if outdated_by is not None:

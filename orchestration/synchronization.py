@@ -17,9 +17,10 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from assets.lineage import Lineage, Recipe, folder_hash
 from assets.maker import Shown, maker_of
 from assets.peak_memory import reset_peak_memory
+from assets.refusals import NOT_JUDGED
 from assets.report_metadata import pages
 from assets.stages import recipe_version
-from assets.workspace import NOT_JUDGED, VERSIONED, Workspace
+from assets.workspace import VERSIONED, Workspace
 from model.errors import InputError
 from orchestration.targets import Target, parse_targets
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assets.frozen_codebook import FROZEN
 from assets.hashing import HashCache, hash_file, hash_listing
 from assets.lineage import LINEAGE_FILE, Lineage, content_files, differences
 from assets.lineage_text import SHORT
 from assets.manifest import ANCESTORS_FILE
 from assets.manifest_file import read_manifest, submission_damage
-from assets.workspace import CHAMPION, FROZEN, SOURCE, Workspace, is_artifact
+from assets.workspace import CHAMPION, SOURCE, Workspace, is_artifact
 from model.artifact import read_json
 from model.errors import InputError
 from orchestration.dvc_storage import DvcStorage

@@ -13,7 +13,8 @@ from assets.artifact_asset import artifact_asset
 from assets.checks import Check, Verdict
 from assets.lineage import Lineage
 from assets.recorder import NoRecorder
-from assets.workspace import NOT_JUDGED, Workspace
+from assets.refusals import NOT_JUDGED
+from assets.workspace import Workspace
 from model import partial_folders
 from model.artifact import atomic_folder, read_json, write_json
 from model.errors import InputError
@@ -230,7 +231,7 @@ def _raiser(error):
 
 def test_nothing_is_built_on_what_was_refused(workspace):
     _run(workspace)
-    workspace.note_refusal("one", None, "it is odd")
+    workspace.refusals.note("one", Lineage.read(workspace.folder("one")), "it is odd")
     with pytest.raises(InputError, match="one: a blocking check failed: it is odd"):
         workspace.recipe("two")
 

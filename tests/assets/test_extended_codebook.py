@@ -91,9 +91,10 @@ def test_what_extends_a_copy_of_the_extension_may_take_its_place(workspace, tmp_
 def test_another_generation_and_what_was_given_to_nobody_bind_no_one(published, workspace):
     made = build(list(range(220)), frozen_from=str(published))
     folder = workspace.folder("codebook")
-    workspace.note_refusal("codebook", None, "too few codes")
+    judged = Lineage.read(folder)
+    workspace.refusals.note("codebook", judged, "too few codes")
     require_ids_hold(made, workspace)
-    workspace.note_refusal("codebook", None, None)
+    workspace.refusals.note("codebook", judged, None)
     (folder / "codes.npy").write_bytes(b"other codes")
     require_ids_hold(made, workspace)
     shutil.rmtree(folder)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from assets.lineage import LINEAGE_FILE, Lineage, Recipe
-from assets.staleness import edited_since, is_current, why_outdated
+from assets.staleness import edited_since, is_current, require_recorded_source, why_outdated
 from assets.workspace import Workspace
+from model.errors import InputError
 from model.params import Params
 from orchestration.workspace import ROOT
 
@@ -106,3 +107,22 @@ def test_what_was_edited_since_it_was_read(reading, file, text, more, told):
     edited.write_text(edited.read_text().replace(text, more, 1))
     found = edited_since(workspace, recipe)
     assert found is None if told is None else told in found
+
+
+def test_what_was_read_of_other_raw_files_than_were_recorded_is_refused(workspace, tmp_path):
+    source = tmp_path / "raw"
+    source.mkdir()
+    (source / "my.inter").write_text("as delivered")
+    given = workspace.params.raw_data.model_copy(
+        update={"format": "recbole", "source": str(source)}
+    )
+    params = workspace.params.model_copy(update={"raw_data": given})
+    reading = replace(workspace, params=params, data=tmp_path / "data")
+    folder = reading.folder("raw_data")
+    folder.mkdir(parents=True)
+    Lineage.of(reading.recipe("raw_data"), folder, reading.hashes).write(folder)
+    require_recorded_source(reading, "interactions")
+    (source / "my.inter").write_text("as improved.")  # of the same size
+    require_recorded_source(reading, "item_statistics")  # which reads no raw files
+    with pytest.raises(InputError, match=r"raw: changed since raw_data was materialised"):
+        require_recorded_source(reading, "interactions")

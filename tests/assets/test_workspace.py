@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import assets.locks
-from assets.lineage import Lineage
 from assets.workspace import Workspace
 from model.errors import InputError
 from model.params import Params
@@ -100,22 +99,3 @@ def test_a_hidden_file_among_the_raw_ones_makes_nothing_out_of_date(workspace, t
     assert workspace.recipe("raw_data") == before
     (source / "events.parquet").write_bytes(b"two")
     assert workspace.recipe("raw_data") != before
-
-
-def test_what_was_read_of_other_raw_files_than_were_recorded_is_refused(workspace, tmp_path):
-    source = tmp_path / "raw"
-    source.mkdir()
-    (source / "my.inter").write_text("as delivered")
-    given = workspace.params.raw_data.model_copy(
-        update={"format": "recbole", "source": str(source)}
-    )
-    params = workspace.params.model_copy(update={"raw_data": given})
-    reading = dataclasses.replace(workspace, params=params, data=tmp_path / "data")
-    folder = reading.folder("raw_data")
-    folder.mkdir(parents=True)
-    Lineage.of(reading.recipe("raw_data"), folder, reading.hashes).write(folder)
-    reading.require_recorded_source("interactions")
-    (source / "my.inter").write_text("as improved.")  # of the same size
-    reading.require_recorded_source("item_statistics")  # which reads no raw files
-    with pytest.raises(InputError, match=r"raw: changed since raw_data was materialised"):
-        reading.require_recorded_source("interactions")

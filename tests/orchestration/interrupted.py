@@ -56,7 +56,7 @@ def _arrange(target: str, moment: str, logger: logging.Logger) -> None:
     elif moment == WHOLE:
         _kill_in_place_of("assets.lineage", "Lineage", "write", target)
     else:
-        _kill_in_place_of("assets.workspace", "Workspace", "note_refusal", target)
+        _kill_in_place_of("assets.refusals", "Refusals", "note", target)
 
 
 class _KillOnLine(logging.Handler):
@@ -75,18 +75,17 @@ def _kill_in_place_of(module: str, owner: str, method: str, target: str) -> None
     original = getattr(kind, method)
 
     def die_or_go_on(self: object, *arguments: object) -> object:
-        named = arguments if method == "note_refusal" else _named(self)
-        asset, partition = named[0], named[1]
-        if target == (asset if partition is None else f"{asset}@{partition}"):
+        named = arguments[0] if method == "note" else _target(self)
+        if named == target:
             _die()
         return original(self, *arguments)
 
     setattr(kind, method, die_or_go_on)
 
 
-def _named(lineage: object) -> tuple[str, str | None]:
-    recipe = lineage.recipe
-    return recipe.asset, recipe.partition
+def _target(lineage: object) -> str:
+    asset, partition = lineage.recipe.asset, lineage.recipe.partition
+    return asset if partition is None else f"{asset}@{partition}"
 
 
 def _die() -> None:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from assets.lineage import Lineage
 from model.errors import InputError
 from orchestration import __main__
 from orchestration.materialization import materialize
@@ -114,9 +115,10 @@ def test_all_is_made_by_force(gated):
 
 def test_what_failed_its_check_is_looked_at_again(gated):
     workspace = open_workspace(gated.params_file, gated.data)
-    workspace.note_refusal("interactions", None, "too few users")
+    judged = Lineage.read(workspace.folder("interactions"))
+    workspace.refusals.note("interactions", judged, "too few users")
     told = gated.tell(PARTITIONS[0])
-    workspace.note_refusal("interactions", None, None)
+    workspace.refusals.note("interactions", judged, None)
     assert told["interactions"] == ("reused", "to be checked again: too few users")
     assert told[PARTITIONS[0]] == ("made", "stands below interactions")
 

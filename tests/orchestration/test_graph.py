@@ -130,10 +130,10 @@ def test_an_unfinished_training_is_of_the_code_of_its_stage(name, workspace):
 
 # What only carries artefacts around, or shows them, has no say in what is in them.
 MACHINERY = re.compile(
-    r"assets/(artifact_asset|checks|device|hashing|ledger|lineage|lineage_page|lineage_text|locks"
-    r"|machine|maker|manifest|manifest_file|measurement|peak_memory|published_ids|recorder|report_metadata"
-    r"|report_pictures|stages|staleness|training_metadata|training_worker|transient|workspace"
-    r"|__init__)\.py"
+    r"assets/(artifact_asset|aside|checks|device|frozen_codebook|hashing|ledger|lineage|lineage_page"
+    r"|lineage_text|locks|machine|maker|manifest|manifest_file|measurement|peak_memory|published_ids"
+    r"|raw_source|recorder|refusals|report_metadata|report_pictures|stages|staleness"
+    r"|training_metadata|training_worker|transient|workspace|__init__)\.py"
     r"|model/(artifact|compiled|errors|partial_folders|pictures|progress|sources|__init__)\.py"
     r"|model/params/\w+\.py"  # values decide, and are named one by one
     r"|model/inference/champion\.py"  # names a folder

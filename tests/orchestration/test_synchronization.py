@@ -121,7 +121,7 @@ def test_what_cannot_be_described_is_told_of_in_short(copied, caplog):
     shutil.rmtree(workspace.home)
     (workspace.folder("evaluation_report") / "metrics.json").write_text("{")
     made = Lineage.read(workspace.folder("coverage_report"))
-    workspace.await_judgement("coverage_report", None, made)  # by the run that has just made it
+    workspace.refusals.await_judgement("coverage_report", made)  # by the run that has just made it
     with open_instance(workspace) as instance:
         told = report_existing(instance, workspace)
         assert {target.asset for target in told} == set(workspace.main_line)
