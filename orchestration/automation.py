@@ -1,20 +1,18 @@
 """What runs without being asked: jobs, the retraining schedule, the sensor for new raw files."""
 
 import json
-import re
 import time
-from contextlib import suppress
-from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._utils.schedules import is_valid_cron_schedule
 
-from assets.hashing import HashCache, hash_bytes, is_hidden, list_files
+from assets.hashing import hash_bytes
 from assets.lineage import Lineage
 from assets.workspace import SOURCE, Workspace
 from model.errors import InputError
+from orchestration.delivery import find_unsettled, judge_delivery
 from orchestration.graph import LIGHT
 from orchestration.materialization import RANGE_END, RANGE_START
 from orchestration.synchronization import report_existing
@@ -23,9 +21,6 @@ RETRAIN_TAG = "onepiece/retrain"
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _TOKENIZER = ("fused_embeddings", "codebook")
 _REFRESH = ("evaluation_report", "champion", "submission")
-# Names under which rsync, browsers and the like write what they have not fetched whole yet.
-_BEING_COPIED = re.compile(r"\..+\.\w{6}|.+\.(tmp|temp|part|partial|filepart|crdownload|download)")
-_ABANDONED_SECONDS = 86_400  # a copy that has not grown for so long was killed
 
 
 def build_jobs(workspace: Workspace) -> list[Any]:
@@ -169,67 +164,6 @@ def build_synchronization(workspace: Workspace) -> dg.SensorDefinition:
     return made_elsewhere
 
 
-def judge_delivery(
-    source: Path, seen: dict[str, Any], *, hashes: HashCache, settled_seconds: float, now: float
-) -> tuple[str | None, dict[str, Any]]:
-    """Decide whether a folder holds something new and whole.
-
-    Args:
-        source: the folder of raw files.
-        seen: what the last look left: ``look``, ``since``, ``content``, ``deliveries``.
-        hashes: md5s of files already read.
-        settled_seconds: for how long nothing may have changed.
-        now: seconds.
-
-    Returns:
-        The content's hash when it is new and has come to rest, else None; and what this look
-        leaves for the next, with the reason under ``why``.
-    """
-    try:
-        look = _look(source)
-    except FileNotFoundError as error:
-        return None, {**seen, "why": f"{error.filename} is a link to nothing, or has just gone"}
-    unfinished = _copy_in_progress(source, now)
-    if unfinished is not None:
-        return None, {**seen, "look": look, "since": now, "why": unfinished}
-    if look != seen.get("look"):
-        return None, {**seen, "look": look, "since": now, "why": "files are arriving"}
-    if now - seen["since"] < settled_seconds:
-        return None, {**seen, "why": f"files have been still for less than {settled_seconds} s"}
-    if seen.get("looked_into") == look:
-        return None, {**seen, "why": "nothing has changed"}
-    content = hashes.hash_visible(source)
-    left = {**seen, "looked_into": look, "content": content}
-    if content == seen.get("content"):
-        return None, {**left, "why": "dates changed, the content did not"}
-    deliveries = seen.get("deliveries", 0) + 1
-    return content, {**left, "deliveries": deliveries, "why": "new content"}
-
-
-def find_unsettled(source: Path, *, settled_seconds: float, now: float) -> str | None:
-    """Why a folder's files may not all have arrived, as one look tells; None where nothing says so.
-
-    What counts is when a file came to be as it is: its date may be that of what it is a copy of.
-    Hidden files, which nobody reads, count only where a copy in progress gives them their names.
-
-    Args:
-        source: the folder of raw files.
-        settled_seconds: for how long nothing may have changed.
-        now: seconds.
-    """
-    unfinished = _copy_in_progress(source, now)
-    if unfinished is not None:
-        return unfinished
-    for name in filterfalse(is_hidden, list_files(source)):
-        try:
-            changed = (source / name).stat().st_ctime
-        except FileNotFoundError:
-            return f"{name} is a link to nothing, or has just gone"
-        if now - changed < settled_seconds:
-            return f"{name} has been still for less than {settled_seconds} s"
-    return None
-
-
 def _unsettled_delivery(workspace: Workspace) -> str | None:
     """Why what a retraining would read may be half of a delivery; None where nothing says so."""
     source = Path(workspace.params.raw_data.source)
@@ -237,28 +171,6 @@ def _unsettled_delivery(workspace: Workspace) -> str | None:
         return None
     settled_seconds = workspace.params.automation.settled_seconds
     return find_unsettled(source, settled_seconds=settled_seconds, now=time.time())
-
-
-def _copy_in_progress(source: Path, now: float) -> str | None:
-    for name in filter(_is_being_copied, list_files(source)):
-        with suppress(FileNotFoundError):  # it has just got its own name
-            if now - (source / name).stat().st_ctime < _ABANDONED_SECONDS:
-                return f"{name} is being copied"
-    return None
-
-
-def _look(source: Path) -> str:
-    """A hash over names, sizes and dates: cheap, and different while files are being written."""
-    facts = []
-    for name in list_files(source):
-        state = (source / name).stat()
-        facts.append([name, state.st_size, state.st_mtime_ns])
-    return hash_bytes(json.dumps(facts).encode())
-
-
-def _is_being_copied(name: str) -> bool:
-    """Whether a file's name is one that a copy in progress gives it."""
-    return _BEING_COPIED.fullmatch(name.rsplit("/", 1)[-1]) is not None
 
 
 def _already_read(workspace: Workspace) -> dict[str, Any]:
