@@ -14,8 +14,8 @@ from model.dataset.interactions import Interactions
 from model.errors import InputError
 from orchestration.follow_up import follow_up
 from orchestration.instance import open_instance
-from orchestration.report import columns
 from orchestration.targets import Target, parse_targets
+from orchestration.text_table import columns
 
 _EVENTS_AT_ONCE = 100
 

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from assets.workspace import Workspace
-from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS
+from orchestration.defaults import DEFAULT_DATA, DEFAULT_PARAMS
 
 
 def follow_up(workspace: Workspace, command: str, *arguments: str) -> str:

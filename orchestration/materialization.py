@@ -15,7 +15,7 @@ from assets.workspace import Workspace
 from model.artifact import require_folder
 from model.errors import InputError
 from model.training import RECOMMENDER
-from orchestration.commands.options import DEFAULT_PARAMS
+from orchestration.defaults import DEFAULT_PARAMS
 from orchestration.failures import RunFailedError
 from orchestration.graph import load_assets
 from orchestration.instance import PROCESS_TAG, open_instance, process_tag

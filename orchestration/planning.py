@@ -6,7 +6,7 @@ from model.scaling.grid import Point
 from model.scaling.planner import Budget, Plan, candidate_models, make_plan, network_measure
 from model.scaling.study import ScalingStudy
 from model.training.inputs import TrainingInputs
-from orchestration.report import columns
+from orchestration.text_table import columns
 
 STUDY = "scaling_study"
 

@@ -12,7 +12,7 @@ from model.inference.given_history import answering, with_given_history
 from model.inference.inputs import InferenceInputs
 from model.inference.loss_funnel import Fate
 from orchestration.explanation import champions, open_recommender
-from orchestration.report import columns
+from orchestration.text_table import columns
 
 
 def recommend(

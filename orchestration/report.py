@@ -14,6 +14,7 @@ from model.errors import InputError
 from model.inference.comparison import compare_cascade
 from model.inference.submission import TABLE
 from orchestration.follow_up import follow_up, has_defaults
+from orchestration.text_table import columns
 
 ACTIONS = ("exposures", "clicks", "conversions")
 PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
@@ -149,14 +150,3 @@ def _metrics(evaluation: Mapping[str, Any]) -> str:
         if path in evaluation
     ]
     return columns(["", *METRICS.values()], rows)
-
-
-def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text in columns: the first to the left, the others to the right."""
-    lines = [header, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
-    shown = []
-    for line in lines:
-        rest = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
-        shown.append("  " + "  ".join([line[0].ljust(widths[0]), *rest]))
-    return "\n".join(shown)

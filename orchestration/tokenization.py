@@ -15,7 +15,8 @@ from model.params import CodebookParams
 from model.tokenizer.build import report_source
 from model.tokenizer.item_vectors import ItemVectors
 from orchestration.materialization import materialize
-from orchestration.report import collision_table, columns, coverage_table
+from orchestration.report import collision_table, coverage_table
+from orchestration.text_table import columns
 
 COLLABORATIVE = "collaborative"
 _NEAR = ("sid1", "vicinity")

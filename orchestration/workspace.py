@@ -7,7 +7,7 @@ from assets.workspace import Workspace
 from model.artifact import require_folder
 from model.errors import InputError
 from model.params import Params, RawDataParams
-from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS
+from orchestration.defaults import DEFAULT_DATA, DEFAULT_PARAMS
 from orchestration.dvc_bridge import choose_recorder
 from orchestration.follow_up import follow_up
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands.options import DEFAULT_DATA, DEFAULT_PARAMS, DataFolder, ParamsFile
+from orchestration.commands.options import DataFolder, ParamsFile
+from orchestration.defaults import DEFAULT_DATA, DEFAULT_PARAMS
 from orchestration.failures import RUN_FAILED
 
 

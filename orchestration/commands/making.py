@@ -6,13 +6,8 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands.options import (
-    DEFAULT_DATA,
-    DEFAULT_PARAMS,
-    AsJson,
-    DataFolder,
-    ParamsFile,
-)
+from orchestration.commands.options import AsJson, DataFolder, ParamsFile
+from orchestration.defaults import DEFAULT_DATA, DEFAULT_PARAMS
 
 
 def materialize(

@@ -11,4 +11,3 @@ SubmissionId = Annotated[
     str | None, typer.Argument(help="Id or a prefix of it; default: the newest.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DEFAULT_PARAMS, DEFAULT_DATA = Path("params.yaml"), Path("data")

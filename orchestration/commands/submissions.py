@@ -5,14 +5,8 @@ from typing import Annotated
 
 import typer
 
-from orchestration.commands.options import (
-    DEFAULT_DATA,
-    DEFAULT_PARAMS,
-    AsJson,
-    DataFolder,
-    ParamsFile,
-    SubmissionId,
-)
+from orchestration.commands.options import AsJson, DataFolder, ParamsFile, SubmissionId
+from orchestration.defaults import DEFAULT_DATA, DEFAULT_PARAMS
 from orchestration.failures import RUN_FAILED
 
 
@@ -25,8 +19,8 @@ def submissions(
     import json
 
     from assets.ledger import COLUMNS, read_ledger
-    from orchestration.report import columns
     from orchestration.submissions import none_yet, submission_ids
+    from orchestration.text_table import columns
     from orchestration.workspace import open_existing
 
     workspace = open_existing(params, data)
