@@ -1,11 +1,20 @@
 """The library: all of the method, importable without Dagster, DVC, Great Expectations or Optuna.
 
-Floors, each importing only what stands below it:
+Floors, each importing only what stands below it, as import-linter has them in pyproject.toml:
 
+``scaling``                     trainings of several sizes in, laws of their losses out
 ``training`` | ``inference``    batches in, checkpoint out | checkpoint in, ten items per user out
 ``network`` | ``tokenizer``     torch modules and losses | residual k-means and semantic IDs
 ``dataset``                     raw files in, one memory-mapped store and its batches out
-``metrics`` | ``params`` | ``artifact`` | ``errors`` | ``progress`` | ``compiled``
+``compiled`` | ``metrics`` | ``params`` | ``pictures`` | ``progress`` | ``sources``
+``artifact``                    values in folders that appear whole or not at all
+``partial_folders``             such folders while they are written
+``errors``                      what a user's input can cause
+
+A GPU machine that only trains may lack pydantic, duckdb, faiss, numba and Dagster: ``network`` but
+for the CPU's kernels, ``training``, and what opens the artefacts that it reads are importable
+without. tests/model/training/test_training.py, test_optimizers.py beside it and
+tests/model/tokenizer/test_codebook.py hold this.
 """
 
 import os

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,6 @@ NOT_FOUND = (
 )
 
 
-@runtime_checkable
 class Artifact(Protocol):
     """What passes from asset to asset: a value that lives in a folder."""
 

@@ -1,1 +1,1 @@
-"""The verbs: definitions, IO, jobs, schedules, sensors, the DVC bridge, lineage, command line."""
+"""The verbs: command line, jobs, schedule, sensors, Dagster's servers, the bridge to DVC."""

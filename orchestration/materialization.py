@@ -77,8 +77,8 @@ def materialize(
         if any(target.asset == RECOMMENDER for target in wanted):
             workspace.require_decoder()  # before hours of training the encoder
         warn_of_another_file(workspace)
-        for targets in split_into_runs(workspace, wanted):
-            run(instance, workspace, targets, tags)
+        for together in split_into_runs(workspace, wanted):
+            run(instance, workspace, together, tags)
     return True
 
 

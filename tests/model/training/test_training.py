@@ -295,7 +295,7 @@ def test_before_the_first_update_no_learning_rate_is_blamed(data, tmp_path):
 def test_a_training_machine_needs_few_packages():
     code = """
 import sys
-for name in ("dagster", "faiss", "matplotlib", "numba", "pydantic", "yaml"):
+for name in ("dagster", "duckdb", "faiss", "matplotlib", "numba", "pydantic", "yaml"):
     sys.modules[name] = None
 import model.network.checkpoint, model.training.task
 """
