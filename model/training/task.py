@@ -184,16 +184,20 @@ def start_from(network: OnePiece, weights: dict[str, Tensor], asset: str) -> Non
     """Take over the encoder's weights; the decoder, which it lacks, keeps its own.
 
     Raises:
-        InputError: they are of another network.
+        InputError: they are of another network, whether it is larger or smaller.
     """
     own = network.state_dict()
     for name, tensor in weights.items():
         if name not in own or own[name].shape != tensor.shape:
-            raise InputError(
-                f"{asset}: encoder_checkpoint holds {name} {list(tensor.shape)}, which does not "
-                "fit network; materialise encoder_checkpoint again"
-            )
+            raise _misfit(asset, f"holds {name} {list(tensor.shape)}, which does not fit network")
+    for name, tensor in own.items():
+        if name not in weights and not name.startswith("_decoder."):
+            raise _misfit(asset, f"lacks {name} {list(tensor.shape)}, which network has")
     network.load_state_dict(weights, strict=False)
+
+
+def _misfit(asset: str, what: str) -> InputError:
+    return InputError(f"{asset}: encoder_checkpoint {what}; materialise encoder_checkpoint again")
 
 
 def fingerprint(inputs: TrainingInputs, params: "Params", asset: str) -> str:

@@ -4,6 +4,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 
 from model import sources
 from model.errors import InputError
-from model.network.checkpoint import Checkpoint
+from model.network.checkpoint import Checkpoint, weights_of
+from model.network.onepiece import OnePiece
 from model.partial_folders import _host
 from model.training import recorder
 from model.training.distributed import World
@@ -290,6 +292,33 @@ def test_before_the_first_update_no_learning_rate_is_blamed(data, tmp_path):
         train_recommender(data, training_params(loss={"temperature": 1e-40}), tmp_path)
     assert "balance_loss_weight" in str(refusal.value)
     assert "_lr" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "recommender", "misfit"),
+    [
+        ({"num_layers": 1}, {"num_layers": 2}, r"lacks layers\.1\..*, which network has"),
+        ({"num_layers": 2}, {"num_layers": 1}, r"holds layers\.1\..*, which does not fit network"),
+        (
+            {"history_skip": 0},
+            {"history_skip": 2},
+            r"lacks skip\.weights \[2, \d+\], which network",
+        ),
+        (
+            {"history_skip": 3},
+            {"history_skip": 2},
+            r"holds skip\.weights \[3, \d+\], which does not",
+        ),
+    ],
+)
+def test_an_encoder_of_another_network_is_refused(data, encoder, recommender, misfit):
+    """A smaller one too, which would leave part of the recommender as it was drawn."""
+    other = training_params(network=encoder)
+    weights = weights_of(OnePiece(data.schema(()), other.network))
+    inputs = replace(training_inputs(data), initial_weights=weights)
+    build_trainer(inputs, other, RECOMMENDER, ALONE)  # whose decoder it need not have
+    with pytest.raises(InputError, match=f"^{RECOMMENDER}: encoder_checkpoint {misfit}"):
+        build_trainer(inputs, training_params(network=recommender), RECOMMENDER, ALONE)
 
 
 def test_a_training_machine_needs_few_packages():
