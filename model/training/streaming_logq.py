@@ -32,5 +32,9 @@ class StreamingLogQ(nn.Module):
 
     @torch.no_grad()
     def forward(self, ids: Tensor) -> Tensor:
-        """(C,) int64 ids -> (C,) float32 log probability that each of them is in a batch."""
-        return -self.interval[ids].clamp(min=1.0).log()
+        """(C,) int64 ids -> (C,) float32 log probability that each of them is in a batch.
+
+        What never was in one counts as the rarest: as if it came for the first time now.
+        """
+        interval = self.interval[ids]
+        return -torch.where(interval > 0, interval, self.step).clamp(min=1.0).log()

@@ -141,3 +141,13 @@ def test_streaming_logq_learns_how_often_an_item_comes():
         estimate.update(ids)
     found = estimate(torch.tensor([1, 2, 3])).exp()
     assert torch.allclose(found, shares[1:], rtol=0.5)
+
+
+def test_streaming_logq_holds_an_item_that_never_came_for_the_rarest():
+    estimate = StreamingLogQ(4)
+    assert estimate(torch.tensor([0])).tolist() == [0.0]  # before the first batch nobody knows
+    for ids in ([1, 2], [1], [1], [1, 3], [1]):
+        estimate.update(torch.tensor(ids))
+    never, always, early, late = estimate(torch.arange(4)).exp().tolist()
+    assert never == pytest.approx(1 / 5)
+    assert never < late < early == always == 1.0
