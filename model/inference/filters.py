@@ -138,11 +138,15 @@ def within_cap(groups: Tensor, cap: int) -> Tensor:
     if cap == 0:
         return groups >= 0
     ordered, order = groups.sort(dim=1, stable=True)
-    place = torch.arange(groups.shape[1], device=groups.device).expand_as(groups)
-    starts = torch.nn.functional.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True)
-    first = torch.where(starts, place, 0).cummax(dim=1).values
-    kept = ((place - first) < cap) | (ordered == 0)
+    kept = (_earlier_in_run(ordered) < cap) | (ordered == 0)
     return torch.zeros_like(kept).scatter(1, order, kept) & (groups >= 0)
+
+
+def _earlier_in_run(ordered: Tensor) -> Tensor:
+    """(B, M) sorted rows -> (B, M) int64: how many of the same value stand before each entry."""
+    place = torch.arange(ordered.shape[1], device=ordered.device).expand_as(ordered)
+    starts = torch.nn.functional.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True)
+    return place - torch.where(starts, place, 0).cummax(dim=1).values
 
 
 @dataclass(frozen=True)
@@ -171,9 +175,10 @@ def full_groups(groups: Tensor, listed: Tensor, cap: int) -> FullGroups:
         listed: (B, M) int64 groups of the listed items; negative marks a filler.
         cap: items of one group, 1 or more.
     """
-    times = (listed[:, :, None] == listed[:, None, :]).sum(dim=2)
-    users, places = ((times >= cap) & (listed > 0)).nonzero(as_tuple=True)
-    found, labels = listed[users, places].unique(return_inverse=True)
+    ordered = listed.sort(dim=1).values
+    fills = (_earlier_in_run(ordered) == cap - 1) & (ordered > 0)
+    users, places = fills.nonzero(as_tuple=True)
+    found, labels = ordered[users, places].unique(return_inverse=True)
     table = torch.zeros(int(groups.max()) + 1, dtype=torch.long, device=groups.device)
     table[found] = torch.arange(1, len(found) + 1, device=groups.device)
     full = torch.zeros(len(listed), len(found) + 1, dtype=torch.bool, device=groups.device)

@@ -5,6 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import is_tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from model.dataset.recommendable import blocked_items
 from model.errors import InputError
@@ -142,3 +145,34 @@ def test_full_groups_hide_all_their_rows_from_those_who_have_enough_of_them():
     full = full_groups(groups, listed, 1)
     assert full.hides(0, 6).int().tolist() == [[1, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 1], [0] * 6]
     assert full.hides(2, 4).int().tolist() == [[1, 1], [1, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("cap", [1, 2, 3, 9])
+def test_full_groups_are_those_that_a_count_of_all_pairs_finds(cap):
+    generator = torch.Generator().manual_seed(cap)
+    groups = torch.randint(0, 7, (40,), generator=generator)
+    listed = torch.randint(-1, 7, (6, 12), generator=generator)
+    listed[5] = -1
+    times = (listed[:, :, None] == listed[:, None, :]).sum(dim=2)
+    full = (times >= cap) & (listed > 0)
+    expected = [torch.isin(groups, row[of_user]) for row, of_user in zip(listed, full, strict=True)]
+    assert torch.equal(full_groups(groups, listed, cap).hides(0, 40), torch.stack(expected))
+
+
+def test_full_groups_of_long_lists_need_no_room_for_all_their_pairs():
+    groups = torch.arange(1000) // 2
+    with LargestTensor() as largest:
+        full = full_groups(groups, groups[None], 2)
+    assert largest.numel <= 1000
+    assert full.hides(0, 1000)[0].tolist() == [False] * 2 + [True] * 998
+
+
+class LargestTensor(TorchDispatchMode):
+    """How many numbers the largest tensor has that is made inside."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        self.numel = max([self.numel, *(x.numel() for x in tree_leaves(made) if is_tensor(x))])
+        return made
