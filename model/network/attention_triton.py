@@ -40,6 +40,8 @@ def attend(
     scale: float,
 ) -> Tensor:
     """As :func:`model.network.attention.hstu_attention`."""
+    if q.dtype == torch.float64:  # a compiled kernel takes a number in single precision
+        q, scale = q * scale, 1.0
     return _Attention.apply(q, k, v, position_bias, time_bias, plan, scale)
 
 

@@ -146,11 +146,13 @@ def test_triton_asks_for_no_more_than_a_gpu_has(size: int, dtype: torch.dtype):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_triton_agrees_with_reference(batch: Batch, dtype: torch.dtype):
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)],
+)
+def test_triton_agrees_with_reference(batch: Batch, dtype: torch.dtype, tolerance: float):
     args = [x.cuda() for x in inputs(*batch, dtype)]
     exact = [x.double() if x.is_floating_point() else x for x in args]
-    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     fast = [x.double() for x in gradients("triton", *args)]
     assert_agree(gradients("reference", *exact), fast, tolerance)
 
