@@ -16,7 +16,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -205,15 +205,15 @@ def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: s
             bring_back(workspace, maker.name, partition)
         recipe = workspace.recipe(maker.name, partition)
         reused = not workspace.force and is_current(workspace, recipe)
-        started = time.monotonic()
-        reset_peak_memory()
-        if reused:
-            logger.info("%s: unchanged, reused", target)
-        else:
-            with workspace.device(maker.pool):
+        with nullcontext() if reused else workspace.device(maker.pool):
+            started = time.monotonic()  # what another held the device for is no cost of this one
+            reset_peak_memory()
+            if reused:
+                logger.info("%s: unchanged, reused", target)
+            else:
                 logger.info("%s: making it", target)
                 _make(maker, workspace, recipe, run_id)
-        seconds = time.monotonic() - started
+            seconds = time.monotonic() - started
         shown = maker.show(workspace, partition, seconds=seconds, reused=reused)
         refused = refusal(maker.checks, shown.results)
         lineage = Lineage.read(workspace.current_folder(maker.name, partition))

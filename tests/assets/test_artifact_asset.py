@@ -4,6 +4,7 @@ import contextlib
 import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import dagster as dg
@@ -146,6 +147,27 @@ def test_what_computed_it_is_shown_where_that_has_just_been_done(workspace):
     made, reused = shown
     assert made["backend"].value == "an abacus"
     assert "backend" not in reused  # another machine may have made it
+
+
+def test_the_wait_for_the_device_is_no_part_of_what_it_took(workspace, monkeypatch):
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+
+    @contextlib.contextmanager
+    def free_after_an_hour(*_):
+        clock.now += 3600
+        yield
+
+    def save_for_two_seconds(*given):
+        clock.now += 2
+        save(*given)
+
+    save = Number.save
+    monkeypatch.setattr("assets.artifact_asset.time", clock)
+    monkeypatch.setattr(Workspace, "device", free_after_an_hour)
+    monkeypatch.setattr(Number, "save", save_for_two_seconds)
+    events = [e for _ in range(2) for e in _run(workspace).get_asset_materialization_events()]
+    noted = [(e.asset_key.path[0], e.materialization.metadata["seconds"].value) for e in events]
+    assert noted == [("one", 2), ("two", 2), ("one", 0), ("two", 0)]
 
 
 def test_lineage_names_the_parents_as_they_are(workspace):
