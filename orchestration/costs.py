@@ -13,7 +13,7 @@ from assets.workspace import Workspace
 from model.dataset.interactions import Interactions
 from model.errors import InputError
 from orchestration.follow_up import follow_up
-from orchestration.instance import open_instance
+from orchestration.instance import open_unchanged
 from orchestration.targets import Target, parse_targets
 from orchestration.text_table import columns
 
@@ -65,7 +65,7 @@ def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
     if not workspace.home.exists():  # and none is made to be read
         return [], [str(target) for target, _ in present]
     costs, unknown = [], []
-    with open_instance(workspace) as instance:
+    with open_unchanged(workspace) as instance:
         for target, content in present:
             cost = _cost(instance, target, content)
             if cost is None:

@@ -33,7 +33,7 @@ _OF_THIS_PROCESS = {
 
 
 def prepare_home(workspace: Workspace) -> Path:
-    """Make DAGSTER_HOME with our configuration in it, and name it in the environment."""
+    """Make DAGSTER_HOME with our configuration in it."""
     home = workspace.home
     home.mkdir(parents=True, exist_ok=True)
     require_free_space(home, RECORDS_BYTES, what="Dagster")
@@ -41,18 +41,26 @@ def prepare_home(workspace: Workspace) -> Path:
     file = home / "dagster.yaml"
     if not file.exists() or file.read_text() != wanted:
         atomic_write(file, wanted)
-    os.environ["DAGSTER_HOME"] = str(home)
     return home
 
 
 def open_instance(workspace: Workspace) -> dg.DagsterInstance:
     """The instance for runs of this process: output stays in the terminal, log lines are kept."""
-    home = prepare_home(workspace)
-    instance = dg.DagsterInstance.from_ref(
-        InstanceRef.from_dir(str(home), overrides=_OF_THIS_PROCESS)
-    )
+    prepare_home(workspace)
+    instance = open_unchanged(workspace)
     close_dead_runs(instance)
     return instance
+
+
+def open_unchanged(workspace: Workspace) -> dg.DagsterInstance:
+    """The instance of a home that is there, for a look: its configuration and runs stay as found.
+
+    Its home is named in the environment, where Dagster and our own messages look for it.
+    """
+    os.environ["DAGSTER_HOME"] = str(workspace.home)
+    return dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(str(workspace.home), overrides=_OF_THIS_PROCESS)
+    )
 
 
 def process_tag(run_id: str) -> str:

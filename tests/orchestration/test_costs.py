@@ -3,7 +3,11 @@
 import json
 import shutil
 
+import dagster as dg
+from dagster._core.utils import make_new_run_id
+
 from orchestration.costs import as_text, measured_costs, size_of_data
+from orchestration.instance import PROCESS_TAG, open_unchanged
 from orchestration.targets import Target, targets_of
 
 
@@ -62,3 +66,22 @@ def test_what_no_run_of_this_folder_made_is_not_given_a_figure(copied):
     told = as_text(size_of_data(workspace), costs, unknown)
     assert told.splitlines()[-1].startswith("No run here noted what these took: raw_data, ")
     assert not workspace.home.exists()
+
+
+def test_a_look_leaves_runs_and_configuration_as_they_are(copied):
+    """The process of a run in another container cannot be seen, and looks as if it were dead."""
+    workspace = copied.workspace
+    with open_unchanged(workspace) as instance:
+        run_id = make_new_run_id()
+        under_way = dg.DagsterRunStatus.STARTED
+        tags = {PROCESS_TAG: f"{run_id} 999999999 0"}
+        instance.add_run(dg.DagsterRun("a job", run_id, status=under_way, tags=tags))
+    configuration = workspace.home / "dagster.yaml"
+    earlier = configuration.read_text() + "# of an earlier version\n"
+    configuration.write_text(earlier)
+    assert measured_costs(workspace)[1] == []
+    assert configuration.read_text() == earlier
+    with open_unchanged(workspace) as instance:
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        assert run.status == under_way
