@@ -27,6 +27,8 @@ class Cost:
     Attributes:
         target: asset or partition.
         seconds: of the run that finished it; of a training that was interrupted the last part.
+            Trials of `onepiece tune` and shards that torchrun filled are computed outside the run
+            that collects them, and do not count.
         memory_mib: most memory of the process, or of a worker of it.
         bytes: on disk.
         made: when it was finished.
