@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from assets.lineage_text import measured_with
-from assets.manifest_file import read_manifest
+from assets.manifest_file import Manifest, read_manifest
 from assets.workspace import SUBMISSION, Workspace
 from model.errors import InputError
 
@@ -90,7 +90,7 @@ def _rows(workspace: Workspace) -> Iterator[list[Any]]:
             logger.warning("%s", error)
 
 
-def _row(manifest: dict[str, Any]) -> list[Any]:
+def _row(manifest: Manifest) -> list[Any]:
     cascade = manifest["metrics"].get("cascade", {})
     champions = (path for path in manifest["artifacts"] if path.startswith("champion/"))
     return [

@@ -16,6 +16,7 @@ from assets.lineage_text import (
     upstream_first,
     without_children,
 )
+from assets.manifest_file import Manifest
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _STEP = 178, 40, 14, 22, 96
 _MAX_RAW_FILES = 200
@@ -34,7 +35,7 @@ pre { background: #f6f8fa; padding: 1rem; overflow: auto; max-height: 30rem; }
 """
 
 
-def as_page(manifest: Mapping[str, Any], data: Path) -> str:
+def as_page(manifest: Manifest, data: Path) -> str:
     """The page.
 
     Args:
@@ -130,7 +131,7 @@ def _table(header: list[str], rows: list[list[Any]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def graph_svg(manifest: Mapping[str, Any]) -> str:
+def graph_svg(manifest: Manifest) -> str:
     """An SVG: stairs with a step per depth, and an arrow per parent."""
     artifacts = dict(manifest["artifacts"])
     tips = {name: artifacts[name]["hash"] for name in without_children(artifacts)}

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from textwrap import shorten
 from typing import Any
 
+from assets.manifest_file import Manifest
+
 SHORT = 8
 _VALUE = 60  # letters of a parameter's value: there are long lists
 _REFERENCE = "cascade"  # the path that makes submissions
 _AT_TEN, _SCORE = "@10", "score"  # what the text shows; the page has them all
 
 
-def as_text(manifest: Mapping[str, Any]) -> str:
+def as_text(manifest: Manifest) -> str:
     """Everything upstream, one line each, with what it was made from."""
     git = manifest["git"]
     lines = [
@@ -70,7 +72,7 @@ def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]
     return ["path", *names], rows
 
 
-def as_mermaid(manifest: Mapping[str, Any]) -> str:
+def as_mermaid(manifest: Manifest) -> str:
     """A graph that Markdown viewers draw."""
     artifacts = manifest["artifacts"]
     lines = ["graph LR"]

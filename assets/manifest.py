@@ -7,7 +7,6 @@ time, run, git revision, packages, device. It carries a hash of its own against 
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +16,7 @@ from assets.hashing import hash_bytes
 from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, folder_hash
 from assets.lineage_page import as_page
 from assets.lineage_text import SHORT
-from assets.manifest_file import manifest_hash, version_name
+from assets.manifest_file import Manifest, Origin, manifest_hash, version_name
 from assets.measurement import Measurement
 from assets.workspace import CHAMPION, CODEBOOK, Workspace, is_artifact
 from model.artifact import read_json, write_json
@@ -46,7 +45,7 @@ def write_manifest(
         measurement: of the model behind it.
     """
     lineage = Lineage.read(folder)
-    manifest = {
+    manifest: Manifest = {
         "id": version_name(lineage),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "content": lineage.content,
@@ -54,7 +53,9 @@ def write_manifest(
         **origin(workspace, lineage.recipe.parents),
         "device": device,
         "dagster_run": run_id,
-        **asdict(measurement),
+        "metrics": measurement.metrics,
+        "measured_with": measurement.measured_with,
+        "measured_on": measurement.measured_on,
     }
     page = as_page(manifest, workspace.data).encode()
     (folder / PAGE_FILE).write_bytes(page)
@@ -62,7 +63,7 @@ def write_manifest(
     write_json(folder / MANIFEST_FILE, {**manifest, "hash": manifest_hash(manifest)})
 
 
-def origin(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any]:
+def origin(workspace: Workspace, parents: Mapping[str, str]) -> Origin:
     """What something was made from, with which parameters, by which code and packages.
 
     Args:

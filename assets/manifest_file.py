@@ -1,8 +1,9 @@
 """A submission's manifest as it lies there: read, and held against the submission beside it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from assets.hashing import HashCache, hash_bytes, hash_file
 from assets.lineage import MANIFEST_FILE, PAGE_FILE, Lineage, content_files, differences
@@ -12,12 +13,44 @@ from model.errors import InputError
 ID_LENGTH = 12
 
 
+class Origin(TypedDict):
+    """What something was made from, with which parameters, by which code and packages."""
+
+    artifacts: dict[str, Any]  # by path below the data folder, see ``manifest.ancestors``
+    raw_files: dict[str, Any]
+    params: dict[str, Any]
+    seed: int
+    git: dict[str, Any]
+    packages: dict[str, str]
+    python: str
+    platform: str
+
+
+class Manifest(Origin):
+    """``manifest.json``; docs/outputs.md says what each key means.
+
+    The last two are of the finished file, and earlier versions wrote some of the others not at all.
+    """
+
+    id: str
+    created: str
+    content: str
+    lineage: str
+    device: str
+    dagster_run: str
+    metrics: dict[str, Any]
+    measured_with: NotRequired[dict[str, Any]]
+    measured_on: NotRequired[dict[str, str]]
+    page: NotRequired[str]
+    hash: NotRequired[str]
+
+
 def version_name(lineage: Lineage) -> str:
     """The name of a kept version: a function of its content and of all that it was made from."""
     return lineage.hash[:ID_LENGTH]
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """Read a manifest and see that nobody edited it.
 
     Raises:
@@ -26,7 +59,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST_FILE)
     if not isinstance(manifest, dict) or manifest.get("hash") != manifest_hash(manifest):
         raise InputError(f"{folder / MANIFEST_FILE}: damaged or edited since it was written")
-    return manifest
+    return cast("Manifest", manifest)
 
 
 def submission_damage(folder: Path, hashes: HashCache) -> list[str]:
@@ -46,7 +79,7 @@ def submission_damage(folder: Path, hashes: HashCache) -> list[str]:
     return problems
 
 
-def manifest_hash(manifest: dict[str, Any]) -> str:
+def manifest_hash(manifest: Mapping[str, object]) -> str:
     """The hash of everything in a manifest but the hash itself."""
     rest = {key: value for key, value in manifest.items() if key != "hash"}
     return hash_bytes(json.dumps(rest, sort_keys=True).encode())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from assets.manifest_file import Manifest
 from assets.staleness import flattened
 from model.inference.champion import CHAMPION
 from orchestration.report import METRICS, PATHS
@@ -13,9 +14,7 @@ _HEADLINES = {f"{path}.{metric}" for path in PATHS for metric in METRICS}
 _HEADLINES |= {"users", "candidates", "masked_actions", "cold_filtered", "validation.score"}
 
 
-def compare(
-    first: Mapping[str, Any], second: Mapping[str, Any], *, all_metrics: bool = False
-) -> str:
+def compare(first: Manifest, second: Manifest, *, all_metrics: bool = False) -> str:
     """Lists of differences between two manifests, as text.
 
     Args:
@@ -38,7 +37,7 @@ def compare(
     return "\n".join(lines)
 
 
-def _code(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:
+def _code(first: Manifest, second: Manifest) -> Iterator[str]:
     revisions = {
         key: {"git revision": one["git"]["revision"]}
         for key, one in (("first", first), ("second", second))
@@ -47,7 +46,7 @@ def _code(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:
     yield from _changed(_code_of(first), _code_of(second))
 
 
-def _code_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+def _code_of(manifest: Manifest) -> dict[str, str]:
     """By artefact; champions are one, whose folder has another name each time."""
     champion = f"{CHAMPION}/"
     return {
@@ -62,9 +61,7 @@ def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {_show(old, new)}" for name, old, new in pairs if old != new]
 
 
-def _changed_metrics(
-    first: Mapping[str, Any], second: Mapping[str, Any], *, all_metrics: bool
-) -> list[str]:
+def _changed_metrics(first: Manifest, second: Manifest, *, all_metrics: bool) -> list[str]:
     """And what they are of, where that is not a submission's own cascade."""
     figures = [flattened(one["metrics"]) for one in (first, second)]
     shown = figures
@@ -85,16 +82,16 @@ def _show(old: Any, new: Any) -> str:
     return f"{old} -> {new}"
 
 
-def _hashes(manifest: Mapping[str, Any]) -> dict[str, str]:
+def _hashes(manifest: Manifest) -> dict[str, str]:
     return {name: entry["hash"] for name, entry in manifest["artifacts"].items()}
 
 
-def _raw_files(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _raw_files(manifest: Manifest) -> dict[str, Any]:
     raw = manifest["raw_files"]
     files = {entry["path"]: entry["md5"] for entry in raw["files"]}
     return {"format": raw["format"], **files}
 
 
-def _circumstances(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _circumstances(manifest: Manifest) -> dict[str, Any]:
     names = ("python", "platform", "device")
     return {**manifest["packages"], **{name: manifest[name] for name in names}}

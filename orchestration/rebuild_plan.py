@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.lineage_text import parents_of
+from assets.manifest_file import Manifest
 from assets.stages import Stage
 from assets.workspace import CHAMPION, CODEBOOK, RAW_DATA, SUBMISSION
 from model.errors import InputError
@@ -54,7 +55,7 @@ class Revision:
 
 
 def plan_rebuild(
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     parents: Mapping[str, str],
     revision: Revision,
     *,

@@ -20,7 +20,7 @@ import yaml
 
 from assets.device import device_name
 from assets.lineage import Lineage
-from assets.manifest_file import read_manifest
+from assets.manifest_file import Manifest, read_manifest
 from assets.stages import load_stages
 from assets.workspace import (
     CHAMPION,
@@ -86,7 +86,7 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
 
 
 def _find_raw_files(
-    workspace: Workspace, manifest: Mapping[str, Any], storage: DvcStorage, restored: Path
+    workspace: Workspace, manifest: Manifest, storage: DvcStorage, restored: Path
 ) -> str | None:
     """The folder of the raw files as they were: where they lay, or restored; None if lost."""
     source = manifest["params"]["raw_data"]["source"]
@@ -119,7 +119,7 @@ def _parameters(params: Mapping[str, Any], source: str | None, plan: RebuildPlan
 
 def _put_in_place(
     workspace: Workspace,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     storage: DvcStorage,
     plan: RebuildPlan,
     data: Path,
@@ -142,7 +142,7 @@ def _put_in_place(
                 atomic_write(data / CHAMPION / pointer, f"{key.removeprefix(f'{CHAMPION}/')}\n")
 
 
-def _restore(manifest: Mapping[str, Any], storage: DvcStorage, key: str, folder: Path) -> None:
+def _restore(manifest: Manifest, storage: DvcStorage, key: str, folder: Path) -> None:
     digest = manifest["artifacts"][key]["hash"]
     storage.fetch([digest])
     files = storage.listing(digest)

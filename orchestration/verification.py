@@ -10,7 +10,7 @@ from assets.hashing import HashCache, hash_file, hash_listing
 from assets.lineage import LINEAGE_FILE, Lineage, content_files, differences
 from assets.lineage_text import SHORT
 from assets.manifest import ANCESTORS_FILE
-from assets.manifest_file import read_manifest, submission_damage
+from assets.manifest_file import Manifest, read_manifest, submission_damage
 from assets.workspace import CHAMPION, SOURCE, Workspace, is_artifact
 from model.artifact import read_json
 from model.errors import InputError
@@ -74,7 +74,7 @@ def describe(findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, f"{whole} of {len(findings)} as the manifest says"])
 
 
-def _verify_raw_files(workspace: Workspace, manifest: Mapping[str, Any]) -> list[Finding]:
+def _verify_raw_files(workspace: Workspace, manifest: Manifest) -> list[Finding]:
     """The delivery where it lies, or DVC's copy of it; nothing of a world that we wrote."""
     if SOURCE not in manifest["artifacts"]["raw_data"]["parents"]:
         return []
