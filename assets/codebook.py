@@ -95,8 +95,13 @@ def _backend() -> str:
 
 def _judge_spread(made: Codebook, workspace: Workspace) -> Verdict:
     row, limit = made.report[-1], collapsed_share(made.sizes[0])
-    share = row.get("growth", row["levels"][0])["largest_share"]  # published IDs stay as they are
+    if "growth" in row:  # published IDs stay as they are
+        share = row["growth"]["largest_share"]
+    else:  # balancing spreads even equal vectors; reports of earlier versions lack the key
+        share = row.get("largest_nearest_share", row["levels"][0]["largest_share"])
     reason = f"the most used first code of {made.sizes[0]:,} holds {share:.1%} of the items"
+    if made.method == "balanced_residual_kmeans" and "growth" not in row:
+        reason += " before balancing"
     if share > limit:
         reason += (
             f", more than {limit:.0%}; nearly all item vectors are alike: train the encoder for "
@@ -126,7 +131,8 @@ def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
     checks=[
         Check(
             "codes_are_spread",
-            "No first code holds more than half of all items (95% if there are two, 63% if three).",
+            "No first code holds more than half of all items (95% if there are two, 63% if three), "
+            "before any balancing.",
             _judge_spread,
         ),
         Check(

@@ -24,6 +24,7 @@ from model.tokenizer.quantizer import Assignment, Quantizer, measure, quantize
 from model.tokenizer.room import require_free_ids, require_same_form
 from model.tokenizer.sids import prefix_keys
 from model.tokenizer.tokenize import Tokenization, balanced, resolve
+from model.tokenizer.usage import largest_share
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -101,7 +102,8 @@ def extend(
     )
     pinned = np.concatenate([~is_new, np.ones(len(others), bool)])
     final = _resolve(quantizer, vectors, everything, pinned, params, seed)
-    tokens = Tokenization(vectors, quantizer, first, final, params.capacity)
+    share = largest_share(nearest.codes[:, 0])
+    tokens = Tokenization(vectors, quantizer, first, final, params.capacity, share)
     return Growth(
         tokens=tokens,
         unpublished=balanced(quantizer, vectors, nearest, params),

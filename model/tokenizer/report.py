@@ -45,6 +45,7 @@ def report_row(tokens: Tokenization) -> dict[str, Any]:
         "excluded": tokens.vectors.excluded,
         **{f"loss{number}": level["inertia"] for number, level in enumerate(levels, 1)},
         "levels": levels,
+        "largest_nearest_share": tokens.nearest_share,
         "usage": usage,
         "before": before,
         "after": after,

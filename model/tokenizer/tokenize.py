@@ -18,7 +18,7 @@ from model.tokenizer.quantizer import (
 from model.tokenizer.room import require_room
 from model.tokenizer.sids import prefix_keys, sid_room
 from model.tokenizer.spill import spill
-from model.tokenizer.usage import collapsed_share
+from model.tokenizer.usage import collapsed_share, largest_share
 
 if TYPE_CHECKING:
     from model.params import CodebookParams
@@ -35,9 +35,10 @@ class Tokenization:
     Attributes:
         vectors: what was tokenized.
         quantizer: the codebooks.
-        first: nearest codes, before re-assignment.
+        first: codes before re-assignment, the nearest ones unless clusters are balanced.
         final: codes after it, with their distances.
         capacity: items that may share a semantic ID.
+        nearest_share: of the items, those nearest to the most used first centroid.
     """
 
     vectors: ItemVectors
@@ -45,6 +46,7 @@ class Tokenization:
     first: Assignment
     final: Assignment
     capacity: int
+    nearest_share: float
 
     @property
     def spilled(self) -> np.ndarray:
@@ -65,7 +67,8 @@ def tokenize(vectors: ItemVectors, params: "CodebookParams", seed: int) -> Token
     first = balanced(quantizer, vectors, nearest, params)
     nobody = np.zeros(len(vectors), bool)
     final = resolve(quantizer, vectors, first, nobody, params, seed)
-    return Tokenization(vectors, quantizer, first, final, params.capacity)
+    share = largest_share(nearest.codes[:, 0])
+    return Tokenization(vectors, quantizer, first, final, params.capacity, share)
 
 
 def resolve(
@@ -177,7 +180,7 @@ def _warn(quantizer: Quantizer, nearest: np.ndarray, source: str, training_sampl
         if training_sample < min(size, len(nearest)):
             reason = f"codebook.training_sample is {training_sample:,}: raise it above the codes"
         logger.warning("%s: level %d uses %d of %d codes; %s", source, number, used, size, reason)
-    largest = np.bincount(nearest[:, 0]).max() / len(nearest)
+    largest = largest_share(nearest[:, 0])
     if largest > collapsed_share(quantizer.sizes[0]):
         logger.warning(
             "%s: one first code holds %.0f %% of all items; nearly all vectors are alike",

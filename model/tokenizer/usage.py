@@ -18,6 +18,11 @@ def collapsed_share(size: int) -> float:
     return max(_HALF, _TIMES_EVEN / size)
 
 
+def largest_share(codes: np.ndarray) -> float:
+    """Share of the items that have the most frequent of their (N,) codes."""
+    return float(np.bincount(codes).max() / len(codes))
+
+
 def usage_bars(codes: np.ndarray, size: int) -> dict[str, Any]:
     """A level's codes as a histogram, most used first.
 

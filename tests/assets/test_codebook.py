@@ -190,7 +190,7 @@ def test_files_for_dvc_and_pictures_stand_in_the_folder(made, tmp_path):
 
 def _with_largest_share(made: Codebook, share: float) -> Codebook:
     row = dict(made.report[-1])
-    row["levels"] = [row["levels"][0] | {"largest_share": share}, row["levels"][1]]
+    row["largest_nearest_share"] = share
     return replace(made, report=[row])
 
 
@@ -199,6 +199,27 @@ def test_a_collapsed_codebook_turns_the_check_red(made):
     verdict = asset._judge_spread(_with_largest_share(made, 0.9), None)
     assert not verdict.passed
     assert "first code of 4 holds 90.0% of the items, more than 50%; nearly all" in verdict.reason
+
+
+@pytest.mark.parametrize("method", ["residual_kmeans", "balanced_residual_kmeans", "rq_vae"])
+def test_vectors_that_cannot_be_told_apart_are_refused_with_every_method(method):
+    """Balancing spreads them over all codes, which then say nothing of the items."""
+    vectors = np.repeat(extension.VECTORS[:1], 120, axis=0)
+    made = extension.build(list(range(120)), vectors, method=method)
+    share = made.report[-1]["levels"][0]["largest_share"]
+    assert (share < 0.1) == (method == "balanced_residual_kmeans")
+    verdict = asset._judge_spread(made, None)
+    assert not verdict.passed
+    assert verdict.metadata["largest share"] == 1.0
+    assert asset._judge_spread(extension.build(list(range(120)), method=method), None).passed
+
+
+def test_the_report_of_an_earlier_version_is_judged_by_its_levels(made):
+    row = dict(made.report[-1])
+    del row["largest_nearest_share"]
+    assert asset._judge_spread(replace(made, report=[row]), None).passed
+    row["levels"] = [row["levels"][0] | {"largest_share": 0.9}, row["levels"][1]]
+    assert not asset._judge_spread(replace(made, report=[row]), None).passed
 
 
 def test_published_ids_that_are_spread_stay_so_wherever_vectors_lie_today(tmp_path):
