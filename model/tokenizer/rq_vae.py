@@ -85,21 +85,21 @@ def fit(
 
 
 def fit_in_any_unit(sample: np.ndarray, sizes: Sequence[int], **settings: Any) -> Fitted:
-    """As :func:`fit`, of vectors that may be long, short or far from the origin.
+    """As :func:`fit`, for vectors that may be long, short or far from the origin.
 
-    Losses and learning rate are made for vectors of length 1, as those of the cosine are. So the
-    network sees the sample without its mean and in units of the root mean square of the lengths
-    that are left, and what it has learned is put back into the units that were given: latents and
-    codebooks are as long as the vectors are.
+    Losses and learning rate suit unit vectors, as the cosine metric has them. So the sample is
+    centred and divided by the root mean square of the remaining lengths, in place (it may be too
+    large for a copy), and the learned weights are scaled back: latents and codebooks are in the
+    unit of the vectors that were given.
     """
     center = sample.mean(axis=0, dtype=np.float64)
-    centered = sample - center.astype(np.float32)
-    energy = np.einsum("ij,ij->", centered, centered, dtype=np.float64) / len(sample)
+    sample -= center.astype(np.float32)
+    energy = np.einsum("ij,ij->", sample, sample, dtype=np.float64) / len(sample)
     scale = float(np.sqrt(energy))
     if scale < _SMALLEST_SPREAD:  # as of copies of one vector, of which nothing is left
         scale = 1.0
-    centered /= np.float32(scale)
-    fitted = fit(centered, sizes, **settings)
+    sample /= np.float32(scale)
+    fitted = fit(sample, sizes, **settings)
     weights = {name: value.astype(np.float64) for name, value in fitted.encoder.items()}
     entrance = weights["0.weight"] / scale
     in_units = {

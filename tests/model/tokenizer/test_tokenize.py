@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import InputError
-from model.tokenizer import nearest
+from model.tokenizer import nearest, rq_vae
 from model.tokenizer import quantizer as quantizer_module
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
 from model.tokenizer.kmeans import fit_kmeans
@@ -226,9 +226,12 @@ def test_how_many_rows_are_fitted_at_once_changes_no_byte(method, monkeypatch):
     assert levels[0] == levels[1] == levels[2]
 
 
-@pytest.mark.parametrize("method", METHODS[:2])
-def test_a_sample_is_fitted_in_place(method):
-    vectors, params = item_vectors(clustered(20_000, 256)), codebook_params(method=method)
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_sample_is_fitted_in_place(method, metric, monkeypatch):
+    monkeypatch.setattr(rq_vae, "SEEDING_ROWS", 2000)  # fewer than the sample has
+    vectors = item_vectors(clustered(20_000, 256))
+    params = codebook_params(method=method, metric=metric, iterations=2)
     fit_quantizer(vectors.subset(np.arange(20_000) < 1000), params, 0)  # compiles
     tracemalloc.start()
     fit_quantizer(vectors, params, 0)
