@@ -1,10 +1,9 @@
-"""Vectors of a retrained encoder, turned back into the space of an earlier generation.
+"""Rotate the vectors of a retrained encoder back into the space of an earlier generation.
 
-Two encoders that learn from inner products agree up to a rotation: nothing in their losses says
-which way the axes point. Items that were published tell the rotation, since their semantic IDs
-say where they lay: at the sum of their centroids. The rotation that brings today's vectors nearest
-to those places is the orthogonal Procrustes problem (Schoenemann, 1966), one singular value
-decomposition.
+Losses of inner products determine an encoder only up to a rotation. Published items reveal it,
+since their semantic IDs tell where they were: at the sum of their centroids. Finding the rotation
+that brings today's vectors nearest to those positions is the orthogonal Procrustes problem
+(Schoenemann, 1966), solved by one singular value decomposition.
 """
 
 from dataclasses import replace
@@ -18,10 +17,10 @@ from model.tokenizer.quantizer import Quantizer, measure
 def rotation_back(
     quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray
 ) -> np.ndarray | None:
-    """What turns vectors into the space of the codebooks; None where it brings them no nearer.
+    """Fit the rotation into the space of the codebooks; None where it brings vectors no nearer.
 
-    Whether it does is asked of items that the rotation was not fitted to: few items, or vectors
-    that have nothing to do with the old ones, can always be turned towards their own centroids.
+    This is judged on held-out items: few items, or vectors that are unrelated to the old ones, can
+    always be rotated towards the centroids that they were fitted to.
 
     Args:
         quantizer: of the earlier generation, without an encoder.

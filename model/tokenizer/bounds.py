@@ -1,9 +1,9 @@
-"""The nearest centroid of the same vectors again and again, while the centroids move.
+"""Repeated nearest-centroid search for the same vectors while the centroids move.
 
-By the triangle inequality no centroid comes closer to a vector than it was by more than it has
+By the triangle inequality, a centroid's distance to a vector shrinks by at most what the centroid
 moved. As in Yinyang k-means (Ding et al. 2015), every vector keeps a lower bound of its distance to
-each group of centroids, and is compared with the groups whose bound does not rule them out. The
-bounds allow for what float32 rounds away: the codes are those of a comparison with all centroids.
+each group of centroids, and is compared only with groups that their bound does not rule out. The
+bounds allow for float32 rounding: the codes are those of a comparison with all centroids.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ _POWER_ITERATIONS = 4
 
 
 def repeated_search(vectors: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Prepare to ask for the nearest centroid of (n, width) float32 vectors many times.
+    """Prepare repeated nearest-centroid search for (n, width) float32 vectors.
 
     Returns:
-        A function of (K, width) float32 centroids, the same ones moved a little in each call; it
-        gives (n,) int32 numbers. A GPU compares everything faster than bounds are kept.
+        A function of (K, width) float32 centroids, which move a little from call to call, that
+        returns (n,) int32 codes. A GPU compares with all centroids, which is faster there.
     """
     if torch.cuda.is_available():
         return lambda centroids: nearest_centroid(centroids)(vectors)
@@ -32,7 +32,7 @@ def repeated_search(vectors: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 
 class BoundedSearch:
-    """Remembers from one call to the next how far groups of centroids were, on the CPU."""
+    """Search on the CPU that keeps bounds of the distances from one call to the next."""
 
     def __init__(self, vectors: np.ndarray) -> None:
         self._vectors = np.ascontiguousarray(vectors, np.float32)
@@ -40,8 +40,8 @@ class BoundedSearch:
         self._bounds: _Bounds | None = None
 
     def __call__(self, centroids: np.ndarray) -> np.ndarray:
-        """(K, width) float32 -> (n,) int32 numbers of the nearest, the lowest of equal ones."""
-        if self._before is None:  # seeds move too far for bounds to be worth anything afterwards
+        """(K, width) float32 -> (n,) int32 nearest centroids, ties by number."""
+        if self._before is None:  # seeds move too far for bounds to be of use
             self._codes = nearest_centroid(centroids)(self._vectors)
         else:
             if self._bounds is None:
@@ -52,7 +52,7 @@ class BoundedSearch:
 
 
 class _Bounds:
-    """The groups, which stay as they are, and what is known of the distances to them."""
+    """Fixed groups of centroids, and lower bounds of the distances to them."""
 
     def __init__(self, centroids: np.ndarray, num_vectors: int) -> None:
         tiles = neighboring_tiles(centroids)
@@ -69,7 +69,7 @@ class _Bounds:
     def refine(
         self, vectors: np.ndarray, centroids: np.ndarray, before: np.ndarray, codes: np.ndarray
     ) -> None:
-        """Bring ``codes`` from the centroids before to the present ones, in place."""
+        """Update ``codes`` in place from the previous centroids to the present ones."""
         moved = np.linalg.norm(centroids.astype(np.float64) - before, axis=1)
         drifts = np.zeros(self._lower.shape[1])
         np.maximum.at(drifts, self._groups, moved)
@@ -85,8 +85,8 @@ def neighboring_tiles(centroids: np.ndarray) -> np.ndarray:
         centroids: (K, width) float32.
 
     Returns:
-        (ceil(K / LANES), LANES) int32 members, ascending, then ``NOBODY``. Tiles in a row are close
-        to each other.
+        (ceil(K / LANES), LANES) int32 members, ascending, then ``NOBODY``. Consecutive tiles are
+        close to each other.
     """
     tiles = np.full((-(-len(centroids) // LANES), LANES), NOBODY, np.int32)
     pending = [(np.arange(len(centroids)), 0, len(tiles))]
@@ -103,7 +103,7 @@ def neighboring_tiles(centroids: np.ndarray) -> np.ndarray:
 
 
 def _along_longest_axis(points: np.ndarray) -> np.ndarray:
-    """(n,) places along about the first principal axis of (n, width)."""
+    """(n,) projections of (n, width) points on roughly their first principal axis."""
     centered = points - points.mean(axis=0)
     centered /= max(np.abs(centered).max(), np.finfo(np.float32).tiny)  # the products cube it
     axis = centered[np.einsum("ij,ij->i", centered, centered).argmax()]

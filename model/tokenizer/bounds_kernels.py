@@ -1,7 +1,7 @@
 """One round of bounded search, a block of vectors at a time; see ``model.tokenizer.bounds``.
 
-Distances to centroids other than the own one are bounded from below, the distance to the own one is
-computed anew. A block asks group after group, so that a tile is read once for all who need it.
+The distance to a vector's own centroid is recomputed, those to all others are bounded from below. A
+block goes through group after group, so that a tile is read once for all vectors that need it.
 """
 
 import numpy as np
@@ -53,10 +53,10 @@ def refine(
 def _measure(
     vectors: np.ndarray, centroids: np.ndarray, codes: np.ndarray, reach: np.float32
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover
-    """Squared norms, what a squared distance may err by, and upper bounds to the own centroid.
+    """Squared norms, rounding errors of squared distances, and upper bounds to the own centroid.
 
-    The error is that of a dot product. It counts twice in the upper bounds, once for each of two
-    scores, so that no score of a centroid that is ruled out could have been the lower one.
+    The error is that of a dot product. The upper bounds allow for it twice, once for each of two
+    compared scores, so that no centroid that is ruled out could have had the lower score.
     """
     count, width = vectors.shape
     norms, rounding = np.empty(count, np.float32), np.empty(count, np.float32)
@@ -77,7 +77,7 @@ def _measure(
 def _loosen(
     lower: np.ndarray, drifts: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:  # pragma: no cover
-    """Lower the bounds by the drifts; which vectors have one that rules its group no longer out."""
+    """Lower the bounds by the drifts; returns which vectors have a group not ruled out by them."""
     is_open = np.zeros(len(upper), np.bool_)
     for group in range(len(drifts)):
         of_group, drift = lower[group], drifts[group]
@@ -91,9 +91,9 @@ def _loosen(
 def _compare(
     vectors, known, is_open, tiles, members, groups, lower, codes
 ) -> None:  # pragma: no cover
-    """Score whatever is not ruled out, and the own group for a score to compare with.
+    """Score the groups that are not ruled out, and the own group for a score to compare with.
 
-    The loops pass arrays and places in them: to make and drop a view takes as long as a score.
+    The loops pass arrays and indices: creating a view takes as long as a score.
     """
     norms, floors, upper = known
     own = groups[codes]
@@ -120,7 +120,7 @@ def _compare(
 
 @compiled()
 def _who_asks(is_open, lower, upper, own, group, asking) -> int:  # pragma: no cover
-    """List the vectors that a group is open for, the last one repeated, and forget their bounds."""
+    """List the vectors to compare with a group, padded with the last, and reset their bounds."""
     count = 0
     for i in range(len(upper)):
         asking[count] = i
@@ -135,7 +135,7 @@ def _who_asks(is_open, lower, upper, own, group, asking) -> int:  # pragma: no c
 def _prefer(
     scores, row, members, tile, groups, i, floors, best, found, lower
 ) -> np.float32:  # pragma: no cover
-    """Take the best of a tile, of equal ones the lowest number; returns the best that is left."""
+    """Take the best score of a tile, ties by number; returns the best of the remaining ones."""
     least = lowest(scores[row])
     lane = first_lane(scores[row], least)
     if least == best[i] and found[i] < members[tile, lane]:

@@ -1,4 +1,4 @@
-"""The whole of a codebook: the collaborative tokenizer, and every modality's for comparison."""
+"""Build a codebook: the collaborative tokenizer, and every modality's for comparison."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def build_codebook(
         seed: decides everything random.
 
     Raises:
-        InputError: vectors that are no numbers, fewer semantic IDs than items, or a published
+        InputError: vectors that are not finite, fewer semantic IDs than items, or a published
             codebook that does not fit.
     """
     vectors = ItemVectors.of_fused(fused_embeddings)
@@ -63,7 +63,7 @@ def build_codebook(
 def _reported(
     modality_embeddings: Sequence[ModalityEmbedding], params: "CodebookParams"
 ) -> Iterator[ItemVectors]:
-    """Those that a codebook of their own would have room for: all, unless one is extended.
+    """Modalities that fit into a codebook of their own: all, unless a published one is extended.
 
     Published items may share their IDs beyond the capacity; those of a comparison may not.
     """
@@ -182,7 +182,7 @@ def _codebook(
     method: str,
     revision: int,
 ) -> Codebook:
-    """Everything that was ever published stands in the table, first the items of today."""
+    """Its table of published IDs has everything ever published, today's items first."""
     have = np.flatnonzero((codes[1:] > 0).all(axis=1))
     raw_ids = interactions.raw_item_ids.cast(pa.large_string()).take(pa.array(have))
     published = np.concatenate([codes[have + 1], retired[1]])

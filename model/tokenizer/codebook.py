@@ -35,10 +35,10 @@ class Codebook:
         sid_offsets: (S + 1,) int64 into ``sid_items``.
         sid_items: (items with a semantic ID,) int32, ascending within an ID.
         report: one row per source, ``collaborative`` last; see ``report.report_row``.
-        method: that the codebooks were built by, see ``CodebookParams``.
+        method: how the codebooks were built, see ``CodebookParams``.
         metric: ``cosine`` where vectors are brought to length 1 first.
-        encoder: weights that lead into the codebooks' space, by name; empty but for RQ-VAE.
-        read_published: returns ``published``; few need it, and it is as large as the catalogue.
+        encoder: weights of the RQ-VAE's encoder, by name; empty for the other methods.
+        read_published: loads ``published``, which is as large as the catalogue and rarely needed.
         revision: how often this generation was extended.
     """
 
@@ -63,7 +63,7 @@ class Codebook:
         report: Sequence[Mapping[str, Any]],
         **facts: Any,
     ) -> Self:
-        """Index the codes.
+        """Build the inverse index of the codes.
 
         Args:
             codes: (I + 1, L) int32, from 1, 0 where there is none.
@@ -92,7 +92,7 @@ class Codebook:
     def published(self) -> pa.Table:
         """Table of ``raw_id``, ``sid1``, ``sid2``, ...
 
-        Every ID of this generation that was ever given, the items of today first; see ``growth``.
+        Every ID ever published in this generation, today's items first; see ``growth``.
 
         Raises:
             InputError: its file is damaged.
@@ -118,7 +118,7 @@ class Codebook:
 
     @cached_property
     def semantic_ids(self) -> str:
-        """The name of what all items are called: a hash of the codes, as checkpoints note it.
+        """Hash of all items' codes, as checkpoints record it.
 
         One generation has several where it was re-assigned in several ways.
         """
@@ -129,7 +129,7 @@ class Codebook:
         return int(prefix_keys(np.asarray([sid], np.int64) - 1, self.sizes)[0])
 
     def items_of(self, sid: Sequence[int]) -> np.ndarray:
-        """(n,) int32 items under a semantic ID, ascending; none where it is nobody's."""
+        """(n,) int32 items under a semantic ID, ascending; none where it is unused."""
         key = self.key_of(sid)
         place = int(np.searchsorted(self.sid_keys, key))
         if place == len(self.sid_keys) or self.sid_keys[place] != key:
@@ -175,7 +175,7 @@ class Codebook:
         folder = Path(folder)
         facts = read_json(folder / "codebook.json")
         encoders = sorted(path.stem for path in folder.glob(f"{_ENCODER}*.npy"))
-        unnamed = "rq_vae" if encoders else "residual_kmeans"  # by files from before it was written
+        unnamed = "rq_vae" if encoders else "residual_kmeans"  # in older files
         levels = [f"centroids_{number}" for number in range(1, len(facts["sizes"]) + 1)]
         opened = {
             name: open_array(folder / f"{name}.npy") for name in (*_ARRAYS, *levels, *encoders)

@@ -1,4 +1,4 @@
-"""Whether the IDs that an earlier run has given out still hold in the codebook of the next one."""
+"""Whether the IDs that an earlier run published still hold in the codebook of the next one."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from model.tokenizer.published import codes_of
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of published IDs when one codebook takes the place of another.
+    """What happens to published IDs when one codebook replaces another.
 
     Attributes:
-        moved: items that would get another ID; None before that can be known.
-        lost: items whose ID would no longer be known as theirs.
+        moved: items that would get another ID; None where that is not known yet.
+        lost: items that would disappear from the published IDs.
         added: items that would get their first ID.
     """
 
@@ -34,7 +34,7 @@ class Change:
 
 
 def change_of_ids(before: Codebook, after: Codebook) -> Change:
-    """Compare all that two revisions of one generation have published, by raw ids."""
+    """Compare everything that two revisions of one generation have published, by raw id."""
     known = after.published["raw_id"].combine_chunks()
     rows = pc.index_in(before.published["raw_id"].combine_chunks(), value_set=known)
     places = pc.fill_null(rows, -1).to_numpy().astype(np.int64)
@@ -48,7 +48,7 @@ def change_of_ids(before: Codebook, after: Codebook) -> Change:
 
 
 def foreseen_change(before: Codebook, extended: Codebook, raw_item_ids: pa.Array) -> Change:
-    """The part of it that ids alone tell, when an older revision is extended again.
+    """The part of a change that raw ids alone tell, when an older revision is extended again.
 
     Args:
         before: the revision that would be replaced.

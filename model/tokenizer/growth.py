@@ -1,11 +1,10 @@
-"""New items in an old codebook: they get semantic IDs, and no published one ever moves.
+"""Extend a published codebook: new items get semantic IDs, and no published ID ever changes.
 
-A generation is one set of codebooks. Items are recognised by their raw id, since their numbers
-change with the data; an ID stays taken even after its item has gone, so that whatever was cached
-under it never means another item. Published items tell when the vectors come from another encoder,
-by lying farther from their centroids than they did when the generation began; then all are turned
-back into its space (:mod:`model.tokenizer.alignment`). Where that does not bring them back, it is
-time for a new generation.
+A generation is one set of codebooks. Items are matched by their raw id, since their numbers change
+with the data; an ID stays taken even after its item has gone, so that a cached ID never refers to
+another item. Published items that lie farther from their centroids than when the generation began
+show that the vectors come from another encoder; then all vectors are rotated back into its space
+(:mod:`model.tokenizer.alignment`). Where that does not help, it is time for a new generation.
 """
 
 import logging
@@ -40,7 +39,7 @@ class Growth:
 
     Attributes:
         tokens: of all items with a vector, new and published.
-        unpublished: what their first codes would be, had nothing been published; the report
+        unpublished: their codes before re-assignment if nothing had been published; the report
             counts from there, as it did when the generation began.
         published: (I + 1, L) int32 from 1, the codes that items had before; 0 where none.
         retired: (R, L) int32 from 1, codes of published items that are no longer there.
@@ -49,7 +48,7 @@ class Growth:
         assigned: those of them that have a vector, and so got codes.
         spilled: of these, those that had to leave their first prefix.
         published_distance: mean distance of published items to their centroids, as it is now.
-        unaligned_distance: what it was before the vectors were turned; None where they were not.
+        unaligned_distance: what it was before the vectors were rotated; None where they were not.
     """
 
     tokens: Tokenization
@@ -77,7 +76,7 @@ def extend(
         frozen: the generation as it was last published.
         vectors: of all items that have one, from the encoder of that generation or a later one.
         raw_item_ids: (I,) string, the input's id of item i at i - 1.
-        params: method, sizes, reassignment and capacity; the last one may have grown.
+        params: method, sizes, reassignment and capacity, which may have been raised.
         seed: of the paper's random fall-back.
 
     Raises:
@@ -126,10 +125,10 @@ def _resolve(
     params: "CodebookParams",
     seed: int,
 ) -> Assignment:
-    """As :func:`resolve`, of the items with a vector; an ID that is too full counts as full.
+    """As :func:`resolve`, for the items with a vector; an over-full ID counts as full.
 
-    Published items may share an ID beyond the capacity of today. Those too many stay where they
-    are and take no other ID's room, so they are left out of the count.
+    Published items may share an ID beyond today's capacity. The surplus ones keep that ID and take
+    no room from others, so they are left out of the count.
     """
     count = len(vectors)
     places = prefix_keys(everything.codes, quantizer.sizes)
@@ -145,7 +144,7 @@ def _resolve(
 
 
 def _too_many(places: np.ndarray, capacity: int) -> np.ndarray:
-    """Positions of all but the first ``capacity`` of each of the (P,) places."""
+    """Positions of all but the first ``capacity`` items at each of the (P,) places."""
     alike = np.zeros(len(places), np.float32)
     return overflow(places, alike, np.zeros(len(places), bool), capacity)
 
@@ -165,9 +164,9 @@ def _without_vector(published: np.ndarray, vectors: ItemVectors) -> np.ndarray:
 def _first(
     nearest: Assignment, codes: np.ndarray, distances: np.ndarray, is_published: np.ndarray
 ) -> Assignment:
-    """Published codes where there are, with their distances, else the nearest ones.
+    """Published codes where there are any, with their distances, else the nearest ones.
 
-    Whatever the method: a limit on the sizes of clusters shaped the codebooks when they were
+    Not balanced with any method: the limit on cluster sizes shaped the codebooks when they were
     fitted; new items balanced among themselves would get codes that depend on their batch.
     """
     first = Assignment(nearest.codes.copy(), nearest.distances.copy())
@@ -183,23 +182,23 @@ def _in_its_space(
     codes: np.ndarray,
     is_published: np.ndarray,
 ) -> tuple[ItemVectors, np.ndarray, float | None]:
-    """The vectors, turned where that helps, and how far published items then lie from their codes.
+    """Rotate the vectors where that helps, and measure published items against their codes.
 
     Returns:
         All vectors; (P, L) squared distances of the published ones; their mean distance before the
-        vectors were turned, None where they were not.
+        vectors were rotated, None where they were not.
     """
     known, their_codes = vectors.subset(is_published), codes[is_published]
     distances = measure(quantizer, known, their_codes)
     distance = _mean_distance(distances)
-    if quantizer.encoder or not _drifted(frozen, distance):  # latent places say little of vectors
+    if quantizer.encoder or not _drifted(frozen, distance):  # latents say little about vectors
         return vectors, distances, None
     rotation = rotation_back(quantizer, known, their_codes)
     if rotation is None:
         return vectors, distances, None
     logger.info(
-        "published items lie %.3f from their centroids: another encoder, so all vectors are turned "
-        "back into the space of the generation",
+        "published items lie %.3f from their centroids: another encoder, so all vectors are "
+        "rotated back into the space of the generation",
         distance,
     )
     distances = measure(quantizer, replace(known, rotation=rotation), their_codes)
@@ -222,12 +221,12 @@ def _warn_if_drifted(frozen: Codebook, distance: float | None) -> None:
 
 
 def generation_distance(frozen: Codebook) -> float:
-    """How far items lay from their centroids when the generation began.
+    """Mean distance of items to their centroids when the generation began.
 
-    Not when it last grew: each revision may lie a little farther, or have been warned about.
+    Not when it last grew: the distance may creep up, or exceed the warning, with each revision.
     """
     row = frozen.report[-1]
-    now = row.get("codebook_distance", row["after"]["mean_distance"])  # as old reports call it
+    now = row.get("codebook_distance", row["after"]["mean_distance"])  # its name in old reports
     return row.get("growth", {}).get("generation_distance", now)
 
 

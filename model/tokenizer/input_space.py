@@ -1,9 +1,9 @@
-"""Distances of codes that were chosen in a latent space, in the space of the vectors themselves.
+"""Measure codes that were chosen in a latent space in the space of the vectors themselves.
 
 Two latent spaces, or one and the space of the vectors, have no common unit: an encoder that shrinks
-everything would seem to lose nothing. So codes are measured by the codebooks that stand for them
-best among the vectors: level by level, each code's mean of what the levels before leave over, as in
-residual k-means, whose figures these then stand beside.
+everything would seem to lose nothing. So codes are measured with the codebooks that fit them best
+among the vectors: level by level, each code's mean residual, as in residual k-means, whose figures
+are then comparable.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from model.tokenizer.quantizer import Quantizer
 
 
 def in_input_space(quantizer: Quantizer, vectors: ItemVectors, codes: np.ndarray) -> Quantizer:
-    """Codebooks of the vectors themselves that spell the same codes.
+    """Fit codebooks to the vectors themselves for given codes.
 
     Args:
         quantizer: with an encoder.
         vectors: N items.
-        codes: (N, L) int32 from 0; a code that nobody has adds nothing.
+        codes: (N, L) int32 from 0; the centroid of an unused code is 0.
     """
     plain = Quantizer(quantizer.metric, (), {})
     for level, size in enumerate(quantizer.sizes):

@@ -1,7 +1,7 @@
 """The vectors that a tokenizer reads: rows of a memory-mapped matrix, a block at a time.
 
-A vector that is not a number is refused, and so is one that float32 cannot square; a zero vector
-has no direction and gets no semantic ID.
+A vector that is not finite is refused, and so is one that float32 cannot square; a zero vector has
+no direction and gets no semantic ID.
 """
 
 import logging
@@ -20,8 +20,8 @@ from model.progress import track
 logger = logging.getLogger("onepiece")
 
 COLLABORATIVE = "collaborative"
-BLOCK_ROWS = 4096  # scored at once: blocks of equal shape give equal roundings
-_SMALLEST, _LARGEST = 1e-16, 1e16  # coordinates whose squares, summed, float32 still tells apart
+BLOCK_ROWS = 4096  # scored at once: a fixed shape makes scores batch-invariant
+_SMALLEST, _LARGEST = 1e-16, 1e16  # coordinates whose sums of squares float32 can hold
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ItemVectors:
 
     @classmethod
     def of(cls, source: str, item_ids: np.ndarray, matrix: np.ndarray) -> Self:
-        """Look at every vector once.
+        """Check every vector once and leave zero vectors out.
 
         Args:
             source: named in messages.
@@ -66,7 +66,7 @@ class ItemVectors:
         """
         if len(item_ids) != len(matrix):
             raise InputError(
-                f"{source}: {len(item_ids):,} item ids stand beside {len(matrix):,} vectors; "
+                f"{source}: {len(item_ids):,} item ids, but {len(matrix):,} vectors; "
                 "materialise its asset again"
             )
         usable = np.zeros(len(matrix), bool)
@@ -78,8 +78,8 @@ class ItemVectors:
         excluded = len(matrix) - len(kept)
         if len(kept) == 0:
             raise InputError(
-                f"{source}: none of {len(matrix):,} vectors is different from zero, so there is "
-                "nothing to build semantic IDs from"
+                f"{source}: all {len(matrix):,} vectors are zero, so there is nothing to build "
+                "semantic IDs from"
             )
         if excluded:
             logger.warning("%s: %d zero vectors get no semantic ID", source, excluded)
@@ -117,7 +117,7 @@ class ItemVectors:
 
 
 def _require_sound(source: str, item_ids: np.ndarray, largest: np.ndarray) -> None:
-    """Of (n,) items the (n,) largest coordinates, without their signs; NaN where one is."""
+    """Refuse vectors by their (n,) largest absolute coordinates, which are NaN where any is."""
     sound = (largest == 0.0) | ((largest >= _SMALLEST) & (largest <= _LARGEST))
     if sound.all():
         return
@@ -128,8 +128,8 @@ def _require_sound(source: str, item_ids: np.ndarray, largest: np.ndarray) -> No
             "nothing is replaced silently"
         )
     raise InputError(
-        f"{source}: the largest coordinate of item {item}'s vector is {found:.3g}, and squares of "
-        f"float32 hold {_SMALLEST:g} to {_LARGEST:g}; scale the vectors, or read them again"
+        f"{source}: the largest coordinate of item {item}'s vector is {found:.3g}, and float32 "
+        f"can square {_SMALLEST:g} to {_LARGEST:g}; scale the vectors, or read them again"
     )
 
 

@@ -1,8 +1,8 @@
 """Seeded k-means: k-means++ or sampled seeding, Lloyd's iterations, empty clusters revived.
 
-With ``limit_share`` no cluster holds more than that many times the mean: in every iteration the
+With ``limit_share`` no cluster exceeds that multiple of the mean size: in every iteration the
 vectors farthest from a crowded centroid join the nearest cluster with room, so that centroids move
-to where the crowds are (constrained k-means, Bennett, Bradley and Demiriz 2000, with a greedy
+to where vectors are dense (constrained k-means, Bennett, Bradley and Demiriz 2000, with a greedy
 assignment in place of their linear program).
 """
 
@@ -37,13 +37,13 @@ def fit_kmeans(
 ) -> np.ndarray:
     """Cluster a sample.
 
-    Where there are fewer distinct vectors than clusters, the clusters left over are copies of
-    others: they cost an item that moves into them nothing.
+    Where there are fewer distinct vectors than clusters, the remaining centroids are copies of
+    others: moving an item to one of them costs nothing.
 
     Args:
         vectors: (n, width) float32.
         num_clusters: K.
-        iterations: of Lloyd, at most; it ends when no vector changes its cluster.
+        iterations: of Lloyd's algorithm, at most; it stops once no vector changes its cluster.
         initialization: ``kmeans++`` in rounds that double the centroids, or ``sample``.
         limit_share: size of the largest cluster over the mean size; None sets no limit.
         generator: decides every draw.
@@ -86,8 +86,8 @@ def within_limit(
         vectors: (n, width) float32.
         centroids: (K, width) float32.
         codes: (n,) int32 nearest centroids.
-        parents: (n,) int64 clusters of the levels before, each divided by itself.
-        limit: vectors that a centroid may have of one parent; every parent must have room.
+        parents: (n,) int64 clusters of the levels before; each is balanced separately.
+        limit: vectors of one parent that a centroid may have; every parent must have room.
 
     Returns:
         (n,) int32 codes.
@@ -120,8 +120,8 @@ def _plus_plus(
     """k-means++ in rounds: each draws as many centroids as there are, by squared distance.
 
     One draw at a time reads the vectors K times; rounds of doubling size read them log2(K) times
-    (as k-means||, Bahmani et al. 2012, without its second clustering). A part of the vectors is
-    enough to draw from.
+    (as k-means||, Bahmani et al. 2012, without its second clustering). They draw from a sample of
+    the vectors.
 
     Returns:
         At most K positions, fewer where no other vector differs from these.
@@ -144,9 +144,10 @@ def _plus_plus(
 
 
 def _draw(weights: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """At most ``count`` different positions, drawn in proportion to their weight, never by 0.
+    """Draw at most ``count`` positions without replacement, by weight; never one of weight 0.
 
-    Each position waits for an exponential time of its own rate; the first ``count`` are drawn.
+    Each position gets an exponential waiting time whose rate is its weight; the first ``count``
+    are drawn.
     """
     possible = np.flatnonzero(weights > 0.0)
     waits = generator.standard_exponential(len(possible)) / weights[possible]
@@ -162,7 +163,7 @@ def _revive(
     empty: np.ndarray,
     generator: np.random.Generator,
 ) -> None:
-    """Put empty clusters where vectors lie far from their centroid; in place."""
+    """Move empty clusters to vectors that lie far from their own centroid; in place."""
     drawn = _draw(squared_distances(vectors, centroids, codes), len(empty), generator)
     centroids[empty[: len(drawn)]] = vectors[drawn]
 
@@ -171,7 +172,7 @@ def _revive(
 def cluster_sums(
     vectors: np.ndarray, codes: np.ndarray, num_clusters: int
 ) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
-    """Sum in float64 and count of each cluster's vectors, always in the order of the vectors."""
+    """Sum in float64 and count of each cluster's vectors; deterministic, in order of the rows."""
     width = vectors.shape[1]
     sums = np.zeros((num_clusters, width))
     for part in prange((width + _CACHE_LINE - 1) // _CACHE_LINE):

@@ -1,4 +1,4 @@
-"""Groups that may hold only so many: who has to leave, and where they go."""
+"""Groups of limited size: which items have to leave, and where they go."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def overflow(
     """Items that their group has no room for: all but the ``limit`` nearest, pinned ones first.
 
     Args:
-        groups: (N,) int64 from 0, however far apart.
+        groups: (N,) int64 from 0, not necessarily consecutive.
         distances: (N,) float32, of each item to its group's centre.
         pinned: (N,) bool, items that cannot leave.
         limit: items that a group may hold.
@@ -49,7 +49,7 @@ def overflow(
 def room_beside(
     parents: np.ndarray, codes: np.ndarray, leaving: np.ndarray, size: int, room: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Room of every code of the prefixes that somebody leaves; of the many others none is asked.
+    """Free room of every code, for the prefixes that items leave only.
 
     Returns:
         (n,) row of each leaving item; (P, size) int64 room once they all have left.
@@ -81,7 +81,7 @@ def _counting_sort(keys: np.ndarray, num_keys: int) -> np.ndarray:  # pragma: no
 def settle(
     costs: np.ndarray, parents: np.ndarray, free: np.ndarray
 ) -> np.ndarray:  # pragma: no cover
-    """One item after the other goes to its cheapest group that has room.
+    """Assign each item in turn, greedily, to its cheapest group that has room.
 
     Args:
         costs: (n, K) float32 of every group.

@@ -1,7 +1,6 @@
 """The nearest centroid of many vectors: faiss on the CPU, torch on a GPU.
 
-Vectors are scored in blocks of one shape, so that the answer does not depend on how many are asked
-for at once.
+Vectors are scored in blocks of one fixed shape, so that results are batch-invariant.
 """
 
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ import torch
 
 from model.tokenizer.item_vectors import BLOCK_ROWS
 
-_ROWS_AT_ONCE = 4096  # of a sample, where each row is computed with by itself
+_ROWS_AT_ONCE = 4096  # of a sample, in row-wise computations
 _DROWNING = 2.0**14  # times the spread: squares of float32 then err by a thousandth of it
 
 
 class Nearest(Protocol):
-    """Says which centroid is nearest."""
+    """Nearest-centroid search."""
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """(n, width) float32 -> (n,) int32 numbers of centroids, from 0."""
@@ -33,14 +32,14 @@ def nearest_centroid(centroids: np.ndarray) -> Nearest:
 
 
 def shared_part(vectors: np.ndarray) -> np.ndarray:
-    """What all vectors have in common, where squares would drown in it what tells them apart.
+    """The vectors' mean, where it is so large that their differences would vanish in squares.
 
     Args:
         vectors: (n, width) float32.
 
     Returns:
         (width,) float32 to subtract from them and from what they are compared with; zeros where
-        they lie around the origin, so that nothing is rounded anew.
+        they lie around the origin, so that nothing is rounded again.
     """
     center = vectors.mean(axis=0, dtype=np.float64)
     energy = np.einsum("ij,ij->", vectors, vectors, dtype=np.float64) / len(vectors)
@@ -59,7 +58,7 @@ def squared_distances(vectors: np.ndarray, centroids: np.ndarray, codes: np.ndar
 
 
 def row_blocks(count: int) -> Iterator[slice]:
-    """Parts of ``count`` rows, in order: a sample may be too large for a second one beside it."""
+    """Slices of ``count`` rows, in order: a sample may be too large to be copied whole."""
     for start in range(0, count, _ROWS_AT_ONCE):
         yield slice(start, min(start + _ROWS_AT_ONCE, count))
 
@@ -70,7 +69,7 @@ def centroid_costs(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 
 
 class FaissNearest:
-    """On the CPU."""
+    """Search with faiss, on the CPU."""
 
     def __init__(self, centroids: np.ndarray) -> None:
         self._center = _center(centroids)
@@ -85,7 +84,7 @@ class FaissNearest:
 
 
 class TorchNearest:
-    """On one device, in float32."""
+    """Search with torch, in float32 on one device."""
 
     def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
         self._center = _center(centroids)
@@ -103,12 +102,12 @@ class TorchNearest:
 
 
 def _center(centroids: np.ndarray) -> np.ndarray:
-    """(width,) float32 that both sides are moved by: what all share would drown the differences."""
+    """(width,) float32 to subtract from both sides, lest a common part swamp the differences."""
     return centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def _blocks(vectors: np.ndarray, center: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Places and moved vectors, always ``BLOCK_ROWS`` of them: the last block is filled up."""
+    """Slices and centred vectors, always ``BLOCK_ROWS`` of them: the last block is padded."""
     for start in range(0, len(vectors), BLOCK_ROWS):
         rows = slice(start, min(start + BLOCK_ROWS, len(vectors)))
         block = np.zeros((BLOCK_ROWS, len(center)), np.float32)

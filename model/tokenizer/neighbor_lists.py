@@ -1,4 +1,4 @@
-"""Where an item whose code is taken looks first: the other codes, the closest ones ahead."""
+"""Neighbour lists of codes, closest first: where an item whose code is taken looks first."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from model.compiled import compiled
 from model.tokenizer.radix_sort import radix_sorted
 
 _ROWS_AT_ONCE = 1024  # 64 MiB of costs for 16,384 codes
-_BINS = 1024  # of costs, to tell the cheapest ones before they are sorted
+_BINS = 1024  # of a histogram of costs, to preselect the cheapest before sorting
 
 
 def cosine_lists(centroids: np.ndarray, count: int) -> np.ndarray:
@@ -41,20 +41,20 @@ def distance_lists(centroids: np.ndarray, count: int) -> np.ndarray:
 
 
 def _lists(left: np.ndarray, right: np.ndarray, parts: np.ndarray, count: int) -> np.ndarray:
-    """The other codes, by what it costs to go there.
+    """The other codes, by the cost of moving to them.
 
     Args:
         left: (K, D) float32.
         right: (K, D) float32.
-        parts: (K,) float32; from one code to another it costs the parts of both less the product of
-            the one's ``left`` and the other's ``right``, and not less than nothing.
+        parts: (K,) float32; the cost of moving from code i to code j is
+            ``parts[i] + parts[j] - left[i] @ right[j]``, and at least 0.
         count: length of a list; shortened to what exists.
 
     Returns:
         (K, m) int32, cheapest first, ties by number.
     """
     lists = np.empty((len(left), min(count, len(left) - 1)), np.int32)
-    # torch and the kernel share their threads; numpy's own would spin in the kernel's way.
+    # torch and the kernel share their threads; numpy's own would busy-wait beside the kernel.
     ours, others = torch.tensor(left), torch.tensor(right)
     for first in range(0, len(left), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
@@ -64,13 +64,13 @@ def _lists(left: np.ndarray, right: np.ndarray, parts: np.ndarray, count: int) -
 
 @compiled(parallel=True)
 def _cheapest(products, parts, first, lists):  # pragma: no cover
-    """Write the codes of least cost for rows from ``first`` on, which leave themselves out."""
+    """Write the cheapest codes for rows from ``first`` on, each row's own code left out."""
     for row in prange(len(products)):
         own = first + row
         costs = np.empty(len(parts), np.float32)
         for code in range(len(parts)):
             costs[code] = max(parts[own] + parts[code] - products[row, code], np.float32(0.0))
-        # The bits of a float that is not negative order like the float.
+        # The bits of a non-negative float order like the float.
         packed = _cheap_ones(costs.view(np.uint32), own, lists.shape[1])
         packed = radix_sorted(packed, np.empty_like(packed))
         for place in range(lists.shape[1]):
@@ -79,7 +79,7 @@ def _cheapest(products, parts, first, lists):  # pragma: no cover
 
 @compiled()
 def _cheap_ones(costs, own, count):  # pragma: no cover
-    """``count`` codes of least cost and a few more, in their order; each below its cost."""
+    """The ``count`` cheapest codes and a few more, by number, each packed below its cost."""
     low, high = np.uint32(0xFFFFFFFF), np.uint32(0)
     for code in range(len(costs)):
         if code != own:

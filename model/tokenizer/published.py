@@ -1,6 +1,6 @@
-"""What a generation has given out: the table of published IDs, and who of today is in it.
+"""The published IDs of a generation, and which of today's items are among them.
 
-Importable without a clustering library: it is also looked at before a training.
+Importable without a clustering library: it is also needed before a training.
 """
 
 from pathlib import Path
@@ -70,7 +70,7 @@ def find_damage(frozen: Codebook) -> str | None:
 
 
 def recognise(frozen: Codebook, raw_item_ids: pa.Array) -> tuple[np.ndarray, pa.Array]:
-    """Published codes by item of today, and which published rows have no item today."""
+    """Published codes of today's items, and which published rows have no item today."""
     known = frozen.published["raw_id"].combine_chunks()
     today = raw_item_ids.cast(pa.large_string())
     rows = pc.fill_null(pc.index_in(today, value_set=known), -1).to_numpy().astype(np.int64)

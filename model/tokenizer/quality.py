@@ -2,9 +2,9 @@
 
 Neighbourhood: do an item's true nearest neighbours share its first code, and do they lie in its
 vicinity (the same prefix, and a last code among the nearest to its own)? Co-occurrence: do the two
-items of a held-out transition? Each share stands beside what chance gives, for a codebook of few
-large clusters keeps everything together and says nothing. Held-out events are read here, for the
-report; no code depends on them.
+items of a held-out transition? Each share is given beside that of chance, since a codebook of
+few large clusters keeps everything together and says nothing. Held-out events are read here, for
+the report; no code depends on them.
 """
 
 from typing import Any
@@ -74,12 +74,12 @@ def cooccurrence(
         codes: (I + 1, L) int32 from 1, 0 where an item has none.
         interactions: of these items.
         vicinity: last-level codes that count as near, the item's own included.
-        seed: draws the transitions where there are many, and the strangers that give the chance.
+        seed: draws the transitions where there are many, and the permutation that gives the chance.
 
     Returns:
         ``pairs``, and for ``sid1`` and ``vicinity`` the ``share`` and the ``chance``, which is the
-        share when the targets are dealt out anew, of the pairs of two items among these; None where
-        no transition is held out.
+        share among randomly permuted targets, without pairs of an item and itself; None where no
+        transition is held out.
     """
     held_out = interactions.validation_event[interactions.validation_event >= 0]
     before, after = interactions.item_ids[held_out - 1], interactions.item_ids[held_out]
@@ -92,7 +92,7 @@ def cooccurrence(
     before, after = before[chosen], after[chosen]
     strangers = after[generator.permutation(len(after))]
     near = _near_pairs(quantizer, codes[before] - 1, codes[after] - 1, vicinity)
-    met = before != strangers  # nobody is near to themselves by chance
+    met = before != strangers  # an item is not near itself by chance
     chance = _near_pairs(quantizer, codes[before[met]] - 1, codes[strangers[met]] - 1, vicinity)
     return {"pairs": len(before)} | {
         name: {
@@ -104,10 +104,10 @@ def cooccurrence(
 
 
 def _draw_queries(num_items: int, seed: int) -> np.ndarray:
-    """(Q,) positions, ascending; in two steps, so that no step draws as many as there are items.
+    """(Q,) positions, ascending; drawn from a pool, as a draw from all items would be expensive.
 
-    A pool of some items comes from a stream of its own: the training sample begins the seed's by
-    the same kind of draw, and from equal numbers numpy draws the same items.
+    The pool of a large catalogue has a random stream of its own: the training sample is the first
+    draw from the seed's own stream, and the pool would repeat it.
     """
     generator = np.random.default_rng((seed, int(num_items > _DRAWN_FROM)))
     size = min(num_items, _DRAWN_FROM)
@@ -119,7 +119,7 @@ def _draw_queries(num_items: int, seed: int) -> np.ndarray:
 def _count_near(
     quantizer: Quantizer, codes: np.ndarray, queries: np.ndarray, vicinity: int
 ) -> dict[str, int]:
-    """Pairs of a query and another item of all that share SID1, or lie in the vicinity."""
+    """Count pairs of a query and any other item that share SID1, or lie in the vicinity."""
     sizes = quantizer.sizes
     sharing = np.bincount(codes[:, 0], minlength=sizes[0])[codes[queries, 0]]
     keys, counts = np.unique(prefix_keys(codes, sizes), return_counts=True)
@@ -150,9 +150,9 @@ def _near_pairs(
 def _is_near(
     centroids: np.ndarray, codes: np.ndarray, others: np.ndarray, vicinity: int
 ) -> np.ndarray:
-    """(n,) bool: whether the other of two codes is among the ``vicinity`` nearest to the one.
+    """(n,) bool: whether each of ``others`` is among the ``vicinity`` codes nearest to its code.
 
-    As :func:`_near_codes` has it, but counting who stands before the other takes no sorting.
+    As :func:`_near_codes`, but by counting the codes before it, without sorting.
     """
     costs = _costs_from(centroids, codes)
     cost = costs[np.arange(len(others)), others][:, None]
@@ -171,7 +171,7 @@ def _near_codes(centroids: np.ndarray, codes: np.ndarray, vicinity: int) -> np.n
 
 
 def _costs_from(centroids: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """(n, K) float32 to order all codes by how near they are to each; none is before itself."""
+    """(n, K) float32 costs that order all codes by distance to each; each comes first itself."""
     costs = centroid_costs(centroids[codes], centroids)
     costs[np.arange(len(codes)), codes] = -np.inf
     return costs

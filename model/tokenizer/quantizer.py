@@ -1,7 +1,7 @@
-"""From a vector to codes: level by level, the nearest centroid of what the levels before left over.
+"""Residual quantisation: level by level, the nearest centroid of what the levels before left over.
 
-Residual quantisation with one global codebook per level (paper, section 3.2). The three methods
-differ in how the codebooks come about and in the space they live in, not in how they are used.
+There is one global codebook per level (paper, section 3.2). The three methods differ in how the
+codebooks are learned and in the space they live in, not in how they are used.
 """
 
 import logging
@@ -32,7 +32,7 @@ MAX_SAMPLE_BYTES = 2**31  # of float32 vectors in memory while fitting
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Codebooks and the way into their space.
+    """Codebooks and the mapping into their space.
 
     Attributes:
         metric: ``cosine`` brings every vector to length 1 first.
@@ -55,9 +55,9 @@ class Quantizer:
 
     @property
     def shared(self) -> np.ndarray:
-        """(dim,) float32 that codes of the last level have in common, to subtract where they meet.
+        """(dim,) float32 common part of the last level's codes, to subtract before comparing them.
 
-        Where there are levels before it, those have taken it already.
+        It is 0 where there are levels before, which have removed it already.
         """
         last = self.centroids[-1]
         return shared_part(last) if len(self.centroids) == 1 else np.zeros_like(last[0])
@@ -68,7 +68,7 @@ class Quantizer:
         return rq_vae.encode(self.encoder, prepared) if self.encoder else prepared
 
     def residuals(self, encoded: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """What the given levels leave over.
+        """Residuals after the given levels.
 
         Args:
             encoded: (n, dim) float32.
@@ -81,7 +81,7 @@ class Quantizer:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Codes of N items, and how far they are from what their codes stand for.
+    """Codes of N items, and the squared residuals that they leave.
 
     Attributes:
         codes: (N, L) int32, from 0.
@@ -120,7 +120,7 @@ def fit_quantizer(vectors: ItemVectors, params: "CodebookParams", seed: int) -> 
 def _fit_levels(
     sample: np.ndarray, params: "CodebookParams", generator: np.random.Generator, source: str
 ) -> list[np.ndarray]:
-    """Per level (K, width) float32 centroids; leaves residuals in the (n, width) sample."""
+    """Per level (K, width) float32 centroids; overwrites the (n, width) sample with residuals."""
     balanced = params.method == "balanced_residual_kmeans"
     levels: list[np.ndarray] = []
     parents = np.zeros(len(sample), np.int64)
@@ -138,7 +138,7 @@ def _fit_levels(
         if number == len(params.sizes):
             break
         codes = nearest_centroid(centroids)(sample)
-        if balanced:  # so are the items, and the next level is for what these have left
+        if balanced:  # as the items will be; the next level is fitted to their residuals
             room = balanced_room(len(sample), params.sizes[:number])
             codes = within_limit(sample, centroids, codes, parents, room)
             parents = parents * size + codes
@@ -147,20 +147,20 @@ def _fit_levels(
 
 
 def balanced_room(num_items: int, sizes: Sequence[int]) -> int:
-    """Items that one code after another of levels of these sizes may hold, where it is balanced."""
+    """Items that one prefix of levels of these sizes may hold, where clusters are balanced."""
     return math.ceil(BALANCE * num_items / sid_room(sizes))
 
 
 def _leave_residuals(sample: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> None:
-    """Subtract from each vector its centroid; in place."""
+    """Subtract each vector's centroid; in place."""
     for rows in row_blocks(len(sample)):
         sample[rows] -= centroids[codes[rows]]
 
 
 def quantize(quantizer: Quantizer, vectors: ItemVectors, **blocks: int) -> Assignment:
-    """Codes of all items, a block at a time; the size of the blocks does not change them.
+    """Assign codes to all items, a block at a time; they do not depend on the size of the blocks.
 
-    Where an encoder or a rotation makes the vectors, it may change the last bits of distances.
+    With an encoder or a rotation, the last bits of the distances may depend on it.
     """
     searches = [nearest_centroid(level) for level in quantizer.centroids]
     shape = len(vectors), len(searches)
@@ -224,7 +224,7 @@ def _sample(vectors: ItemVectors, wanted: int, generator: np.random.Generator) -
     if count < asked_for:
         logger.info(
             "%s: the codebooks are fitted to %d vectors and not to %d as codebook.training_sample "
-            "has it: more of %d numbers would take over %.0f GiB",
+            "asks: more vectors of %d numbers would take over %.0f GiB",
             vectors.source,
             count,
             asked_for,

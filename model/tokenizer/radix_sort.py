@@ -1,4 +1,4 @@
-"""A sort for kernels: several hundred numbers at a time, many times over."""
+"""Radix sort for kernels that sort several hundred numbers at a time, many times."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ _DIGIT = 8  # bits that one pass sorts by
 
 @compiled()
 def radix_sorted(packed: np.ndarray, spare: np.ndarray) -> np.ndarray:  # pragma: no cover
-    """Sort by the upper half of each number; equal ones keep their order.
+    """Stable sort by the upper half of each number.
 
     Args:
         packed: (n,) uint64, a key of 32 bits above whatever goes with it; overwritten.

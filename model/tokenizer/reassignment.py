@@ -1,11 +1,11 @@
-"""One semantic ID per item: who shares one moves to a free sibling.
+"""Re-assignment: one semantic ID per item; items that share one move to a free sibling.
 
 ``paper`` is the published greedy algorithm (README and figure of section 3.2) with the occupancy
 kept up to date: items are visited by number; an item whose ID is taken keeps its prefix and takes
 the first free one of the last-level codes most similar to its own, or else a random one, taken or
-not. ``exact`` lets the items nearest to their centroid keep their code; every other one, nearest
-first, looks at the free siblings nearest to its code, among all of them, and takes the one nearest
-to itself. A prefix with more items than room must have been relieved before (``spill``); then no
+not. ``exact`` lets the items nearest to their centroid keep their code; every other item, nearest
+first, looks at the free siblings nearest to its code, of all codes, and takes the one nearest to
+itself. A prefix with more items than room must have been relieved before (``spill``); then no
 conflict remains.
 
 Both work prefix by prefix, in parallel; ties go to the smaller item number.
@@ -21,10 +21,10 @@ from model.tokenizer.limits import group
 from model.tokenizer.neighbor_lists import cosine_lists, distance_lists
 from model.tokenizer.radix_sort import radix_sorted
 
-LOOKED_AT = 16  # free siblings; more brings a moved item hardly nearer
+LOOKED_AT = 16  # free siblings; more hardly bring a moved item nearer
 _LISTED = 1024  # codes in a list; where all of them are taken, every code is looked at
 _RESIDUAL_BYTES = 2**24  # of float32 residuals at once; larger blocks get new pages each time
-_RUNS = 4096  # of prefixes that share their counts: zeroing them costs more than a few items do
+_RUNS = 4096  # of prefixes that share a count array: allocating one costs more than a few items
 
 
 def reassign_paper(
@@ -66,7 +66,7 @@ def reassign_exact(
     *,
     capacity: int,
 ) -> np.ndarray:
-    """Nearest first, full search; see the module's text.
+    """Nearest first, full search; see the module docstring.
 
     Args:
         prefixes: (N,) int64 from 0; at most ``K * capacity`` items of each, pinned ones aside.
@@ -74,11 +74,11 @@ def reassign_exact(
         distances: (N,) float32 to the centroid of the code.
         pinned: (N,) bool, items that keep their code whatever happens.
         centroids: (K, dim) float32 of the last level.
-        residuals_of: (n,) positions -> (n, dim) float32, what the levels before left over.
+        residuals_of: (n,) positions -> (n, dim) float32 residuals of the levels before.
         capacity: items per semantic ID.
 
     Returns:
-        (N,) int32 new codes; beside pinned items nobody makes a code exceed its capacity.
+        (N,) int32 new codes; only pinned items can make a code exceed its capacity.
     """
     order, offsets = group(prefixes)
     order, placed, moving = _nearest_first(
@@ -119,7 +119,7 @@ def _parts(mover_offsets: np.ndarray, movers_at_once: int) -> Iterator[tuple[int
 
 @compiled()
 def _mixed(number):  # pragma: no cover
-    """SplitMix64: a random-looking number that depends on its argument alone."""
+    """SplitMix64, a hash: a pseudo-random number that depends on its argument alone."""
     number = np.uint64(number) + np.uint64(0x9E3779B97F4A7C15)
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -128,7 +128,7 @@ def _mixed(number):  # pragma: no cover
 
 @compiled()
 def _runs(num_prefixes):  # pragma: no cover
-    """Bounds of runs of prefixes, (R + 1,): even ones, and no more than serve any machine."""
+    """(R + 1,) bounds of even runs of prefixes, enough of them to keep all threads busy."""
     runs = min(num_prefixes, _RUNS)
     return np.arange(runs + 1) * num_prefixes // max(runs, 1)
 
@@ -169,7 +169,7 @@ def _paper(order, offsets, codes, pinned, lists, capacity, seed):  # pragma: no 
 def _nearest_first(
     order, offsets, codes, distance_bits, pinned, num_codes, capacity
 ):  # pragma: no cover
-    """(N,) items of each prefix by distance; their codes; who is crowded out of its semantic ID."""
+    """(N,) items of each prefix by distance; their codes; which find their semantic ID full."""
     nearest_first = np.empty_like(order)
     placed = np.empty_like(codes)
     moving = np.zeros(len(codes), np.bool_)
@@ -180,7 +180,7 @@ def _nearest_first(
             begin, end = offsets[prefix], offsets[prefix + 1]
             packed = np.empty(end - begin, np.uint64)
             for row in range(begin, end):
-                # The bits of a float that is not negative order like the float.
+                # The bits of a non-negative float order like the float.
                 distance = np.uint64(distance_bits[order[row]])
                 packed[row - begin] = distance << np.uint64(32) | np.uint64(row - begin)
             packed = radix_sorted(packed, np.empty_like(packed))
@@ -252,7 +252,7 @@ def _best_free(
         place += 1
     taken[code] = place
     seen = 0
-    while place < listed and seen < LOOKED_AT:  # without a branch, which would be guessed wrong
+    while place < listed and seen < LOOKED_AT:  # branch-free: a branch would be mispredicted
         free[seen] = lists[code, place]
         seen += occupancy[lists[code, place]] < capacity
         place += 1

@@ -1,4 +1,4 @@
-"""What is to be said of one source's semantic IDs: the paper's table 2, and more."""
+"""The report on one source's semantic IDs: the paper's table 2, and more."""
 
 from typing import Any
 
@@ -16,13 +16,14 @@ def report_row(tokens: Tokenization) -> dict[str, Any]:
 
     Returns:
         ``source``, ``items``, ``excluded`` zero vectors, ``loss1``, ``loss2`` and so on (mean
-        squared distance after each level), ``levels`` (usage of each, of the nearest codes),
-        ``usage`` (histograms of each, before and after re-assignment), ``before`` and ``after``
-        re-assignment (the paper's conflicts, and items ``over_capacity``: 0 where none is left to
-        resolve), items that it ``moved`` and, of these, ``spilled`` from their prefix, ``drift``:
-        what the mean distance to the assigned centroid grew by. All these distances are among the
-        vectors themselves, of every method, see ``input_space``; ``codebook_distance`` is the mean
-        distance after re-assignment where the codebooks are.
+        squared distance after each level), ``levels`` (usage of each, before re-assignment),
+        ``largest_nearest_share`` of items with one nearest first code, before any balancing,
+        ``usage`` (histograms of each level, before and after re-assignment), ``before`` and
+        ``after`` re-assignment (the paper's conflicts, and items ``over_capacity``: 0 where none
+        is left to resolve), items that it ``moved`` and, of these, ``spilled`` from their prefix,
+        ``drift``: the increase of the mean distance to the assigned centroid. With every method,
+        these distances are in the space of the vectors, see ``input_space``;
+        ``codebook_distance`` is the mean distance after re-assignment in that of the codebooks.
     """
     quantizer = tokens.quantizer
     first, final = _among_the_vectors(tokens)

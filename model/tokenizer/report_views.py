@@ -29,7 +29,7 @@ def headlines(report: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]
 
 
 def _beside_chance(what: str, found: Mapping[str, Any] | None, name: str) -> dict[str, float]:
-    """A share and what chance gives; nothing of transitions where none is held out."""
+    """A share and that of chance; nothing where no transition is held out."""
     if found is None:
         return {}
     shares = {}
@@ -48,7 +48,7 @@ def _usage(level: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _growth(growth: Mapping[str, Any]) -> dict[str, float]:
-    """What an extension did, without names and without distances that were not measured."""
+    """The numbers of an extension, without names and without distances that are not measured."""
     return {
         f"growth_{name}": value for name, value in growth.items() if isinstance(value, int | float)
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a training machine may lack pydantic
 def require_semantic_ids(
     interactions: "Interactions", frozen: Codebook | None, params: "CodebookParams", width: int
 ) -> None:
-    """Refuse a catalogue that cannot get semantic IDs; no vectors are needed to see it.
+    """Refuse a catalogue that cannot get semantic IDs; this needs no vectors.
 
     Args:
         interactions: whose items all get a vector.
@@ -88,7 +88,7 @@ def require_free_ids(num_new: int, published: np.ndarray, params: "CodebookParam
     """Refuse an extension by more items than the generation has free places for.
 
     Args:
-        num_new: items that want an ID.
+        num_new: items that need an ID.
         published: (P, L) codes from 0; items that share an ID, however many, fill no other one.
         params: sizes, capacity and reassignment.
 

@@ -1,7 +1,8 @@
 """RQ-VAE: an autoencoder whose latent is residually quantised (Lee et al. 2022; TIGER, 2023).
 
-A small one, trained from a seed. Codebooks begin as k-means of the first latents, gradients pass
-straight through the quantisation, and codes that nobody uses are put where latents are.
+A small one, trained from a seed. Codebooks are initialised by k-means of the first latents,
+gradients use the straight-through estimator, and unused codes are reset to residuals of random
+vectors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +97,7 @@ def fit_in_any_unit(sample: np.ndarray, sizes: Sequence[int], **settings: Any) -
     sample -= center.astype(np.float32)
     energy = np.einsum("ij,ij->", sample, sample, dtype=np.float64) / len(sample)
     scale = float(np.sqrt(energy))
-    if scale < _SMALLEST_SPREAD:  # as of copies of one vector, of which nothing is left
+    if scale < _SMALLEST_SPREAD:  # copies of one vector, which become zeros
         scale = 1.0
     sample /= np.float32(scale)
     fitted = fit(sample, sizes, **settings)
@@ -156,7 +157,7 @@ def _loss(
     for codebook, marks in zip(codebooks, used, strict=True):
         codes = _nearest(residuals.detach(), codebook.detach())
         marks[codes] = True
-        chosen = F.embedding(codes, codebook)  # indexing would add its gradients in any order
+        chosen = F.embedding(codes, codebook)  # indexing would add gradients in any order
         pull = pull + F.mse_loss(chosen, residuals.detach())
         pull = pull + COMMITMENT_WEIGHT * F.mse_loss(residuals, chosen.detach())
         quantized = quantized + chosen

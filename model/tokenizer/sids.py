@@ -1,4 +1,4 @@
-"""A semantic ID as one number, whose digits are its codes, the first level's first."""
+"""Semantic IDs as single numbers: mixed radix, the first level's code most significant."""
 
 import hashlib
 import math
@@ -38,7 +38,7 @@ class Occupancy:
         return self.conflicts / self.items if self.items else 0.0
 
     def over(self, capacity: int) -> int:
-        """Items that their semantic ID has no room for, where so many may share one."""
+        """Items beyond the capacity of their semantic ID."""
         return int(np.maximum(self.counts - capacity, 0).sum())
 
     @classmethod
@@ -61,7 +61,7 @@ def prefix_keys(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 
 
 def hash_of_codes(codes: np.ndarray) -> str:
-    """Names the semantic IDs of all items at once: equal (N, L) codes have equal names."""
+    """Hash of the (N, L) codes of all items, in hex."""
     values = np.ascontiguousarray(codes, np.int32)
     return hashlib.blake2b(values.data, digest_size=16).hexdigest()
 

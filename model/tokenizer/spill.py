@@ -1,9 +1,9 @@
-"""Relief for a prefix that holds more items than it has room for.
+"""Move items out of prefixes that hold more items than they have room for.
 
 Level by level from the top, the items farthest from their centroid leave a crowded code for the
-nearest sibling with room, and choose their deeper codes again. With room for what the subtree can
-spell, every item finds a place wherever the whole codebook has one; with less room, the codes are
-balanced.
+nearest sibling with room, and choose their deeper codes again. Where a code may hold as many items
+as its subtree has IDs for, every item finds a place if the whole codebook has one; with a lower
+limit, the codes are balanced.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def spill(
         rooms: items that one code of each level may hold, for the first so many levels.
 
     Returns:
-        Codes and distances; (N,) bool, who was moved.
+        Codes and distances; (N,) bool, which were moved.
     """
     codes, distances = assigned.codes.copy(), assigned.distances.copy()
     spilled = np.zeros(len(codes), bool)

@@ -2,7 +2,7 @@
 
 A tile holds ``LANES`` centroids, one per lane. The order of additions within a score depends on the
 width alone: not on the tile, the lane, or what else is asked for. So equal centroids score equally,
-and a score is the same whoever asks for it.
+and scores are batch-invariant.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from model.compiled import compiled
 
 LANES = 16  # one register of AVX-512, two of AVX2
-ROWS = 4  # vectors at once; their sums wait for nobody and fit into the registers of AVX2 too
+ROWS = 4  # vectors at once; their sums are independent and fit into the registers of AVX2 too
 NOBODY = -1
 
 _FUSED = ("contract",)  # multiply and add in one instruction, rounded once
@@ -24,7 +24,7 @@ _REGISTER = ir.VectorType(ir.FloatType(), LANES)
 
 @compiled()
 def fill_tiles(centroids: np.ndarray, members: np.ndarray) -> np.ndarray:  # pragma: no cover
-    """Lay centroids side by side.
+    """Lay centroids out in tiles, one per lane.
 
     Args:
         centroids: (K, width) float32.
@@ -53,12 +53,12 @@ def fill_tiles(centroids: np.ndarray, members: np.ndarray) -> np.ndarray:  # pra
 def _score_rows(typing_context, vectors, rows, tile, scores):
     """Score ``ROWS`` vectors: half the squared distance, less half the vector's squared norm.
 
-    Nothing checks the bounds.
+    Bounds are not checked.
 
     Args:
         typing_context: numba's.
         vectors: (n, width) float32.
-        rows: (ROWS,) int64 of them; one may stand there twice.
+        rows: (ROWS,) int64 of them, repeated or not.
         tile: ((1 + width) * LANES,) float32 of :func:`fill_tiles`.
         scores: (ROWS, LANES) float32, written.
     """
@@ -109,7 +109,7 @@ def _spread(builder, value):
 
 @compiled(fastmath={"nnan", "nsz"})
 def lowest(scores: np.ndarray) -> np.float32:  # pragma: no cover
-    """Of (LANES,) float32."""
+    """Minimum of (LANES,) float32."""
     least = scores[0]
     for lane in range(1, LANES):
         least = min(least, scores[lane])
@@ -118,7 +118,7 @@ def lowest(scores: np.ndarray) -> np.float32:  # pragma: no cover
 
 @compiled()
 def first_lane(scores: np.ndarray, wanted: np.float32) -> np.int32:  # pragma: no cover
-    """The first of (LANES,) float32 that is this one."""
+    """First of the (LANES,) float32 that equals ``wanted``."""
     found = np.int32(LANES)
     for lane in range(LANES):
         found = min(found, np.int32(lane) if scores[lane] == wanted else np.int32(LANES))

@@ -1,4 +1,4 @@
-"""One source's vectors -> one source's semantic IDs, and everything that is to be said of them."""
+"""From one source's vectors to its semantic IDs: fit, assign, re-assign."""
 
 import logging
 from dataclasses import dataclass
@@ -152,7 +152,7 @@ def balanced(
 def _with_last_code(
     quantizer: Quantizer, vectors: ItemVectors, before: Assignment, last: np.ndarray
 ) -> Assignment:
-    """Other codes on the last level, and the distances that they make."""
+    """Replace the codes of the last level, and update their distances."""
     codes, distances = before.codes.copy(), before.distances.copy()
     codes[:, -1] = last
     moved = np.flatnonzero(last != before.codes[:, -1])
@@ -166,12 +166,12 @@ def _with_last_code(
 def _residuals(
     quantizer: Quantizer, vectors: ItemVectors, items: np.ndarray, codes: np.ndarray
 ) -> np.ndarray:
-    """(n, dim) what the given (n, l) codes leave over of the items' vectors."""
+    """(n, dim) residuals of the items' vectors after the given (n, l) codes."""
     return quantizer.residuals(quantizer.encode(vectors.take(items)), codes)
 
 
 def _warn(quantizer: Quantizer, nearest: np.ndarray, source: str, training_sample: int) -> None:
-    """Of the (N, L) nearest codes: balanced ones are spread however much alike the vectors are."""
+    """Warn of unused and crowded codes, by the (N, L) nearest ones: balancing would hide both."""
     for number, (codes, size) in enumerate(zip(nearest.T, quantizer.sizes, strict=True), 1):
         used = len(np.unique(codes))
         if used == size:

@@ -1,4 +1,4 @@
-"""The items nearest to some of them, among all: exact, a block of the memory map at a time."""
+"""Exact nearest neighbours of some items among all, a block of the memory map at a time."""
 
 import numpy as np
 from numba import prange
@@ -12,7 +12,7 @@ from model.tokenizer.quantizer import Metric, normalized
 def true_neighbors(
     vectors: ItemVectors, queries: np.ndarray, metric: Metric, count: int
 ) -> np.ndarray:
-    """Look at every item once, whatever its semantic ID.
+    """Find the nearest items in one pass over all, whatever their semantic IDs.
 
     Args:
         vectors: N items.
@@ -43,7 +43,7 @@ def _prepared(vectors: np.ndarray, metric: Metric) -> np.ndarray:
 
 @compiled(parallel=True)
 def _keep_nearest(of_block, first, queries, costs, nearest):  # pragma: no cover
-    """Sort the items of a block that begins at ``first`` into the nearest so far; in place.
+    """Merge the items of a block that begins at ``first`` into the nearest so far; in place.
 
     Items come in order and only a lower cost moves one ahead: ties go to the smaller position.
     """

@@ -7,13 +7,13 @@ import numpy as np
 from model.metrics import gini
 
 _HALF, _TIMES_EVEN = 0.5, 1.9
-_BARS = 256  # of a histogram: 16,384 numbers would say no more
+_BARS = 256  # of a histogram: 16,384 would show no more
 
 
 def collapsed_share(size: int) -> float:
-    """What one of ``size`` first codes may hold of all items; with more, IDs tell nothing apart.
+    """Share of all items that one of ``size`` first codes may hold; with more, IDs say nothing.
 
-    Half of them; of two or three codes, an even spread is so near that it may be 95 or 63 %.
+    One half; with two or three codes, of which an even spread comes close to that, 95 or 63 %.
     """
     return max(_HALF, _TIMES_EVEN / size)
 
@@ -31,8 +31,8 @@ def usage_bars(codes: np.ndarray, size: int) -> dict[str, Any]:
         size: codes that exist.
 
     Returns:
-        ``used`` codes, and ``bars``: items per code, of equally many codes each where there are
-        more than can be drawn.
+        ``used`` codes, and ``bars``: items per code, each the mean of equally many codes where
+        there are more than can be drawn.
     """
     counts = np.sort(np.bincount(codes, minlength=size))[::-1]
     num_bars = min(size, _BARS)
@@ -44,7 +44,7 @@ def usage_bars(codes: np.ndarray, size: int) -> dict[str, Any]:
 
 
 def level_usage(codes: np.ndarray, size: int) -> dict[str, Any]:
-    """What can be said of one level's codes.
+    """Usage statistics of one level's codes.
 
     Args:
         codes: (N,) from 0.

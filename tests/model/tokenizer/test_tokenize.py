@@ -349,12 +349,12 @@ def test_zero_vectors_are_left_out_and_counted(caplog):
     assert np.array_equal(vectors.take(np.array([2])), matrix[[3]])
     assert report_row(tokenize(vectors, codebook_params(), 0))["excluded"] == 2
     assert "2 zero vectors" in caplog.text
-    with pytest.raises(InputError, match="different from zero"):
+    with pytest.raises(InputError, match="vectors are zero"):
         item_vectors(np.zeros((3, 4), np.float32))
 
 
 def test_ids_that_do_not_fit_the_matrix_are_refused():
-    with pytest.raises(InputError, match="3 item ids stand beside 4 vectors"):
+    with pytest.raises(InputError, match="3 item ids, but 4 vectors"):
         ItemVectors.of("81", np.arange(3, dtype=np.int32), clustered(4))
 
 
