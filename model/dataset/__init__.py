@@ -1,1 +1,1 @@
-"""What happened: readers of every input format, one memory-mapped store, its batches."""
+"""The data: readers of every input format, one memory-mapped store, its batches."""

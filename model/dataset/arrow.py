@@ -1,4 +1,4 @@
-"""``pyarrow.compute``, whose functions come into being at import, unseen by type checkers."""
+"""``pyarrow.compute``, whose functions are generated at import, unseen by type checkers."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _TEXTS_AT_ONCE = 1_000_000
 
 
 def update_digest(digest: Any, texts: pa.Array) -> None:
-    """Feed a digest of :mod:`hashlib` with texts, without one object for each."""
+    """Update a digest of :mod:`hashlib` with texts, without creating an object for each."""
     for first in range(0, len(texts), _TEXTS_AT_ONCE):
         part = texts.slice(first, _TEXTS_AT_ONCE).cast(pa.string())
         whole = pa.ListArray.from_arrays([0, len(part)], part)

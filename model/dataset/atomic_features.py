@@ -1,8 +1,7 @@
 """Feature tables from RecBole's typed columns.
 
 ``token`` becomes a scalar feature and ``token_seq`` a list; codes number the distinct tokens of
-the table in sorted order, from 1. ``float`` is cut into bins of equal frequency. ``float_seq`` is
-passed over.
+the table in sorted order, from 1. ``float`` is cut into quantile bins. ``float_seq`` is ignored.
 """
 
 import logging
@@ -25,11 +24,11 @@ NUM_BINS = 32
 def build_features(
     table: AtomicFile | None, extra: AtomicFile | None, key: str, raw_ids: pa.Array
 ) -> FeatureTable:
-    """Code all feature columns.
+    """Encode all feature columns.
 
     Args:
-        table: has the vocabulary; None gives a table without columns.
-        extra: rows of ids that the table lacks; tokens unknown to the table get 0.
+        table: defines the vocabulary; None gives a table without columns.
+        extra: rows of ids that the table lacks; tokens that are not in the table get 0.
         key: the id column.
         raw_ids: (N,) the id of row i + 1.
     """
@@ -63,7 +62,7 @@ def _has(extra: AtomicFile, table: AtomicFile, name: str) -> bool:
     if kind not in (None, table.types[name]):
         raise InputError(
             f"{extra.path} line 1: {name} must be of type {table.types[name]}, as in "
-            f"{table.path.name}, and is {kind}; write it alike"
+            f"{table.path.name}, and is {kind}; use the same type"
         )
     return kind is not None
 
@@ -74,7 +73,7 @@ def _rows(file: AtomicFile, key: str, raw_ids: pa.Array) -> np.ndarray:
 
 
 def _tokens(file: AtomicFile, name: str) -> pa.Array:
-    """Lists of tokens; a ``token`` column gives lists of one, spaces and all."""
+    """Lists of tokens; a cell of a ``token`` column is a list of one, even with spaces."""
     column = pc.fill_null(file.columns[name], "")
     if file.types[name] == TOKEN:
         return pa.LargeListArray.from_arrays(np.arange(len(column) + 1), column)
@@ -114,7 +113,7 @@ def _add_bins(
     rows: np.ndarray,
     extra_rows: np.ndarray | None,
 ) -> int:
-    """Cut a number into bins by the table's quantiles; gives how many there are."""
+    """Cut a number into bins by the table's quantiles; returns how many there are."""
     values = table.numbers(name)
     finite = values[np.isfinite(values)]
     if not len(finite):

@@ -40,11 +40,11 @@ class AtomicFile:
         return len(next(iter(self.columns.values())))
 
     def line(self, row: int) -> str:
-        """Names the file and the line of a row."""
+        """Name the file and the line of a row, for messages."""
         return f"{self.path} line {_line_number(self.path, row)}"
 
     def ends_in_a_line(self) -> bool:
-        """Whether its last line has its end, as that of a whole file nearly always has."""
+        """Whether it ends in a newline, as a complete file nearly always does."""
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read() == b"\n"
@@ -80,7 +80,7 @@ class AtomicFile:
 
 
 def read_atomic_file(path: Path, required: tuple[str, ...]) -> AtomicFile:
-    """Read a file whole.
+    """Read a whole file.
 
     Args:
         path: of the file.
@@ -125,9 +125,9 @@ def _read_table(
 
 
 def _read_table_in_order(path: Path, types: dict[str, str]) -> pa.Table:
-    """Read once more where a row is longer than a block, or a file is wrong, for the message.
+    """Read again in one thread and one block, where a row exceeds a block or the file is wrong.
 
-    Only a single thread counts rows, and only in one block none of them is cut.
+    Arrow's error names the row only with a single thread, and one block splits no row.
     """
     block_size = min(max(path.stat().st_size, 1 << 20), _LARGEST_BLOCK)
     try:
@@ -142,8 +142,8 @@ def _read_table_in_order(path: Path, types: dict[str, str]) -> pa.Table:
 
 
 def _line_number(path: Path, row: int) -> int:
-    """Where a row below the header stands, counted from 1; blank lines are no rows."""
-    with path.open(encoding="latin-1") as file:  # which any byte is a character of
+    """Line number, from 1, of a row below the header; blank lines are no rows."""
+    with path.open(encoding="latin-1") as file:  # in which every byte is a character
         numbers = (number for number, line in enumerate(file, 1) if number > 1 and line != "\n")
         return next(itertools.islice(numbers, row, None), row + 2)
 

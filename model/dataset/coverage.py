@@ -1,9 +1,9 @@
 """Which items each modality covers, how well, and what the gaps cost.
 
-The paper's table 1 (items with a vector, of all items, cold candidates among them) and what a
-reader needs to judge it: why the others have none, whether it is the popular or the cold items
-that go without, how many share one vector, and whether coverage is falling. DuckDB counts; the
-vectors themselves are read once. Only training events weigh.
+The paper's table 1 (items with a vector, of all items, including cold candidates) and what a
+reader needs to judge it: why the others have none, whether popular or cold items are missing, how
+many items share one vector, and whether coverage is falling. DuckDB counts; the vectors themselves
+are read once. Only training events are counted.
 """
 
 import logging
@@ -169,7 +169,7 @@ def _duplicates(covered: int, twins: Row) -> Row:
 def _norm(audit: VectorAudit, summary: Row) -> Row:
     if len(audit.norms) == 0:
         return summary | {"mean": None, "std": None}
-    # numpy adds in one order; DuckDB's threads do not, and the last digit would follow them
+    # numpy's order of summation is fixed; that of DuckDB's threads is not
     mean = float(audit.norms.mean(dtype=np.float64))
     return summary | {"mean": mean, "std": float(audit.norms.std(dtype=np.float64))}
 

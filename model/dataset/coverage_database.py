@@ -1,7 +1,7 @@
-"""One row per item as DuckDB sees it, and the questions that the coverage report asks.
+"""One row per item in DuckDB, and the queries of the coverage report.
 
-The rows are counted once into a small cube by what matters (which modalities cover the item, how
-popular it is, when it was first seen); almost every question is asked of the cube.
+The rows are aggregated once into a small cube (by which modalities cover the item, how popular it
+is, when it was first seen); almost every query reads the cube.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,9 +32,9 @@ Row = dict[str, Any]
 
 
 class CoverageDatabase:
-    """Items, their states and the training events. Use it with ``with``.
+    """Items, their states and the training events; a context manager.
 
-    What exceeds its memory lies in ``folder``, which must outlive it.
+    It spills to ``folder``, which must outlive it.
     """
 
     def __init__(

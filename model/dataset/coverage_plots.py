@@ -45,7 +45,7 @@ def plot_modality(
 
 
 def plot_combinations(rows: Rows, file: Path) -> None:
-    """Items by the set of modalities that covers them, the commonest first."""
+    """Items by the set of modalities that covers them, the most common first."""
     shown = rows[:_MAX_BARS][::-1]
     figure = Figure(figsize=(8, 1.2 + 0.26 * len(shown)))
     axes = figure.subplots()

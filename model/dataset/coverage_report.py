@@ -75,7 +75,7 @@ class CoverageReport:
 
 
 def _headline(row: Row) -> Row:
-    """The numbers that one compares from run to run."""
+    """The numbers to compare between runs."""
     return {
         "rate": row["rate"],
         "candidate_rate": row["candidates"]["rate"],
@@ -88,7 +88,7 @@ def _headline(row: Row) -> Row:
 
 
 def _flat(name: str, row: Row) -> Row:
-    """A modality's row with ``part.key`` for what is nested."""
+    """A modality's row, flattened: nested keys become ``part.key``."""
     flat: dict[str, Any] = {"modality": name}
     for key, value in row.items():
         flat |= (

@@ -1,4 +1,4 @@
-"""The training events as a DuckDB table in a temporary file, and the questions asked of it."""
+"""The training events as a DuckDB table in a temporary file, and queries of it."""
 
 import os
 import tempfile
@@ -20,16 +20,16 @@ from model.progress import track
 
 _USERS_PER_BATCH = 16_384
 _SCHEMA = pa.schema({"item": pa.int32(), "action": pa.int8(), "time": pa.int64()})
-# DuckDB takes what was free when it began for the limit of what it may write.
+# By default, DuckDB's limit of temporary files is the space that was free when it started.
 _DISK_FULL = (*(os.strerror(number) for number in DISK_FULL), "max_temp_directory_size")
 
 
 @contextmanager
 def duckdb_folder(section: str, scratch: Path | None) -> Iterator[Path]:
-    """Give DuckDB a folder for its files, and say what to do where there is too little room.
+    """Give DuckDB a folder for its files; out of memory or disk, raise an error with the remedy.
 
     Args:
-        section: of the parameters that give DuckDB its memory.
+        section: of the parameters, with DuckDB's ``memory_limit_gib``.
         scratch: where the folder is made; the machine's temporary one where None.
 
     Raises:
@@ -51,9 +51,9 @@ def duckdb_folder(section: str, scratch: Path | None) -> Iterator[Path]:
 
 
 class EventDatabase:
-    """Training events only: those before their user's ``train_end``. Use it with ``with``.
+    """Training events only: those before their user's ``train_end``; a context manager.
 
-    Its files lie in ``folder``, which must outlive it.
+    Its files are in ``folder``, which must outlive it.
     """
 
     def __init__(self, interactions: Interactions, memory_limit_gib: float, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Putting feature columns together from pieces that come in any order of rows."""
+"""Build feature columns from pieces that come in any order of rows."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from model.dataset.features import ArrayColumn, FeatureTable
 
 
 class FeatureTableBuilder:
-    """Collects codes by row; rows that get none stay 0 (missing)."""
+    """Collect codes by row; rows without any stay 0 (missing)."""
 
     def __init__(self, num_rows: int) -> None:
         self._num_rows = num_rows
@@ -44,7 +44,7 @@ class FeatureTableBuilder:
     def build(
         self, vocabulary_sizes: dict[str, int], vocabulary_digests: dict[str, str]
     ) -> FeatureTable:
-        """The table, columns by name; a feature without a known vocabulary has its largest code."""
+        """Build the table, columns by name; a vocabulary of unknown size has its largest code."""
         arrays = {name: self._array(pieces) for name, pieces in sorted(self._arrays.items())}
         scalars = dict(sorted(self._scalars.items()))
         largest = {name: int(column.max(initial=0)) for name, column in scalars.items()} | {

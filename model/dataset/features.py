@@ -28,7 +28,7 @@ class ArrayColumn:
     values: np.ndarray
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
-        """(B, L) int32 of rows (B,), filled with 0 on the right; L as these rows need it, not 0."""
+        """(B, L) int32 of rows (B,), right-padded with 0; L is the longest, at least 1."""
         begins = np.asarray(self.offsets[rows])
         lengths = np.asarray(self.offsets[rows + 1]) - begins
         column = np.arange(lengths.max(initial=1))

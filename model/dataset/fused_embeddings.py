@@ -11,7 +11,7 @@ from model.artifact import atomic_folder, open_array
 
 @dataclass(frozen=True)
 class FusedEmbeddings:
-    """All items, no holes.
+    """Vectors of all items.
 
     Attributes:
         item_ids: (I,) int32, 1..I.

@@ -1,8 +1,8 @@
-"""What every reader gives: the users' whole histories, before anything is held out.
+"""What every reader returns: the users' whole histories, before anything is held out.
 
 Events are appended to unlinked temporary files as they are read, so that a billion of them need
-no memory; what comes out is memory-mapped. They are 13 bytes each: their place is the disk of the
-output, not a small temporary one.
+no memory; the result is memory-mapped. At 13 bytes per event, the files belong on the disk of the
+output, not on a small temporary one.
 """
 
 import logging
@@ -46,11 +46,11 @@ class Histories:
 
 
 class EventLog:
-    """Events in the order in which they are appended, user after user."""
+    """Append-only log of events, user after user, in temporary files."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or Path(tempfile.gettempdir())
-        # They live as long as their arrays.
+        # Unlinked; they exist as long as the arrays that map them.
         self._files: dict[str, IO[bytes]] = {
             name: tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115
             for name in _EVENT_DTYPES
@@ -80,7 +80,7 @@ class EventLog:
                 self._write(self._files[name], flat)
 
     def _write(self, file: IO[bytes], values: np.ndarray) -> None:
-        """Write through to the disk, so that it is here that a full one is noticed."""
+        """Write and flush, so that a full disk is noticed here."""
         try:
             file.write(values.data.cast("B"))
             file.flush()
@@ -91,7 +91,7 @@ class EventLog:
             raise
 
     def finish(self) -> dict[str, np.ndarray]:
-        """All that came in.
+        """All events, in the order of their users.
 
         Returns:
             ``offsets`` (N + 1,) int64; ``item_ids`` int32, ``action_types`` int8 and
@@ -131,11 +131,11 @@ def _mapped(file: IO[bytes], dtype: type) -> np.ndarray:
 
 
 def refuse_first(bad: np.ndarray, describe: Callable[[int], str]) -> None:
-    """Refuse where any entry is true.
+    """Refuse if any entry is true.
 
     Args:
         bad: (N,) bool.
-        describe: place of an entry -> the sentence.
+        describe: index of an entry -> the message.
 
     Raises:
         InputError: describes the first true entry.
@@ -153,7 +153,7 @@ def check_events(
     num_items: int,
     where: Callable[[int], str],
 ) -> None:
-    """Refuse histories that cannot be right.
+    """Refuse invalid histories.
 
     Args:
         lengths: (N,) events per user.
@@ -161,7 +161,7 @@ def check_events(
         action_types: (E,) exposure, click or conversion.
         timestamps: (E,) unix seconds, ascending within a user.
         num_items: the largest item id that any table knows.
-        where: names file and row of the user at a position.
+        where: names the file and row of the user at a position.
 
     Raises:
         InputError: an empty history, an unknown item, an unknown action, a time that is not in
@@ -198,7 +198,7 @@ def check_events(
 def _check_order(timestamps: np.ndarray, offsets: np.ndarray, event: Callable[[int], str]) -> None:
     earlier = np.zeros(len(timestamps), bool)
     earlier[1:] = np.diff(timestamps) < 0
-    earlier[offsets[:-1]] = False  # nobody's history is empty: each has a first event
+    earlier[offsets[:-1]] = False  # no history is empty: each has a first event
     refuse_first(
         earlier,
         lambda index: (
@@ -213,7 +213,7 @@ def check_times(timestamps: np.ndarray, where: Callable[[int], str]) -> None:
 
     Args:
         timestamps: (E,) int64 or float64.
-        where: names file and row of the event at a position.
+        where: names the file and row of the event at a position.
 
     Raises:
         InputError: negative, or so large that it must be milliseconds or finer.
@@ -229,7 +229,7 @@ def check_times(timestamps: np.ndarray, where: Callable[[int], str]) -> None:
 
 
 def warn_if_all_cold(source: Path, candidates: pa.Array, known: pa.Array) -> None:
-    """Say when candidates and items have no raw id in common, as those of two data sets have none.
+    """Warn if candidates and items have no raw id in common, as if from two data sets.
 
     Args:
         source: of the candidates.

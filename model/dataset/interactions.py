@@ -24,7 +24,7 @@ EVENT_BYTES = 4 + 1 + 8
 
 @dataclass(frozen=True)
 class Interactions:
-    """All that happened, and to whom and what.
+    """All events, with the users and items that they refer to.
 
     Attributes:
         offsets: (num_users + 1,) int64, where each user's events begin.
@@ -36,12 +36,12 @@ class Interactions:
         test_event: (num_users,) int64, index of the test target, -1 where none.
             train_end <= validation_event < test_event where they exist. The history of a target is
             every event of the user before it.
-        target_actions: (num_users,) int8, the action asked for in a submission where the input
-            names it, -1 where it does not.
+        target_actions: (num_users,) int8, the action that the input asks a submission for, -1
+            where it names none.
         candidate_item_ids: (num_candidates,) int32 ascending, the items that may be recommended.
         num_known_items: items of the training vocabulary; larger ids are cold candidates.
         items: features, num_items + 1 rows (row 0 padding).
-        users: features, num_users + 1 rows (row 0 padding: user u stands in row u + 1).
+        users: features, num_users + 1 rows (row 0 padding: user u is row u + 1).
         raw_item_ids: (num_items,) string, the input's id of item i at i - 1.
         raw_user_ids: (num_users,) string.
     """

@@ -1,4 +1,4 @@
-"""Item features looked up by id on the device where they are used, never shipped per token."""
+"""Item features, gathered by id on the device where they are used, never copied per token."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 
-MAX_ARRAY_LENGTH = 16  # values of a list feature that are pooled
+MAX_ARRAY_LENGTH = 16  # values of a list feature; the rest is cut off
 SMALLEST_LENGTH = 1e-12  # a vector of zeros stays one
 DEVICE_SHARE = 0.3  # of a GPU's free memory that modality vectors may take
 
@@ -61,7 +61,7 @@ class ItemFeatureStore:
         return ItemFeatures(self, item_ids.to(self.device))
 
     def array(self, name: str, item_ids: Tensor) -> Tensor:
-        """(N, MAX_ARRAY_LENGTH) int64 codes of a list feature, cut or filled with 0."""
+        """(N, MAX_ARRAY_LENGTH) int64 codes of a list feature, truncated or padded with 0."""
         offsets, values = self._arrays[name]
         begins = offsets[item_ids]
         column = torch.arange(MAX_ARRAY_LENGTH, device=self.device)
@@ -113,7 +113,7 @@ class ItemFeatures:
         return self.store.scalars[name].index_select(0, self.ids).long()
 
     def array(self, name: str) -> Tensor:
-        """(N, MAX_ARRAY_LENGTH) int64 codes, filled with 0."""
+        """(N, MAX_ARRAY_LENGTH) int64 codes, padded with 0."""
         return self.store.array(name, self.ids)
 
     def life_cycle(self) -> Tensor:
@@ -127,6 +127,6 @@ class ItemFeatures:
 
 def _view(column: np.ndarray) -> Tensor:
     """A tensor over the same pages; it is only ever read."""
-    with warnings.catch_warnings():  # a read-only map: writing would be undefined, nobody does
+    with warnings.catch_warnings():  # about a read-only map; nothing writes to it
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(np.asarray(column))

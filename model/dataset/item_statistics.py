@@ -1,7 +1,7 @@
-"""What the training events say of each item: counts, lifetime, popularity over time.
+"""Item statistics from the training events: counts, lifetime, popularity over time.
 
-Only events before a user's ``train_end`` are counted, so that nothing learned from these numbers
-knows a held-out event. Calendar dates are UTC.
+Only events before a user's ``train_end`` are counted, so that no held-out event leaks into
+training. Calendar dates are UTC.
 """
 
 from dataclasses import dataclass
@@ -43,9 +43,9 @@ class ItemStatistics:
         last_timestamp: (I + 1,) int64.
         life_cycle: (I + 1, 6) int16, year, month and day of the first and of the last event:
             years since 2019 cut to 1..20, months 1..12, days 1..31; 0 where unseen.
-        bucket_boundaries: (B + 1,) int64 ascending; bucket b holds times from b - 1's boundary to
-            before b's. As many events in each as equal times allow; fewer buckets than asked for
-            where there are fewer distinct times.
+        bucket_boundaries: (B + 1,) int64 ascending; bucket b holds times t with
+            ``bucket_boundaries[b - 1] <= t < bucket_boundaries[b]``. Buckets are of equal frequency
+            up to ties, and fewer than asked for where there are fewer distinct times.
         pop_keys: (M,) int64 ascending, bucket * (I + 1) + item for every item seen in a bucket.
         pop_codes: (M,) int16, 1 + ten times the percentile of the item's count among the items
             of its bucket: 1..1001.
@@ -80,7 +80,7 @@ class ItemStatistics:
         return np.minimum(buckets, self.num_time_buckets)
 
     def popularity_codes(self, item_ids: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
-        """Codes of the items in the bucket before each time's own: nothing of the present.
+        """Codes of the items in the bucket before each time's own, so that none leaks the present.
 
         Returns:
             int16 of the inputs' common shape, 0 where the item was not seen in that bucket.

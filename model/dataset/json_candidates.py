@@ -20,7 +20,7 @@ from model.dataset.tencent_candidates import Candidates, in_retrieval_order
 from model.errors import InputError
 
 _CANDIDATES_PER_PART = 65_536
-_WIDENING = (pa.null(), pa.int64(), pa.float64())  # each type holds what those before it hold
+_WIDENING = (pa.null(), pa.int64(), pa.float64())  # each can hold the values of those before it
 
 
 def read_json_candidates(path: Path) -> Candidates:
@@ -78,7 +78,7 @@ def _texts(raw_ids: list[Any], where: Callable[[int], str]) -> pa.Array:
 def _refuse_other_form(
     columns: dict[str, pa.Array], is_list: dict[str, bool], where: Callable[[int], str]
 ) -> None:
-    """Refuse a list where earlier parts hold codes and the reverse; ``is_list`` remembers them."""
+    """Refuse lists where earlier parts hold codes, and vice versa; ``is_list`` records which."""
     for name, column in columns.items():
         listed = pa.types.is_list(column.type)
         if is_list.setdefault(name, listed) != listed:
@@ -89,10 +89,10 @@ def _refuse_other_form(
 def _joined(
     path: Path, parts: list[dict[str, pa.Array]], lengths: list[int]
 ) -> dict[str, pa.Array]:
-    """The columns of all parts, one behind the other, null where a part lacks one.
+    """The columns of all parts, concatenated, null where a part lacks one.
 
     Raises:
-        InputError: fractions in one part, and in another what is too large to stand beside them.
+        InputError: fractions in one part, and in another an integer too large to convert.
     """
     columns = {}
     for name in sorted(set().union(*parts)):

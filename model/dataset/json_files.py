@@ -33,7 +33,7 @@ class JsonLines:
     starts: np.ndarray
 
     def row(self, index: int) -> str:
-        """Names the file and a line."""
+        """Name the file and a line, for messages."""
         return f"{self.path} line {self.numbers[index]}"
 
     def of_rows(self, rows: np.ndarray) -> "JsonLines":
@@ -49,12 +49,12 @@ class JsonObject:
     keys: list[str]
 
     def row(self, index: int) -> str:
-        """Names the file and a key."""
+        """Name the file and a key, for messages."""
         return f"{self.path} key {self.keys[index]!r}"
 
 
 def read_lines(path: Path, lines_per_part: int) -> Iterator[JsonLines]:
-    """Parse a file of JSON lines, some at a time; blank lines are passed over.
+    """Parse a file of JSON lines, some at a time; blank lines are skipped.
 
     Raises:
         InputError: missing or empty file, or a line that is not JSON.
@@ -91,7 +91,7 @@ def _parse(text: bytes, where: str) -> Any:
 
 
 def read_json_features(path: Path) -> Iterator[FeatureRows]:
-    """Read ``{re-id: {feature: value}}`` without holding the object as a whole.
+    """Read ``{re-id: {feature: value}}`` in pieces, without holding the whole object.
 
     Raises:
         InputError: missing or damaged file, a key twice, a value that is no feature.
@@ -104,7 +104,7 @@ def read_json_features(path: Path) -> Iterator[FeatureRows]:
             raise _no_objects(path)
         if not rows:
             continue
-        if text.count(b"{") != len(rows) + 1:  # a parser keeps the last of equal keys, silently
+        if text.count(b"{") != len(rows) + 1:  # a parser silently keeps the last of equal keys
             _refuse_repeated(path, text)
         source = JsonObject(path, list(rows))
         yield FeatureRows(
@@ -140,7 +140,7 @@ def _refuse_repeated(path: Path, text: bytes) -> None:
         keys = [key for key, _ in pairs]
         twice = next((key for key, times in Counter(keys).items() if times > 1), None)
         if twice is not None:
-            raise InputError(f"{path}: key {twice!r} stands there twice; keep one")
+            raise InputError(f"{path}: key {twice!r} occurs twice; keep one")
 
     json.loads(text, object_pairs_hook=note)
 
@@ -190,7 +190,7 @@ def _refuse_two_forms(values: list[Any], name: str, where: Callable[[int], str])
 
 
 def two_forms(name: str, where: Callable[[int], str]) -> Callable[[int], str]:
-    """The sentence, by row, on a feature that is a list in one place and a code in another."""
+    """The message, by row, on a feature that is a list in some places and a code in others."""
     return lambda row: (
         f"{where(row)}: feature {name} is a list in some places and a single code in others; "
         "write it in one form"
@@ -236,7 +236,7 @@ def whole_numbers(values: Sequence[Any], name: str, where: Callable[[int], str])
 def _integers(values: Sequence[Any]) -> pa.Array | None:
     """Integers and nulls as int64; None where there is anything else.
 
-    Arrow is left to find the type: told the type, it would cut fractions off.
+    Arrow infers the type: with an explicit one it would truncate fractions.
     """
     try:
         found = pa.array(values)

@@ -41,7 +41,7 @@ def _has_lines(path: Path) -> bool:
 
 
 def _json_id_type(path: Path) -> pa.DataType:
-    """Some writers quote the ids, some do not; one file is always one or the other."""
+    """Whether a file's ids are strings or integers; within a file, all are of one kind."""
     with readable(path), path.open("rb") as file:
         found = next(filter(None, map(_JSON_ID.search, file)), None)
         file.seek(0)

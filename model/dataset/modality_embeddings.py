@@ -1,8 +1,8 @@
 """One modality's item vectors: a memory-mapped float16 matrix, joined to the items by raw id.
 
-Only valid vectors are in the matrix; every item has a state that says why it has none. The matrix
-is never in memory as a whole: ids are read first, so that each vector's place is known when it
-streams past.
+Only valid vectors are in the matrix; every item has a state that tells why it has none. The matrix
+is never in memory as a whole: ids are read first, so that each vector's row is known when it is
+streamed.
 """
 
 import logging
@@ -60,7 +60,7 @@ class ModalityEmbedding:
         return self.matrix.shape[1]
 
     def save(self, folder: Path) -> None:
-        """Write a copy; the matrix is streamed from where it is mapped."""
+        """Write a copy; the matrix is streamed from its memory map."""
         with atomic_folder(folder, needed_bytes=self.matrix.nbytes) as out:
             np.save(out / "matrix.npy", self.matrix)
             _write_index(out, self.name, self.states, self.counts)
@@ -159,9 +159,9 @@ def _match(source: VectorSource, raw_item_ids: pa.Array) -> np.ndarray:
 
 
 def _width(source: VectorSource, modality: str, root: Path) -> int:
-    """The commonest length; of equally common ones that of the folder's name, which may be wrong.
+    """The most common length; ties go to that of the folder's name, which may be wrong.
 
-    As soon as the rows so far bear the name out, the others are not read for this.
+    Reading stops as soon as the rows so far confirm the name.
     """
     found: Counter[int] = Counter()
     for chunk in source.chunks():
@@ -193,7 +193,7 @@ def _fill(
     item_of_row: np.ndarray,
     interactions: Interactions,
 ) -> np.ndarray:
-    """Stream the vectors into their places; (num_items + 1,) int8 states."""
+    """Stream the vectors into their rows; returns (num_items + 1,) int8 states."""
     states = np.full(interactions.num_items + 1, _UNREAD, np.int8)
     first = 0
     for chunk in track(source.chunks(), total=None, what="reading vectors", unit="chunk"):

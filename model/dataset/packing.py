@@ -1,6 +1,6 @@
-"""Rows of events as tokens, one after another: the readable way, in numpy.
+"""Pack rows of events into one sequence of tokens: the readable version, in numpy.
 
-``packing_kernels`` makes the same bytes in one pass where numba is installed. Reference: 2.1
+``packing_kernels`` gives the same bytes in one pass where numba is installed. Reference: 2.1
 (layout), 2.2 (context features), 2.5 (next action), 2.6 (leaks).
 """
 
@@ -40,13 +40,13 @@ class Windows:
 
 @dataclass(frozen=True)
 class PackedTokens:
-    """T tokens of B rows, and the U distinct items that they name.
+    """T tokens of B rows, and the U distinct items that they refer to.
 
     Attributes:
         offsets: (B + 1,) int64.
         rows: (T,) int64.
         distinct: (U,) int64 item ids, ascending, 0 first.
-        token_items: (T,) int64 place of each token's item in ``distinct``.
+        token_items: (T,) int64 index of each token's item in ``distinct``.
         target_items: (T,) int64 likewise of the item that follows.
         target_ids: (T,) int64.
         target_actions: (T,) int64.
@@ -80,15 +80,15 @@ def pack(
     windows: Windows,
     extra_items: np.ndarray,
 ) -> PackedTokens:
-    """Write out the rows.
+    """Pack the rows.
 
     Args:
         interactions: the events.
         statistics: time buckets and popularity.
-        wanted: ``relative_time``, ``absolute_time`` and ``popularity``; codes of what is switched
-            off are 0.
+        wanted: ``relative_time``, ``absolute_time`` and ``popularity``; codes of a feature that is
+            switched off are 0.
         windows: which events.
-        extra_items: (N,) ids that ``distinct`` shall hold as well.
+        extra_items: (N,) ids to include in ``distinct``.
     """
     counts = windows.ends - windows.begins
     lengths = counts + 1

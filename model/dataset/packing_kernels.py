@@ -1,8 +1,8 @@
-"""Rows of events as tokens in one pass over the events, for machines with numba.
+"""Pack rows of events into tokens in one pass over the events, for machines with numba.
 
-The bytes are those of :func:`model.dataset.packing.pack`. An event is read once; its place among
-the distinct items comes from a hash table that is as large as the batch, not as the catalogue,
-and its popularity from a search among the items of one time bucket. Importing this needs numba.
+The bytes are those of :func:`model.dataset.packing.pack`. An event is read once; its index among
+the distinct items comes from a hash table of the size of the batch, not of the catalogue, and its
+popularity from a binary search among the items of one time bucket. Importing this needs numba.
 """
 
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ from model.dataset.packing import (
 )
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-FREE = -1  # of a slot in the hash table
-UNKNOWN = -1  # of where a bucket begins
+FREE = -1  # an empty slot of the hash table
+UNKNOWN = -1  # a bucket's start that was not searched yet
 TOGETHER = 64  # tokens whose popularity is searched at once
 MIXER = 2_654_435_761  # Knuth's: spreads neighbouring ids over the table
 PER_TOKEN = {
@@ -50,7 +50,7 @@ PER_TOKEN = {
 
 
 class Packer:
-    """The columns of a data set, opened for the kernel."""
+    """Packs rows with the kernel; holds the columns of a data set."""
 
     def __init__(
         self, interactions: Interactions, statistics: ItemStatistics, wanted: Mapping[str, Any]
@@ -69,7 +69,7 @@ class Packer:
         )
 
     def __call__(self, windows: Windows, extra_items: np.ndarray) -> PackedTokens:
-        """The rows."""
+        """Pack the rows."""
         offsets = offsets_of(windows.ends - windows.begins + 1)
         tokens = {
             name: np.empty((offsets[-1], *tail), np.int64) for name, tail in PER_TOKEN.items()
@@ -105,9 +105,9 @@ def _opened(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @compiled(**OPTIONS)
 def _fill(events, statistics, bucket_starts, num_rows, wanted, windows, extra_items, tokens, table):
-    """Write all tokens; places stand in the order of first sight. Returns the distinct items."""
+    """Write all tokens; items are numbered by first occurrence. Returns the number of items."""
     begins, ends, asked, offsets = windows
-    distinct = 1  # 0 stands first
+    distinct = 1  # 0 comes first
     for row in range(len(begins)):
         distinct = _fill_row(
             row, offsets[row], begins[row], ends[row], asked[row], events, statistics[0], wanted,
@@ -163,7 +163,7 @@ def _fill_user_token(row, at, first_time, tokens):
 
 @njit(**OPTIONS)
 def _place(item, table, distinct):
-    """The number of an item in the order of first sight, and how many there are now."""
+    """The number of an item by first occurrence, and how many items there are now."""
     slots, ids = table
     if item == 0:
         return 0, distinct
@@ -180,7 +180,7 @@ def _place(item, table, distinct):
 
 @njit(**OPTIONS)
 def _bucket(when, boundaries, before):
-    """How many boundaries are not after ``when``, at most all but one; mostly as ``before``."""
+    """How many boundaries are at most ``when``, up to all but one; usually ``before``."""
     buckets = len(boundaries) - 1
     low, high = before, buckets
     if before > 0 and when < boundaries[before - 1]:
@@ -200,7 +200,7 @@ def _bucket(when, boundaries, before):
 def _fill_popularity(token_items, ids, statistics, bucket_starts, num_rows, popularity):
     """Turn time buckets into the item's popularity in the bucket before, many tokens at a time.
 
-    All halve their part in step: their reads from memory overlap, and none waits for a branch.
+    Their binary searches run in lockstep and branch-free, so that their memory reads overlap.
     """
     _, keys, codes = statistics
     if not len(keys):
@@ -231,7 +231,7 @@ def _fill_popularity(token_items, ids, statistics, bucket_starts, num_rows, popu
 
 @njit(**OPTIONS)
 def _bucket_start(bucket, known, keys, num_rows):
-    """Where a bucket's items begin: searched when it is first asked for, opening costs nothing."""
+    """Where a bucket's items begin; searched on first use, so that opening costs nothing."""
     if known[bucket] == UNKNOWN:
         low, high = 0, len(keys)
         while low < high:

@@ -1,4 +1,4 @@
-"""Folders of parquet files, read batch by batch, with one clear sentence when they are wrong."""
+"""Read folders of parquet files batch by batch, with one clear message when they are wrong."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -50,7 +50,7 @@ class Part:
     rows: pa.RecordBatch
 
     def row(self, index: int) -> str:
-        """Names the file and one of these rows."""
+        """Name the file and one of these rows, for messages."""
         return f"{self.path} row {self.first + index}"
 
 
@@ -85,7 +85,7 @@ def read_parts(
                 columns = list(required) if only_required else None
                 first = 0
                 for rows in file.iter_batches(batch_size=rows_per_part, columns=columns):
-                    rows.validate(full=True)  # texts are taken for UTF-8 unseen otherwise
+                    rows.validate(full=True)  # or texts would be assumed to be UTF-8
                     yield Part(path, first, rows)
                     first += rows.num_rows
         except (*_DAMAGE, pa.ArrowNotImplementedError) as error:
@@ -108,7 +108,7 @@ def read_schema(path: Path) -> pa.Schema:
 
 
 def damaged(path: Path, error: Exception) -> InputError:
-    """What to say of a file that cannot be parsed."""
+    """The error for a file that cannot be parsed."""
     reason = " ".join(str(error).split())
     return InputError(f"{path}: truncated or not a valid parquet file ({reason}); get it again")
 
@@ -123,8 +123,7 @@ def _require_columns(
     repeated = next((name for name, times in Counter(schema.names).items() if times > 1), None)
     if repeated is not None:
         raise InputError(
-            f"{path}: column {repeated} stands there more than once; keep one and write the file "
-            "again"
+            f"{path}: column {repeated} occurs more than once; keep one and write the file again"
         )
     for name, (kind, fits) in required.items():
         if name not in schema.names:

@@ -16,7 +16,7 @@ _ROWS_PER_ID_CHUNK = 1 << 20
 
 
 def _holds_vectors(kind: pa.DataType) -> bool:
-    """Null is the type of a column, or of a list, in which nothing stands."""
+    """Whether a column's type fits; a column, or a list, without any value is of type null."""
     if not is_list(kind):
         return is_text(kind) or pa.types.is_null(kind)
     inner = kind.value_type

@@ -1,4 +1,4 @@
-"""Vectors in one pickle, which only a restricted loader opens."""
+"""Vectors in one pickle, read by a restricted loader."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class PickledVectors:
 
     @classmethod
     def read(cls, path: Path, named_width: int | None) -> "PickledVectors":
-        """Read a pickle whole.
+        """Read a whole pickle.
 
         Raises:
             InputError: missing, damaged, or no dict.
@@ -69,7 +69,7 @@ _NO_LISTS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError)
 
 
 def _holds_truth_values(vector: Any) -> bool:
-    """Whether a list has any, which Arrow would take for ones and zeros; an array of them not."""
+    """Whether a list has booleans, which Arrow would convert to 1 and 0, unlike those of arrays."""
     if isinstance(vector, np.ndarray):
         return vector.dtype == object and _holds_truth_values(vector.ravel().tolist())
     return vector is not None and not _TRUTH_VALUES.isdisjoint(map(type, vector))

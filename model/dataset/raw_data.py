@@ -1,4 +1,4 @@
-"""The raw files of one delivery: where they lie, how large they are, what they hash to."""
+"""The raw files of one delivery: paths, sizes and hashes."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from model.params import RawDataParams
 from model.progress import track
 
 SYNTHETIC = "synthetic"
-_WORLD = "world"  # where a synthetic world's files lie inside the artefact
+_WORLD = "world"  # folder of a synthetic world's files inside the artefact
 _CHUNK = 1 << 22
 
 
@@ -57,7 +57,7 @@ class RawData:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open a description; a synthetic world lies beside it."""
+        """Open a description; a synthetic world is in the same folder."""
         facts = read_json(Path(folder) / "raw_data.json")
         source = Path(facts["source"])
         root = Path(folder) / source if facts["format"] == SYNTHETIC else source
@@ -65,7 +65,7 @@ class RawData:
         return cls(format=facts["format"], root=root, files=files)
 
     def require_unchanged(self) -> None:
-        """Make sure that the files are still those that were hashed, judged by their sizes.
+        """Check by their sizes that the files are still those that were hashed.
 
         Raises:
             InputError: one is gone or has another size.
@@ -103,11 +103,11 @@ def make_raw_data(params: RawDataParams, seed: int, folder: Path) -> RawData:
 
 
 def describe_raw_data(params: RawDataParams) -> RawData:
-    """Hash every file below ``params.source``; names that begin with a dot are passed over.
+    """Hash every file below ``params.source``; names that begin with a dot are skipped.
 
     Raises:
         InputError: the folder is missing, not a folder, or holds no files, or something in it
-            cannot be read or has a name that cannot be written down.
+            cannot be read or has a name that is not UTF-8.
     """
     root = Path(params.source)
     with readable(root):
@@ -145,7 +145,7 @@ def _size(path: Path) -> int:
 
 
 def _visible_files(root: Path) -> Iterator[Path]:
-    """Also those behind links to folders, of which a cache of downloads is often made."""
+    """All visible files, following links to folders, as download caches often have them."""
 
     def refuse(error: OSError) -> None:
         raise unreadable(Path(error.filename), error)

@@ -1,4 +1,4 @@
-"""Finding and opening the files that others wrote, with one sentence where that is not allowed."""
+"""Find and open raw files, with a clear message where that is not possible."""
 
 import re
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from pathlib import Path
 from model.errors import InputError
 
 _PACKINGS = (".gz", ".zst", ".bz2", ".xz", ".zip", ".tar", ".tgz")
-_ANY = {"<name>": ".+", "<width>": r"\d+"}  # what stands for it in a name that is read
+_ANY = {"<name>": ".+", "<width>": r"\d+"}  # pattern of each placeholder
 
 
 def visible_files(folder: Path, ending: str = "") -> list[Path]:
-    """What lies in a folder, by name, without names that begin with a dot.
+    """Entries of a folder, sorted by name, without names that begin with a dot.
 
     macOS writes a file ``._name`` beside every file that it copies to a foreign disk.
 
     Raises:
-        InputError: the folder must not be read.
+        InputError: no permission to read the folder.
     """
     with readable(folder):
         if not folder.is_dir():
@@ -30,10 +30,10 @@ def visible_files(folder: Path, ending: str = "") -> list[Path]:
 
 
 def require_utf8(path: Path) -> None:
-    """Refuse a name that cannot be written down.
+    """Refuse a name that is not UTF-8.
 
     Raises:
-        InputError: it is not UTF-8.
+        InputError: with the name.
     """
     try:
         str(path).encode()
@@ -42,10 +42,10 @@ def require_utf8(path: Path) -> None:
 
 
 def is_there(path: Path) -> bool:
-    """Whether an optional file is there, so that it is not left out for the way it is named.
+    """Whether an optional file is there; a lookalike is refused rather than ignored.
 
     Raises:
-        InputError: one is there that is packed, or that has the name in other letters.
+        InputError: there is one that is compressed, or whose name differs in case.
     """
     if path.is_file():
         return True
@@ -57,17 +57,17 @@ def require_file(path: Path) -> None:
     """Refuse a data set that lacks one of its files.
 
     Raises:
-        InputError: it is missing, packed, or has the name in other letters.
+        InputError: it is missing or compressed, or its name differs in case.
     """
     if not is_there(path):
         raise InputError(f"{path}: not found; it belongs to the data set, copy it there")
 
 
 def files_named(folder: Path, wanted: str) -> list[Path]:
-    """What a folder holds under a name such as ``<name>.item``; nothing where it has none.
+    """Files of a folder with a name such as ``<name>.item``; empty where there are none.
 
     Raises:
-        InputError: there is none, but one that is packed or named in other letters.
+        InputError: there is none, but one that is compressed or whose name differs in case.
     """
     found = visible_files(folder, wanted.removeprefix("<name>"))
     if not found:
@@ -76,15 +76,15 @@ def files_named(folder: Path, wanted: str) -> list[Path]:
 
 
 def refuse_lookalikes(folder: Path, *wanted: str) -> None:
-    """Refuse what was meant to be a file or folder that is about to count as missing.
+    """Refuse entries that were probably meant to be a file or folder that is missing.
 
     Args:
         folder: where it would be.
-        wanted: names that are read, each with ``<name>`` or ``<width>`` where those differ.
+        wanted: expected names, with ``<name>`` or ``<width>`` for the part that varies.
 
     Raises:
-        InputError: something has such a name in other letters, or with a packing's behind it, or
-            is a folder in place of a file.
+        InputError: an entry has such a name in another case or with a compression suffix, or is a
+            folder in place of a file.
     """
     for name in wanted:
         pattern = re.escape(name)
@@ -103,7 +103,7 @@ def refuse_lookalikes(folder: Path, *wanted: str) -> None:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a name ends as that of a packed file or folder."""
+    """Whether a name ends in the suffix of a compressed file or an archive."""
     return path.suffix.lower() in _PACKINGS
 
 
@@ -115,13 +115,13 @@ def _without_packings(name: str) -> str:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn a lack of permission into a refusal.
+    """Turn a permission error into an :class:`InputError`.
 
     Args:
         path: of what is opened inside.
 
     Raises:
-        InputError: the system forbids it.
+        InputError: no permission.
     """
     try:
         yield
@@ -130,8 +130,8 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """The refusal of a file or folder that cannot be read."""
+    """The error for a file or folder that cannot be read."""
     return InputError(
-        f"{path}: cannot be read ({error.strerror or 'permission denied'}); give yourself the "
-        "permission"
+        f"{path}: cannot be read ({error.strerror or 'permission denied'}); give yourself "
+        "permission to read it"
     )

@@ -1,4 +1,4 @@
-"""Raw files of any format in, the store out."""
+"""Read raw files of any format into the store."""
 
 import logging
 from collections.abc import Callable
@@ -33,10 +33,10 @@ def read_interactions(
         raw: the files.
         params: the split.
         seed: draws the users that validate.
-        spool: folder where the events wait on disk; the machine's temporary one by default.
+        spool: folder of the events' temporary files; the machine's temporary one by default.
 
     Raises:
-        InputError: anything in the files that cannot be right, with file, row or key and remedy.
+        InputError: anything invalid in the files, with file, row or key and remedy.
     """
     raw.require_unchanged()
     read = _READERS[raw.format](raw.root, spool)
@@ -54,6 +54,6 @@ def read_interactions(
     )
     if repeated:
         logger.info(
-            "%d events stand there more than once, with user, item, action and time", repeated
+            "%d events occur more than once, with equal user, item, action and time", repeated
         )
     return Interactions(**vars(read), **vars(split))

@@ -2,10 +2,10 @@
 
 ``.inter`` has user_id, item_id and timestamp, and may have ``action_type`` (0..2) or ``label``
 (0 or 1); without either every event is a click. ``.candidate`` lists what may be recommended; an
-item that ``.item`` lacks is cold, and its features may stand there. Without it all items may be.
+item that ``.item`` lacks is cold, and its features may be given there. Without it, all may be.
 
-Item ids say nothing of the raw ids' order: they follow a fixed hash. Order of first appearance or
-of the digits would tell a model (or a tie-break) what it must not know.
+Item ids are independent of the raw ids' order: they follow a fixed hash. Order of first appearance
+or of the digits would leak information to a model (or a tie-break).
 """
 
 import logging
@@ -38,15 +38,15 @@ _DECADES = 20 * 365 * 86_400
 def read_recbole(root: Path, spool: Path | None = None) -> Histories:
     """Read the atomic files of one data set.
 
-    Users stand in order of ``.user``, or else of first appearance in ``.inter``; events in order
-    of time, those of equal time as in the file.
+    Users are in order of ``.user``, or else of first appearance in ``.inter``; events in order of
+    time, those of equal time as in the file.
 
     Args:
         root: folder of the files.
-        spool: folder where the events wait on disk; the machine's temporary one by default.
+        spool: folder of the events' temporary files; the machine's temporary one by default.
 
     Raises:
-        InputError: anything missing, damaged or impossible, with file, line and remedy.
+        InputError: anything missing, damaged or invalid, with file, line and remedy.
     """
     inter = read_atomic_file(_only(root, "inter"), ("user_id", "item_id", "timestamp"))
     item_file = _optional(root, "item", "item_id")
@@ -99,9 +99,7 @@ def _optional(root: Path, suffix: str, key: str) -> AtomicFile | None:
     if pc.any(repeated).as_py():
         first = counts.field("values").filter(repeated)[0].as_py()
         row = int(pc.index(pc.equal(file.columns[key], first), True).as_py())
-        raise InputError(
-            f"{file.line(row)}: {key} {first} stands there more than once; keep one row"
-        )
+        raise InputError(f"{file.line(row)}: {key} {first} occurs more than once; keep one row")
     return file
 
 
@@ -146,7 +144,7 @@ def _events(
     num_users: int,
     spool: Path | None,
 ) -> dict[str, np.ndarray]:
-    """Events by user and time, in CSR form; fractions of a second order them and are cut off."""
+    """Events by user and time, in CSR form; sorted with fractions of a second, then floored."""
     timestamps, actions = _timestamps(inter), _actions(inter)
     order = np.lexsort([timestamps, user_index])
     log = EventLog(spool)
@@ -177,7 +175,7 @@ def _timestamps(inter: AtomicFile) -> np.ndarray:
 
 
 def _refuse_cut(inter: AtomicFile, timestamps: np.ndarray) -> None:
-    """Of a number that lost its last digits the rest is a number too, of long ago."""
+    """Refuse a truncated last line: a timestamp that lost digits is still a number, long ago."""
     before, last = timestamps[:-1], timestamps[-1]
     if inter.ends_in_a_line() or not len(before) or last > before.min() - _DECADES:
         return
@@ -191,7 +189,7 @@ def _actions(inter: AtomicFile) -> np.ndarray:
     """(E,) int8; clicks where the file has neither action_type nor label."""
     name = next((name for name in ("action_type", "label") if name in inter.types), None)
     if name is None:
-        logger.info("%s: no action_type, every event is taken for a click", inter.path.name)
+        logger.info("%s: no action_type, every event is treated as a click", inter.path.name)
         return np.full(inter.num_rows, CLICK, np.int8)
     column = inter.columns[name]
     if inter.types[name] == TOKEN:
@@ -207,7 +205,7 @@ def _actions(inter: AtomicFile) -> np.ndarray:
             "(click) or 2 (conversion)"
         ) from None
     if values.null_count:
-        logger.info("%d events without %s are taken for exposures", values.null_count, name)
+        logger.info("%d events without %s are treated as exposures", values.null_count, name)
     codes = pc.fill_null(values, EXPOSURE).to_numpy(zero_copy_only=False)
     largest = CONVERSION if name == "action_type" else CLICK
     refuse_first(

@@ -1,8 +1,8 @@
-"""Reading pickles from strangers: plain containers, numbers, strings and numpy arrays only.
+"""Read untrusted pickles: plain containers, numbers, strings and numpy arrays only.
 
-A pickle is a program; it can name any function and call it. This reader gives it nothing to call
-beyond what rebuilds plain data, so a hostile file is refused before any of its code runs. Arrays
-are put together here and not by numpy, which believes a pickle that passes bytes off as objects.
+A pickle is a program; it can name any function and call it. This reader allows only what rebuilds
+plain data, so a hostile file is refused before any of its code runs. Arrays are built here and not
+by numpy, which would accept bytes that a pickle declares to be object pointers.
 """
 
 import pickle
@@ -39,12 +39,12 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 @lru_cache(16)
 def _honest(dtype: np.dtype) -> np.dtype:
-    """The type that a dtype names; its flags and fields a pickle can set to anything."""
+    """The type that a dtype names, without flags and fields, which a pickle can set freely."""
     return np.dtype(dtype.str)
 
 
 class _Array(np.ndarray):
-    """An array of the type that its pickle names, as is checked when its content arrives."""
+    """An array of the type that its pickle names, which is checked when its state is set."""
 
     __slots__ = ()
 
@@ -67,7 +67,7 @@ def _scalar(dtype: np.dtype, content: Any) -> Any:
 
 _STAND_INS: dict[tuple[str, str], Callable[..., Any] | None] = {
     ("_codecs", "encode"): _latin1,  # how old protocols write bytes
-    ("numpy", "ndarray"): None,  # is named, never called
+    ("numpy", "ndarray"): None,  # named as an argument, never called
     ("numpy._core.multiarray", "_reconstruct"): _empty_array,
     ("numpy._core.multiarray", "scalar"): _scalar,
     ("numpy._core.numeric", "_frombuffer"): _array_of_bytes,
@@ -89,7 +89,7 @@ def load_pickle(path: Path) -> Any:
     """Read a pickle of plain data.
 
     Raises:
-        InputError: missing, not to be read, damaged, or asking for anything else; the message names
+        InputError: missing, unreadable, damaged, or asking for anything else; the message names
             what it asked for, and none of its code has run.
     """
     require_file(path)

@@ -1,4 +1,4 @@
-"""What a network must know of the data to be built: sizes of vocabularies, widths of vectors."""
+"""What a network must know about the data: vocabulary sizes and vector widths."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from model.dataset.modality_embeddings import ModalityEmbedding
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """Sizes that decide the shapes of the tables, and a hash of what their rows mean.
+    """Sizes that decide the shapes of embedding tables, and a hash of what their rows mean.
 
     Attributes:
         num_items: items are 1..num_items.
@@ -28,8 +28,8 @@ class FeatureSchema:
         modality_widths: width of each modality's vectors.
         sid_sizes: codebook size per semantic ID level; empty without a codebook.
         vocabulary_hash: of raw item ids, of everything above but ``sid_sizes``, and of what codes
-            stand for: two data sets of equal hash number items and features alike. Left out are
-            the edges of the bins of RecBole's numbers, which move a little with every delivery.
+            stand for: two data sets of equal hash number items and features alike. It excludes the
+            edges of the bins of RecBole's numbers, which move a little with every delivery.
     """
 
     num_items: int
@@ -48,7 +48,7 @@ class FeatureSchema:
         return cls(**{**values, "sid_sizes": tuple(values["sid_sizes"])})
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Values that JSON can hold."""
         return {**asdict(self), "sid_sizes": list(self.sid_sizes)}
 
 

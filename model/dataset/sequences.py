@@ -1,8 +1,8 @@
 """Histories as packed batches: gathered by index from the memory-mapped columns, never padded.
 
-A row is one user token and then up to ``max_length`` events in order of time. Its tokens stand one
-after another with those of the other rows; ``offsets`` says where each row begins. The token at
-place p of a row predicts the event that follows it.
+A row is one user token and then up to ``max_length`` events in order of time. The tokens of all
+rows are concatenated; ``offsets`` says where each row begins. Each token predicts the event that
+follows it.
 
 Nothing of an event's future enters its token: the time features of the user token are 0 (the
 profile carries the time of the last event), and popularity comes from the time bucket before.
@@ -26,7 +26,7 @@ from model.dataset.packing import PackedTokens, Windows, pack
 from model.dataset.split import Part, history_ends
 
 POPULARITY_CODES = 1001
-ACTION_CODES, NEXT_ACTION_CODES = 3, 2  # exposure asks for nothing: its next-action code is 0
+ACTION_CODES, NEXT_ACTION_CODES = 3, 2  # the next-action code of an exposure is 0
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Batch:
     """B rows of T tokens in all; codes are 0 for "nothing".
 
     Attributes:
-        offsets: (B + 1,) int64, where each row's tokens begin; its first is the user token.
+        offsets: (B + 1,) int64, where each row's tokens begin; the first one is the user token.
         lengths: (B,) int64 tokens of each row.
         rows: (T,) int64, the row of each token.
         user_codes: user features by name, (B,) int64 or (B, n) int64 for list features.
         items: features of the U distinct items of the batch, padding first.
-        token_items: (T,) int64 place in ``items`` of each token's item, 0 for user tokens.
+        token_items: (T,) int64 index in ``items`` of each token's item, 0 for user tokens.
         actions: (T,) int64, 1 + action of the token's event, 0 for user tokens.
         next_actions: (T,) int64 action of the following event, 0 for an exposure or none.
         timestamps: (T,) int64 seconds; a user token has its first event's.
         gaps: (T, 3) int64 codes of days, hours, minutes since the event before.
         calendar: (T, 3) int64 codes of hour of the day, day of the week (UTC), and time bucket.
         popularity: (T,) int64 code of the item in the time bucket before the event.
-        target_items: (T,) int64 place in ``items`` of the item that follows, 0 where unknown.
+        target_items: (T,) int64 index in ``items`` of the item that follows, 0 where unknown.
         target_ids: (T,) int64 its item id.
         target_actions: (T,) int64 its action.
     """
@@ -77,7 +77,7 @@ class Batch:
         return self.offsets[1:] - 1
 
     def to(self, device: torch.device) -> Self:
-        """The same on a device; item features are looked up where their store has them."""
+        """Copy to a device; item features are looked up on their store's device."""
         moved = {
             field.name: getattr(self, field.name).to(device, non_blocking=True)
             for field in fields(self)
@@ -173,7 +173,7 @@ class SequenceDataset:
 
         Args:
             windows: which events.
-            extra_items: item ids whose features the batch shall hold as well.
+            extra_items: further item ids whose features the batch must hold.
         """
         tokens = self._pack(windows, np.zeros(0, np.int64) if extra_items is None else extra_items)
         items = self.features.gather(torch.from_numpy(tokens.distinct))
@@ -198,7 +198,7 @@ class SequenceDataset:
 def _packer(
     interactions: Interactions, statistics: ItemStatistics, wanted: Mapping[str, Any]
 ) -> Callable[[Windows, np.ndarray], PackedTokens]:
-    """The compiled way where there is numba, numpy elsewhere; both make the same bytes."""
+    """The compiled version where there is numba, else numpy; both give the same bytes."""
     if find_spec("numba"):
         from model.dataset.packing_kernels import Packer
 

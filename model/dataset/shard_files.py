@@ -15,11 +15,11 @@ _HEAD = 64  # bytes: a byte order mark, a few blanks and what the file begins wi
 def shard_files(folder: Path) -> tuple[str, list[Path]]:
     """The form of a folder's files, and the files in natural order (``part-2`` before ``part-10``).
 
-    Names that begin with a dot or, as Spark's ``_SUCCESS``, with an underscore are passed over.
+    Names that begin with a dot or, like Spark's ``_SUCCESS``, with an underscore are skipped.
 
     Raises:
-        InputError: missing or empty folder, or one that holds folders, packed or foreign files, or
-            files of both forms.
+        InputError: missing or empty folder, or one that holds folders, compressed or foreign files,
+            or files of both forms.
     """
     forms = {path: _form(path) for path in _files(folder)}
     first = {form: path.name for path, form in reversed(forms.items()) if form is not None}
@@ -62,7 +62,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _form(path: Path) -> str | None:
-    """What a file holds, by its suffix or else its first bytes; None where there are none."""
+    """The form of a file, by its suffix or else its first bytes; None where it is empty."""
     suffix = path.suffix.lower()
     if suffix == _PARQUET_SUFFIX:
         return PARQUET

@@ -1,7 +1,7 @@
-"""What is held out of each user's history, as indices into the flat events, and who is asked.
+"""Train, validation and test split: each user's targets as indices into the flat events.
 
-A target always has at least one event before it: nothing can be predicted from nothing. A user
-with a single event is all training data.
+A target always has at least one event before it, to be predicted from. A user with a single event
+is all training data.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Part = Literal["validation", "test", "submission"]
 HeldOut = Literal["validation", "test"]
-_VALIDATES = {  # what a user needs for it
+_VALIDATES = {  # what a user needs for a validation target
     "leave_one_out": "three events",
     "last_positive": "two clicks or conversions after a first event",
 }
@@ -60,18 +60,19 @@ def split_events(
 def require_targets(
     interactions: Interactions, params: "SplitParams", action_weights: Sequence[float]
 ) -> None:
-    """Refuse data on which no model could be measured; asked before one is trained.
+    """Refuse data on which no model could be evaluated; called before one is trained.
 
-    Validation targets choose the champion, and without one nothing is submitted. Who has one has a
-    test target as well. Data without a single event is let pass: vectors are all that is there.
+    Validation targets choose the champion, and without one nothing is submitted. A user who has one
+    has a test target as well. Data without a single event pass: they have vectors only.
 
     Args:
         interactions: hold the targets.
-        params: by which they were held out, for the remedy.
+        params: of the split, for the remedy.
         action_weights: ``evaluation_report.action_weights``.
 
     Raises:
-        InputError: no user has a validation target, or all of validation or of test weigh nothing.
+        InputError: no user has a validation target, or all targets of validation or of test have
+            weight 0.
     """
     if not interactions.num_events:
         return
@@ -106,7 +107,7 @@ def user_weights(
         action_weights: of an exposure, a click, a conversion.
 
     Raises:
-        InputError: all weigh nothing.
+        InputError: all weights are 0.
     """
     actions = interactions.action_types[_targets(interactions, part)[users]]
     weights = np.asarray(action_weights)[actions]
@@ -149,10 +150,10 @@ def sample_users(events: np.ndarray, max_users: int, seed: int) -> np.ndarray:
 
 
 def sample_test_users(interactions: Interactions, max_users: int, seed: int) -> np.ndarray:
-    """The same of those with a test target.
+    """As :func:`sample_users`, of users with a test target.
 
     Raises:
-        InputError: nobody has one.
+        InputError: no user has one.
     """
     users = sample_users(interactions.test_event, max_users, seed)
     if len(users) == 0:

@@ -44,7 +44,7 @@ class Candidates:
     path: Path
 
     def row(self, index: int) -> str:
-        """Names the file and one candidate."""
+        """Name the file and one candidate, for messages."""
         return f"{self.path} item {self.raw_ids[index]}"
 
     def item_ids(self, known: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,8 +54,8 @@ class Candidates:
             known: (I,) raw ids of items 1..I.
 
         Returns:
-            (N,) int64 item ids, those that are not known numbered from I + 1 in their order; and
-            (N,) bool, which of them these are.
+            (N,) int64 item ids, unknown candidates numbered from I + 1 in their order; (N,) bool,
+            which candidates are unknown.
         """
         found = pc.fill_null(pc.index_in(self.raw_ids, value_set=known), -1)
         positions = found.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -133,11 +133,11 @@ def _refuse_duplicates(folder: Path, name: str, values: pa.Array) -> None:
     repeated = pc.greater(counts.field("counts"), 1)
     if pc.any(repeated).as_py():
         first = counts.field("values").filter(repeated)[0].as_py()
-        raise InputError(f"{folder}: {name} {first} stands there more than once; keep one row")
+        raise InputError(f"{folder}: {name} {first} occurs more than once; keep one row")
 
 
 def _features(part: Part) -> dict[str, pa.Array]:
-    """Codes by feature; a column without a single value has no type and is passed over."""
+    """Codes by feature; a column without a single value has no type and is ignored."""
     columns = {}
     for field in part.rows.schema:
         if pa.types.is_struct(field.type):

@@ -37,14 +37,14 @@ def add_feature(
 ) -> bool:
     """Add one column of some rows, if it is a feature.
 
-    A column without a vocabulary is none: its largest value, as of a date or an id, would be the
-    size of a table.
+    A column without a vocabulary is not: its largest value, say of a date or an id, would become
+    the size of an embedding table.
 
     Args:
         builder: of the table.
         name: of the feature.
         column: (N,) integers or lists of integers; null is missing.
-        rows: (N,) table rows; rows that are 0 belong to nobody and are passed over.
+        rows: (N,) table rows; rows that are 0 are ignored.
         source: where the column comes from, for messages.
         vocabulary_sizes: largest code by feature.
 
@@ -52,10 +52,10 @@ def add_feature(
         Whether there is a vocabulary of that name.
 
     Raises:
-        InputError: another type or another form than elsewhere, a name that cannot be one, or a
-            code that the vocabulary does not have.
+        InputError: another type, another form than elsewhere, an invalid name, or a code outside
+            the vocabulary.
     """
-    if pa.types.is_null(column.type):  # no cell is filled, which leaves no form to go by
+    if pa.types.is_null(column.type):  # all cells are null: neither codes nor lists
         return True
     wanted, listed = rows > 0, is_list(column.type)
     _check_form(builder, name, column, source)

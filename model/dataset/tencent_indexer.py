@@ -1,6 +1,6 @@
 """TencentGR's ``indexer.pkl``: raw ids of users and items, sizes of the feature vocabularies.
 
-Re-ids run from 1 without holes; 0 is padding.
+Re-ids run from 1 without gaps; 0 is padding.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ INDEXER = "indexer.pkl"
 
 @dataclass(frozen=True)
 class Indexer:
-    """Raw ids in order of their re-ids (that of re-id r stands at r - 1).
+    """Raw ids in order of their re-ids (that of re-id r is at r - 1).
 
     ``vocabulary_sizes`` maps a feature to its largest code, ``vocabulary_digests`` to a digest of
     what its codes stand for.
@@ -100,5 +100,5 @@ def _codes(path: Path, name: str, mapping: Any) -> np.ndarray:
 
 
 def _texts(mapping: dict[Any, Any]) -> pa.Array:
-    """Raw values as texts; what is no text, or none that can be written, is told apart as well."""
+    """Raw values as ASCII representations, which exist for every type and every string."""
     return pa.array(map(ascii, mapping), pa.large_string())

@@ -56,10 +56,10 @@ def read_tencent_jsonl(root: Path, spool: Path | None = None) -> Histories:
 
     Args:
         root: folder of the release.
-        spool: folder where the events wait on disk; the machine's temporary one by default.
+        spool: folder of the events' temporary files; the machine's temporary one by default.
 
     Raises:
-        InputError: anything missing, damaged or impossible, with file, line and remedy.
+        InputError: anything missing, damaged or invalid, with file, line and remedy.
     """
     indexer = read_indexer(root)
     sequences, profiles = _read_sequences(root, indexer, spool)
@@ -96,7 +96,7 @@ def _read_sequences(
         starts.append(part.starts)
         unknown_actions += records.unknown_actions
     if unknown_actions:
-        logger.info("%d events without action_type are taken for exposures", unknown_actions)
+        logger.info("%d events without action_type are treated as exposures", unknown_actions)
     _check_offsets(root, np.concatenate(starts))
     return in_user_order(path, users, log), profiles
 
@@ -170,7 +170,7 @@ class _Records:
 
 
 def _flatten(part: JsonLines) -> tuple[list[list[Any]], np.ndarray]:
-    """All records, and (records,) which line each of them stands in."""
+    """All records, and (records,) the line of each."""
     refuse_first(
         np.array([type(line) is not list or {*map(type, line)} != {list} for line in part.values]),
         lambda row: f"{part.row(row)}: must be a list of records, each a list; get the file again",
@@ -190,7 +190,7 @@ def _flatten(part: JsonLines) -> tuple[list[list[Any]], np.ndarray]:
 def _refuse_broken(
     flat: list[list[Any]], is_event: np.ndarray, where: Callable[[int], str]
 ) -> None:
-    """A record without an item is the profile: an object or null, and nothing of an event."""
+    """Refuse a record without an item that is no profile, and features that are no object."""
     refuse_first(
         np.array([record[3] is not None or record[4] is not None for record in flat]) & ~is_event,
         lambda index: f"{where(index)}: item_id is null; every event needs one",
@@ -207,13 +207,13 @@ def _refuse_broken(
 def _one_user_per_line(
     users: pa.Array, owner: np.ndarray, where: Callable[[int], str]
 ) -> np.ndarray:
-    """(lines,) int64 the user of every line, who must be the same in all its records."""
+    """(lines,) int64 user of every line, which must be the same in all its records."""
     values = integers(users, where, "user_id")
     first = values[np.searchsorted(owner, np.arange(owner[-1] + 1))]
     refuse_first(
         values != first[owner],
         lambda index: (
-            f"{where(index)}: records of users {first[owner[index]]} and {values[index]} stand in "
+            f"{where(index)}: records of users {first[owner[index]]} and {values[index]} are in "
             "one line; every line must be one user's"
         ),
     )

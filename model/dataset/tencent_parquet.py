@@ -57,10 +57,10 @@ def read_tencent_parquet(root: Path, spool: Path | None = None) -> Histories:
 
     Args:
         root: folder of the release.
-        spool: folder where the events wait on disk; the machine's temporary one by default.
+        spool: folder of the events' temporary files; the machine's temporary one by default.
 
     Raises:
-        InputError: anything missing, damaged or impossible, with file, row and remedy.
+        InputError: anything missing, damaged or invalid, with file, row and remedy.
     """
     indexer = read_indexer(root)
     if not any((root / name).is_dir() for name in FOLDERS):
@@ -114,7 +114,7 @@ def _read_sequences(files: list[Path], indexer: Indexer, spool: Path | None) -> 
     if not users:
         raise InputError(f"{files[0].parent}: its files hold no rows; get them again")
     if unknown_actions:
-        logger.info("%d events without action_type are taken for exposures", unknown_actions)
+        logger.info("%d events without action_type are treated as exposures", unknown_actions)
     return in_user_order(files[0].parent, users, log)
 
 
@@ -168,7 +168,7 @@ def _feature_rows(files: list[Path], key: str) -> Iterator[FeatureRows]:
 
 
 def _index_columns(schema: pa.Schema) -> set[str]:
-    """Columns that number the rows of a table of pandas, which are no features."""
+    """Index columns of pandas, which are no features."""
     named = (schema.pandas_metadata or {}).get("index_columns", [])
     unnamed = filter(_UNNAMED_INDEX.fullmatch, schema.names)
     return {*unnamed, *(name for name in named if isinstance(name, str))}

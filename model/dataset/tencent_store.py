@@ -1,4 +1,4 @@
-"""What both of TencentGR's layouts have in common once their files are parsed."""
+"""Assemble the histories of either of TencentGR's layouts once its files are parsed."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -44,10 +44,10 @@ def assemble(
     item_rows: Iterable[FeatureRows],
     user_rows: Iterable[FeatureRows],
 ) -> Histories:
-    """Number items and users and put the tables together.
+    """Number items and users and build the tables.
 
     Item ids are the indexer's re-ids; candidates that it lacks follow in order of
-    ``retrieval_id``. Without a list of candidates every known item is one.
+    ``retrieval_id``. Without a list of candidates, every known item is one.
     """
     raw_user_ids = indexer.raw_user_ids.take(pa.array(sequences.user_re_ids - 1))
     if candidates is None:
@@ -179,6 +179,5 @@ def _add_rows(
 
 def _twice(piece: FeatureRows, key: str) -> Callable[[int], str]:
     return lambda row: (
-        f"{piece.source.row(row)}: {key} {piece.re_ids[row]} stands there more than once; keep "
-        "one row"
+        f"{piece.source.row(row)}: {key} {piece.re_ids[row]} occurs more than once; keep one row"
     )

@@ -1,4 +1,4 @@
-"""``user_action_type.json``: which action a submission is asked for, where the input says so."""
+"""``user_action_type.json``: the action that a submission is asked for, by user; optional."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ UNKNOWN = -1
 
 
 def read_target_actions(root: Path, raw_user_ids: pa.LargeStringArray) -> np.ndarray:
-    """(num_users,) int8 click or conversion, -1 where the file is missing or silent.
+    """(num_users,) int8 click or conversion, -1 where the file does not say.
 
-    Keys that are no user are passed over.
+    Keys that are no user are ignored.
 
     Raises:
         InputError: not a JSON object of raw user id to 1 or 2, or not one of its keys is a user.

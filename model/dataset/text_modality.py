@@ -1,7 +1,7 @@
 """The built-in ``text`` modality: TF-IDF over the items' words and categories, truncated SVD.
 
-For data sets that come with text but without vectors. Made from item tables alone, never from
-events. The SVD is seeded by a constant, so that equal files give equal vectors.
+For data sets that have text but no vectors. Computed from item tables alone, never from events. The
+SVD has a constant seed, so that equal files give equal vectors.
 """
 
 from collections.abc import Iterator
@@ -42,17 +42,17 @@ class TextVectors:
 
     @classmethod
     def fit(cls, root: Path, raw_item_ids: pa.Array, width: int, ngram_max: int) -> "TextVectors":
-        """Make vectors of all items of ``.item``, and of cold ones in ``.candidate``.
+        """Compute vectors of all items of ``.item``, and of cold ones in ``.candidate``.
 
         Args:
             root: the data set's folder.
             raw_item_ids: (I,) of the store; their order decides the order of the rows.
-            width: of the vectors; fewer where there are not as many distinct tokens.
-            ngram_max: so many tokens in a row, and fewer, count as tokens of their own.
+            width: of the vectors; less where there are fewer distinct tokens.
+            ngram_max: n-grams of up to so many tokens are used.
 
         Raises:
-            InputError: there is no ``.item`` file, it has no token columns, or not two tokens that
-                stand in two items each.
+            InputError: there is no ``.item`` file, it has no token columns, or fewer than two
+                tokens occur in two items each.
         """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -76,18 +76,18 @@ class TextVectors:
             matrix = vectorizer.fit_transform(documents)
         except ValueError:
             raise InputError(
-                f"{path}: no token stands in two items, so modality text has nothing to go by; "
+                f"{path}: no token occurs in two items, so modality text has nothing to go by; "
                 f"add words, {_REMEDY}"
             ) from None
         if matrix.shape[1] == 1:
             raise InputError(
-                f"{path}: {vectorizer.get_feature_names_out()[0]!r} is the only token that stands "
+                f"{path}: {vectorizer.get_feature_names_out()[0]!r} is the only token that occurs "
                 f"in two items, so modality text cannot tell items apart; add words, {_REMEDY}"
             )
         components = min(width, *matrix.shape)
         svd = TruncatedSVD(components, n_iter=_SVD_ITERATIONS, random_state=_SEED)
         projected = svd.fit_transform(matrix)
-        # Half-whitened: the commonest words would otherwise drown what tells items apart.
+        # Half-whitened: the most common words would otherwise hide what tells items apart.
         projected /= np.sqrt(np.maximum(svd.singular_values_, _SMALLEST_SINGULAR_VALUE))
         vectors = np.asarray(normalize(projected), np.float32)
         return cls(raw_ids=raw_item_ids, vectors=vectors, path=path)
@@ -124,7 +124,7 @@ def _documents(root: Path, path: Path, raw_item_ids: pa.Array) -> list[str]:
 
 
 def _text(file: AtomicFile) -> pa.Array:
-    """Words of all columns; a category carries its column's name, words share one space."""
+    """Tokens of all columns: categories prefixed with their column's name, words without."""
     names = file.of_type(TOKEN, TOKEN_SEQ)
     pieces = [
         _category(name, file.columns[name]) if file.types[name] == TOKEN else _words(file, name)

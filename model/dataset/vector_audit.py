@@ -1,4 +1,4 @@
-"""Norm and fingerprint of every vector of a matrix, in one pass that memory never notices."""
+"""Norm and fingerprint of every vector of a matrix, in one pass of constant memory."""
 
 import mmap
 import os
@@ -21,7 +21,7 @@ _SQUARES = np.square(np.nan_to_num(_EVERY_HALF), dtype=np.float32)  # a matrix h
 
 @dataclass(frozen=True)
 class VectorAudit:
-    """What one pass over a modality's matrix shows.
+    """Result of one pass over a modality's matrix.
 
     Attributes:
         norms: (N,) float32, Euclidean.
@@ -62,7 +62,7 @@ def _side_by_side(read: Callable[[slice], None], chunks: list[slice]) -> Iterato
 
 
 def _release(matrix: np.ndarray) -> None:
-    """Hand pages that were read back to the page cache; another thread's are mapped again."""
+    """Hand pages back to the page cache; those that another thread reads are mapped again."""
     if isinstance(matrix, np.memmap):
         matrix._mmap.madvise(mmap.MADV_DONTNEED)  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -1,4 +1,4 @@
-"""A modality's vectors as every layout gives them: raw ids, and chunks of rows of any width."""
+"""Interface of a modality's vectors in any layout: raw ids, and chunks of rows of any width."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class VectorSource(Protocol):
 
     @property
     def named_width(self) -> int | None:
-        """The width that the folder's name promises."""
+        """The width that the folder's name states."""
         ...
 
     def ids(self) -> Iterator[pa.Array]:
@@ -46,7 +46,7 @@ class VectorSource(Protocol):
 
 
 def chunk_of(source: Path, vectors: pa.Array) -> VectorChunk:
-    """A column of lists as a chunk; an empty cell within a list is not a number."""
+    """A column of lists as a chunk; null within a list becomes NaN."""
     lengths = list_lengths(vectors)
     values = pc.fill_null(vectors.flatten().cast(pa.float32(), safe=False), float("nan"))
     return VectorChunk(

@@ -1,6 +1,6 @@
-"""Where a modality's vectors lie in each layout.
+"""Find a modality's vectors in each layout.
 
-Every source gives ids once (cheap) and vectors as chunks of rows (streamed), in the same order.
+Every source yields ids once (cheap) and vectors as chunks of rows (streamed), in the same order.
 """
 
 import re

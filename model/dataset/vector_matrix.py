@@ -1,4 +1,4 @@
-"""A float16 matrix on disk whose rows are written in any order."""
+"""A float16 matrix on disk whose rows can be written in any order."""
 
 import mmap
 from pathlib import Path
@@ -15,7 +15,7 @@ class VectorMatrix:
     """One row per item in ascending order; a ``.npy`` file that memory never holds as a whole."""
 
     def __init__(self, path: Path, items: np.ndarray, width: int) -> None:
-        """Make room for ``items`` (N,), ascending ids."""
+        """Allocate rows for ``items`` (N,), ascending ids."""
         self.width = width
         self._path, self._items = path, items
         self._rows = npy.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(items), width))
@@ -30,7 +30,7 @@ class VectorMatrix:
         self._release()
 
     def read(self, item_ids: np.ndarray) -> np.ndarray:
-        """(n, width) what was written for these items."""
+        """(n, width) vectors as written for these items."""
         return self._rows[self._place[item_ids]]
 
     def keep(self, wanted: np.ndarray) -> None:
@@ -51,12 +51,12 @@ class VectorMatrix:
         _shorten(self._path, (len(kept), self.width), offset)
 
     def _release(self) -> None:
-        """Hand pages that were touched back to the page cache, so that they do not add up."""
+        """Hand touched pages back to the page cache, so that they do not add up."""
         self._rows._mmap.madvise(mmap.MADV_DONTNEED)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _shorten(path: Path, shape: tuple[int, int], offset: int) -> None:
-    """Give a ``.npy`` file fewer rows; its header keeps its length, numpy leaves room in it."""
+    """Give a ``.npy`` file fewer rows; the header keeps its length, since numpy pads it."""
     with path.open("r+b") as file:
         header = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": shape}
         npy.write_array_header_1_0(file, header)

@@ -1,4 +1,4 @@
-"""What can be said of an item's vector; a zero vector is not a missing one."""
+"""States of an item's vector; a zero vector is not a missing one."""
 
 import numpy as np
 

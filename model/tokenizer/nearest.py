@@ -102,7 +102,7 @@ class TorchNearest:
 
 
 def _center(centroids: np.ndarray) -> np.ndarray:
-    """(width,) float32 to subtract from both sides, lest a common part swamp the differences."""
+    """(width,) float32 to subtract from both sides: a common part would swamp the differences."""
     return centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
-"""Which item each event falls on: tastes, habits of several orders, and what is alive.
+"""Which item each event falls on: tastes, habits of several orders, and active items.
 
 All clusters lie on a circle, each on an arc as long as its share of events. A user's event is a
-point on it, and the next point comes from one of five movements:
+point on it, and the next point comes from one of five transitions:
 
     anywhere   a uniform point
     taste      near one of the user's four tastes, mostly the one of this time of the week
@@ -9,11 +9,11 @@ point on it, and the next point comes from one of five movements:
     context    from the last point, by a map that depends on where the user was before
     echo       from the last click or conversion, by a map of its own
 
-Every map moves equal arcs to equal arcs, so the clusters keep their shares whatever a user does.
-Clicks and conversions are less often anywhere, lie closer to the taste, and conversions prefer
-the echo. Within hours of the event before, users follow habit and context rather than taste. The
-style within a cluster is the user's own; the item within the cell is one that is alive, and for
-clicks and conversions rather one that is advertised for them.
+Every map permutes equal arcs, so the clusters keep their shares whatever a user does. Clicks and
+conversions are less often anywhere and closer to the taste, and conversions prefer the echo. Within
+hours of the event before, users follow habit and context rather than taste. The style within a
+cluster is the user's own; the item within the cell is an active one, and for clicks and conversions
+preferably one that is advertised for them.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ _REDRAWS = 4
 
 @dataclass(frozen=True)
 class Habits:
-    """The maps of a world: each row moves equal arcs of the circle to equal arcs.
+    """The maps of a world: each row is a permutation of equal arcs of the circle.
 
     ``by_temper`` (tempers, arcs), ``by_context`` (contexts, arcs), ``echo`` (1, arcs): int64.
     """
@@ -66,7 +66,7 @@ class Habits:
 
 @dataclass
 class Users:
-    """The hidden state of n users; changes from event to event.
+    """The hidden state of n users; it changes with every event.
 
     ``tastes`` (n, 4) and ``last``, ``before_last``, ``positive`` (n,) are points on the circle;
     ``temper`` (n,) int64; ``style`` (n,) in 0..1.
@@ -106,7 +106,7 @@ def draw_users(num_users: int, rng: np.random.Generator) -> Users:
 def choose_items(
     timeline: Timeline, users: Users, catalogue: Catalogue, habits: Habits, rng: np.random.Generator
 ) -> np.ndarray:
-    """(n, 100) int32, the index of each event's item; ``users`` ends in its state after the last.
+    """(n, 100) int32, the index of each event's item; updates ``users`` in place.
 
     The loop runs over the hundred columns; each step treats all users at once.
     """
@@ -184,7 +184,7 @@ def _remember(
 
 
 class _ItemFinder:
-    """From a point, a style and a time to an item that the user has not met."""
+    """Finds an item that the user has not met from a point, a style and a time."""
 
     def __init__(self, catalogue: Catalogue):
         self.catalogue = catalogue
@@ -199,10 +199,10 @@ class _ItemFinder:
         met: np.ndarray,
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) items and the points where they were found; ``met`` (n, t) items before.
+        """(n,) items and the points where they were found; ``met`` (n, t) are earlier items.
 
-        What was met already is drawn again, looking ever further: another age, another style, a
-        neighbouring cluster. After that a repeat stands.
+        An item that was met already is redrawn from an ever wider range: another age, another
+        style, a neighbouring cluster. After that a repeat is kept.
         """
         point, items = point.copy(), np.empty(len(point), np.int32)
         rows = np.arange(len(point))
@@ -238,5 +238,5 @@ class _ItemFinder:
 
 
 def _owner(line: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Index of the stretch in which each place lies; stretches of no length own nothing."""
+    """Index of the interval that contains each place; empty intervals contain none."""
     return np.minimum(np.searchsorted(line, place, side="right"), len(line) - 1)

@@ -1,10 +1,10 @@
-"""The items: where they stand in the hierarchy, how popular they are, when they live, their ids.
+"""The items: their place in the hierarchy, popularity, active time and ids.
 
-Items stand in the order of their cells; position in that order is their index everywhere in this
-package. The events of a cell fall on its items in order of their launch: an event whose time
-has the quantile q of all launches goes to the item that owns q on the cell's line, where each item
-owns a stretch as long as its popularity. So a popular item's burst is longer, and every item's
-expected number of events is what it shall be.
+Items are in the order of their cells; position in that order is their index everywhere in this
+package. The events of a cell fall on its items in order of their launch: an event whose time is at
+quantile q of all launches goes to the item whose interval on the cell's line contains q; the
+intervals are as long as the items are popular. So a popular item's burst is longer, and every item
+has its expected number of events.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ _CLUSTERS_PER_COARSE = 4  # at the least
 _CLUSTER_SPREAD = 1.1  # of the logarithm of a cluster's items
 _DAY = 86_400.0
 _CANDIDATE_NOISE = 1.9
-# What an event falls on by its action: rows exposure, click, conversion; columns the objective that
-# an item is advertised for, clicks or conversions.
+# Weight of an item by the event's action (rows: exposure, click, conversion) and by the objective
+# that the item is advertised for (columns: clicks, conversions).
 _DRAW = np.array([[1.0, 1.0], [2.5, 0.4], [0.4, 2.5]])
 _RECENT_DAYS = 45
 
@@ -231,7 +231,7 @@ def _share_within(values: np.ndarray, owner: np.ndarray, totals: np.ndarray) -> 
 
 
 def _launch_times(share: np.ndarray, expected: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """(M,) unix time at the middle of each item's stretch (its share of its cell's events)."""
+    """(M,) unix time at the middle of each item's interval (its share of its cell's events)."""
     times, shares = launch_quantiles()
     own = np.divide(expected, mass, out=np.zeros_like(expected), where=mass > 0)
     return np.interp(share - 0.5 * own, shares, times)

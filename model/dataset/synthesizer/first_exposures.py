@@ -1,4 +1,4 @@
-"""Every item of the vocabulary occurs: each user is given a few that are hardly ever met."""
+"""Make every item of the vocabulary occur: each user gets a few of the rare ones."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""``indexer.pkl`` written as a stream: millions of ids without a Python object each.
+"""Write ``indexer.pkl`` as a stream: millions of ids without a Python object each.
 
 The file is a plain pickle (protocol 4) of dictionaries, strings and integers; its entries have
 fixed widths and so can be laid out as arrays.

@@ -1,9 +1,9 @@
-"""Item features: thirteen codes that show the hierarchy from several sides, with errors and gaps.
+"""Item features: thirteen codes that reflect the hierarchy, with errors and gaps.
 
 117 < 118 < 120 < 119   a nested taxonomy along the order of the items
 112, 116                coarse cuts of the same order
 114, 101                tables of clusters
-100                     what an item is advertised for, where it says anything of it
+100                     what an item is advertised for, where it is declared
 102, 122                advertisers and accounts: uneven runs of items, nearly the same
 121                     products: one or a few items
 115                     like a price by cluster, mostly missing
@@ -31,7 +31,7 @@ _UNSEEN_OTHERWISE = 0.01
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Raw values of one feature: code c stands at c - 1; ``spare`` ones no training item has."""
+    """Raw values of a feature: that of code c is at c - 1; no training item has ``spare`` ones."""
 
     values: np.ndarray
     spare: np.ndarray
@@ -45,7 +45,7 @@ def draw_vocabulary(feature: str, size: int, seed: int) -> Vocabulary:
 
 
 class ItemFeatureMaker:
-    """Codes of any stretch of the catalogue; an item's codes are the same in every call."""
+    """Codes of any range of the catalogue; an item's codes are the same in every call."""
 
     def __init__(self, catalogue: Catalogue, num_items: int, seed: int):
         self.catalogue = catalogue
@@ -109,7 +109,7 @@ class ItemFeatureMaker:
         return codes
 
     def _places(self, first: int, last: int, rng: np.random.Generator) -> np.ndarray:
-        """Places in 0..1, shuffled within each cluster: what only vectors tell apart."""
+        """Places in 0..1, shuffled within each cluster, where only vectors tell items apart."""
         cluster = self.catalogue.cluster
         begins = np.searchsorted(cluster, cluster[first:last])
         ends = np.searchsorted(cluster, cluster[first:last], side="right")

@@ -1,9 +1,9 @@
 """Vectors of every modality: low-rank, tightly clustered, on the unit sphere, with gaps.
 
-A vector is the sum of terms from coarse cluster down to item, each on the published spectrum, and
-of one for what the item is advertised for, of one length, plus a common mean; then it is
-normalised. Modalities differ in how well they see clusters and styles, and in how many items they
-show as something else.
+A vector is the sum of terms from coarse cluster down to item, each with the published spectrum, and
+of one for what the item is advertised for, scaled to one length, plus a common mean; then it is
+normalised. Modalities differ in how well they reflect clusters and styles, and in how many items
+they misrepresent.
 """
 
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ from model.dataset.synthesizer.catalogue import FIRST_RAW_ID, Catalogue
 from model.dataset.synthesizer.seeds import stream
 
 _BYTES_PER_CHUNK = 1 << 26
-_MICRO = 12  # neighbouring items that look nearly the same
+_MICRO = 12  # neighbouring items with nearly the same vector
 # Share of the variance between coarse clusters, clusters, styles, cells, neighbours, items, and
 # what the items are advertised for.
 _SHARES = {
     "sharp": np.array([0.66, 0.215, 0.03, 0.018, 0.014, 0.003, 0.06]),
     "blurred": np.array([0.51, 0.15, 0.13, 0.06, 0.07, 0.02, 0.06]),
 }
-# Few terms, unequally common, lie on fewer directions than they were drawn on.
+# Exponent for the scale of few terms, which span fewer directions than they were drawn from.
 _FLATTENED = 0.6
 _MISSHOWN = (0.02, 0.18)  # items shown as another cluster's, first to last modality
 _ALONE = 1e-6  # spread of a single term, but for rounding
 _UNMATCHED = 0.004  # rows of items that are neither known nor candidates / rows
-_COMMON_COVERAGE = 0.9  # correlation of what the modalities lack
+_COMMON_COVERAGE = 0.9  # correlation of the modalities' gaps
 _POPULAR_COVERAGE = 0.15
 
 
@@ -69,7 +69,7 @@ class ModalityMaker:
         return len(self._bounds())
 
     def _bounds(self) -> list[tuple[int, int]]:
-        """Stretches of the catalogue that hold whole groups and fit in memory."""
+        """Ranges of the catalogue that hold whole groups and fit in memory."""
         rows = max(1024, _BYTES_PER_CHUNK // (4 * max(self.width, len(world.SPECTRUM))))
         starts = np.flatnonzero(np.diff(self.catalogue.group, prepend=-1))
         wanted = np.arange(rows, len(self.catalogue), rows)

@@ -1,4 +1,4 @@
-"""How often each item shall occur: a few items carry half of the events, most are hardly seen."""
+"""Expected counts of the items: a few items have half of the events, most are hardly seen."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from model.dataset.synthesizer.published import COUNT_AT_90_PERCENT, TOP_PERCENT
 _QUANTILES = np.array([0.0, 0.25, 0.5, 0.73])
 _COUNTS = np.array([0.05, 0.3, 0.95, 3.6])  # expected, beyond one occurrence of each item
 _HEAD, _TAIL = 0.9, 0.99
-_HEAD_SHARE = TOP_PERCENT_SHARE + 0.05  # some of it is lost again, since repeats are drawn anew
+_HEAD_SHARE = TOP_PERCENT_SHARE + 0.05  # some of it is lost, since repeats are redrawn
 _LARGEST_SHARE_OF_USERS = 0.24
-_HEAD_COUNT = 0.75 * COUNT_AT_90_PERCENT  # repeats that are drawn anew add the rest
-_BENDS = (1.0, 4.0)  # from a straight rise of the logarithm to one that keeps to the top
+_HEAD_COUNT = 0.75 * COUNT_AT_90_PERCENT  # repeats that are redrawn add the rest
+_BENDS = (1.0, 4.0)  # exponents of the logarithm's rise: from linear to one near the top
 _GRID, _STEPS = 2000, 40
 
 

@@ -73,7 +73,7 @@ def candidate_columns(
 ) -> dict[str, pa.Array]:
     """``item_id`` (raw), ``retrieval_id`` 0.., and a struct per feature; ascending in ``item_id``.
 
-    A value that training items have is its code; another one is its raw value.
+    A value that training items have is given as its code, another one as its raw value.
     """
     order = np.argsort(raw_ids, kind="stable")
     columns = {

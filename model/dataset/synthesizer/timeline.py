@@ -1,4 +1,4 @@
-"""When users act and how: lengths, times and actions, before anyone asks on which item.
+"""When and how users act: lengths, times and actions of events, without their items.
 
 Rows are right-aligned: column -1 is a user's newest event, column -k its k-th from the end.
 """
@@ -108,7 +108,7 @@ def time_after(quantile: np.ndarray) -> np.ndarray:
 
 
 def _by_hour(times: np.ndarray) -> np.ndarray:
-    """Move the seconds of each day to where people are awake; the order stays."""
+    """Move the times of each day to waking hours; their order stays."""
     days = np.floor(times / _DAY)
     share = np.concatenate([[0.0], np.cumsum(_HOURS)]) / _HOURS.sum()
     return (days + np.interp(times / _DAY - days, share, np.arange(25) / 24)) * _DAY

@@ -1,4 +1,4 @@
-"""User features: what a profile could know of a user's temper, style and tastes, with gaps."""
+"""User features: what a profile may reveal of a user's temper, style and tastes, with gaps."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Writing a whole world: the item tables, then users shard by shard."""
+"""Write a whole world: the item tables, then users shard by shard."""
 
 import os
 from pathlib import Path
@@ -38,11 +38,10 @@ def write_synthetic_world(params: SyntheticWorldParams, seed: int, folder: Path)
     """Write a world in TencentGR's public parquet layout; the same seed gives the same bytes.
 
     Memory holds the item tables and one shard of users, at any number of users. Every shard draws
-    from a stream of its own, so ``users_per_shard`` belongs to what decides the users' bytes, as
-    the seed does; the items do not depend on it.
+    from a random stream of its own, so the users' bytes depend on ``users_per_shard`` as well as
+    on the seed; the items do not.
 
-    The folder appears whole or not at all; what a writer that was killed left beside it is
-    removed.
+    The folder is written atomically; leftovers of a writer that was killed are removed.
 
     Args:
         params: its sizes.
@@ -91,7 +90,7 @@ def _check(params: SyntheticWorldParams, folder: Path) -> None:
 
 
 def _require_replaceable(folder: Path) -> None:
-    """A folder that is there already must be empty, and one that can give way to another."""
+    """Refuse an existing folder that is not empty or cannot be replaced by another."""
     if not folder.exists():
         return
     if any(folder.iterdir()):
@@ -106,7 +105,7 @@ def _require_replaceable(folder: Path) -> None:
 
 
 def _make_room(folder: Path) -> None:
-    """Only an empty folder is removed, so that no file is lost that came in meanwhile."""
+    """Remove the folder if it is still empty, so that no file written meanwhile is lost."""
     if not folder.exists():
         return
     _require_replaceable(folder)

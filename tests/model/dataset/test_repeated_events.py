@@ -44,4 +44,4 @@ def test_a_log_that_holds_everything_twice(tmp_path, caplog):
     header, *lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join([header, *lines, *lines]))
     assert world.interactions("recbole").num_events == 2 * once
-    assert f"{2 * once - distinct} events stand there more than once" in caplog.text
+    assert f"{2 * once - distinct} events occur more than once" in caplog.text

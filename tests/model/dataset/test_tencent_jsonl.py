@@ -137,7 +137,7 @@ def test_offsets_are_checked_and_may_be_absent(root):
         ([event(2, 3, 0, None)], r"line 2: timestamp is null"),
         ([event(2, 3, 0, 5), event(2, 3, 0, 4)], r"event 1: timestamp 4 is earlier"),
         ([event(2, 3, 0, 1_745_000_000_000)], "is not in unix seconds"),
-        ([event(2, 3, 0, 5), event(3, 3, 0, 6)], r"line 2: records of users 2 and 3 stand in one"),
+        ([event(2, 3, 0, 5), event(3, 3, 0, 6)], r"line 2: records of users 2 and 3 are in one"),
         ([profile(2, {"103": 7}), event(2, 3, 0, 5)], r"line 2: feature 103 has code 7"),
         (
             [profile(2, {"103": {}}), event(2, 3, 0, 5)],
@@ -238,8 +238,8 @@ def test_an_empty_file(root, name):
         ("[1, 2]", "must be an object of objects by re-id"),
         ('\n[{"1": {"100": 1}}, {"2": {}}]', "must be an object of objects by re-id"),
         ('{"1": 5}', "must be an object of objects by re-id"),
-        ('{"1": {"100": 1}, "1": {"100": 2}, "3": {}}', "key '1' stands there twice"),
-        ('{"1": {"100": 1}, "2": {}, "1": {}}', "key '1': item_id 1 stands there more than once"),
+        ('{"1": {"100": 1}, "1": {"100": 2}, "3": {}}', "key '1' occurs twice"),
+        ('{"1": {"100": 1}, "2": {}, "1": {}}', "key '1': item_id 1 occurs more than once"),
         ('{"one": {"100": 1}}', "a key is not a re-id"),
         ('{"61": {"100": 1}}', r"key '61': item_id 61 is not in indexer\.pkl"),
         ('{"1": {"100": 9}}', r"key '1': feature 100 has code 9"),
@@ -351,4 +351,4 @@ def test_a_candidate_given_twice(root):
     path = root / "predict_set.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines, lines[0]]))
-    refused(root, r"predict_set\.jsonl: retrieval_id 0 stands there more than once")
+    refused(root, r"predict_set\.jsonl: retrieval_id 0 occurs more than once")

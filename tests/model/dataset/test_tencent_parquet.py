@@ -336,7 +336,7 @@ def test_a_column_that_is_there_twice(root, name):
     path = max((root / name).iterdir())
     table = pq.read_table(path)
     pq.write_table(table.append_column(table.column_names[-1], table[-1]), path)
-    refused(root, rf"{path.name}: column \w+ stands there more than once")
+    refused(root, rf"{path.name}: column \w+ occurs more than once")
 
 
 @pytest.mark.parametrize("name", ["seq", "candidate"])
@@ -465,7 +465,7 @@ def test_a_damaged_page(root):
 @pytest.mark.parametrize(
     ("name", "change", "pattern"),
     [
-        ("item_feat", {"item_id": [1, 1]}, r"part-0\.parquet row 1: item_id 1 stands there more"),
+        ("item_feat", {"item_id": [1, 1]}, r"part-0\.parquet row 1: item_id 1 occurs more"),
         ("item_feat", {"item_id": [1, 99]}, r"row 1: item_id 99 is not in indexer\.pkl"),
         ("item_feat", {"item_id": ["1", "2"]}, "item_id must be an integer and is string"),
         ("item_feat", {"100": [1, 5]}, r"row 1: feature 100 has code 5, its vocabulary has 1 to 4"),
@@ -479,7 +479,7 @@ def test_a_damaged_page(root):
         ("user_feat", {"a/b": [1, 2]}, r"part-0\.parquet: feature 'a/b' must be named by letters"),
         ("user_feat", {"../x": [[1], [2]]}, r"feature '\.\./x' must be named by letters"),
         ("item_feat", {"130": [[1], [2, 6]]}, r"row 1: feature 130 has code 6"),
-        ("user_feat", {"user_id": [7, 7]}, r"row 1: user_id 7 stands there more than once"),
+        ("user_feat", {"user_id": [7, 7]}, r"row 1: user_id 7 occurs more than once"),
         ("user_feat", {"103": [1, 7]}, r"row 1: feature 103 has code 7"),
     ],
 )
@@ -495,7 +495,7 @@ def test_feature_tables_that_cannot_be(root, name, change, pattern):
 def test_an_item_that_stands_in_two_files(root):
     first = root / "item_feat" / "part-00000.parquet"
     shutil.copy(first, root / "item_feat" / "part-00002.parquet")
-    refused(root, r"part-00002\.parquet row 0: item_id \d+ stands there more than once")
+    refused(root, r"part-00002\.parquet row 0: item_id \d+ occurs more than once")
 
 
 def change_candidates(root, world, edit):
@@ -514,11 +514,11 @@ def with_column(table, name, values):
         (lambda t: t.drop_columns("retrieval_id"), "column retrieval_id is missing"),
         (
             lambda t: with_column(t, "retrieval_id", pa.array([0, *range(t.num_rows - 1)])),
-            "candidate: retrieval_id 0 stands there more than once",
+            "candidate: retrieval_id 0 occurs more than once",
         ),
         (
             lambda t: with_column(t, "item_id", pa.array([5, 5, *range(10, t.num_rows + 8)])),
-            "candidate 5 stands there more than once",
+            "candidate 5 occurs more than once",
         ),
         (
             lambda t: with_column(t, "item_id", pa.array([None, *range(1, t.num_rows)])),

@@ -125,13 +125,13 @@ def test_a_vector_is_not_wider_than_its_vocabulary(shop):
     ("lines", "header", "pattern"),
     [
         (["a|1.0", "b|2.0"], "item_id:token|price:float", "no column of type token"),
-        (["a|one", "b|two"], "item_id:token|title:token_seq", "no token stands in two items"),
+        (["a|one", "b|two"], "item_id:token|title:token_seq", "no token occurs in two items"),
         (
             ["a|one", "b|one"],
             "item_id:token|kind:token",
-            "'kind=one' is the only token that stands",
+            "'kind=one' is the only token that occurs",
         ),
-        (["a|", "b|"], "item_id:token|title:token_seq", "no token stands in two items"),
+        (["a|", "b|"], "item_id:token|title:token_seq", "no token occurs in two items"),
     ],
 )
 def test_nothing_to_go_by(shop, lines, header, pattern):
