@@ -1,10 +1,10 @@
-"""Two recommenders without learning, which every model has to beat; the training part only.
+"""Two baselines without learning, which every model has to beat, counted on the training part.
 
-Popularity: the items with most training events. Co-occurrence: items that stood near those that a
-user touched last. For each pair at distance d <= 5 in a training history the later item gains 1/d
+Popularity: the items with most training events. Co-occurrence: items that occurred near those that
+a user touched last. For each pair at distance d <= 5 in a training history the later item gains 1/d
 from the earlier one, and the earlier ``BACKWARD`` / d from the later; an item's column is divided
 by sqrt(count + 3); a user's score is the sum over the last ten items, the k-th newest weighing
-0.8^k, plus a whiff of popularity.
+0.8^k, plus a very small weight on popularity.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ EVENTS_AT_ONCE = 2_000_000
 class Popularity:
     """Catalogue rows by training events, most first.
 
-    ``order`` (C,) int64; rows with the same count stand in the order of the catalogue.
+    ``order`` (C,) int64; ties are in the order of the catalogue.
     """
 
     order: np.ndarray
@@ -57,7 +57,7 @@ class Popularity:
 
 @dataclass(frozen=True)
 class Cooccurrence:
-    """The counter.
+    """Damped, distance-weighted co-occurrence counts.
 
     Attributes:
         transitions: (num_items + 1, C) CSR float32, from any item to catalogue rows.
@@ -77,8 +77,8 @@ class Cooccurrence:
             interactions: the events.
             rows: (num_items + 1,) catalogue row of each item, -1 for none.
             counts: (C,) training events of the catalogue rows.
-            sources: item ids that may be asked about; transitions from others are not kept, so
-                that the matrix grows with the users asked about and not with the catalogue.
+            sources: item ids that will be looked up; transitions from others are dropped, so that
+                the matrix grows with the number of users to score and not with the catalogue.
         """
         asked = np.unique(sources)
         places = np.full(interactions.num_items + 1, -1)
@@ -111,7 +111,7 @@ class Cooccurrence:
         popularity: Popularity,
         k: int,
     ) -> np.ndarray:
-        """The k best unseen rows of each user, (B, k) int64; popular ones fill up, -1 after all."""
+        """The k best unseen rows of each user, (B, k) int64, padded by popularity, then by -1."""
         scores = self.scores(interactions, users, part).tocoo()
         owners, rows = seen.owners.cpu().numpy(), seen.rows.cpu().numpy()
         keys = scores.row.astype(np.int64) * seen.num_rows + scores.col
@@ -141,7 +141,7 @@ def last_items(
 
 
 def _fill_up(best: np.ndarray, spare: np.ndarray) -> np.ndarray:
-    """Fill the -1 of (B, k) with what (B, 2k) offers and the list does not hold yet."""
+    """Replace each -1 of ``best`` (B, k) by a row of ``spare`` (B, 2k) not yet in the list."""
     k = best.shape[1]
     joined = np.concatenate([best, spare], axis=1)
     order = np.argsort(joined, axis=1, kind="stable")
@@ -161,12 +161,12 @@ def _transitions(
     rows: np.ndarray,
     shape: tuple[int, int],
 ) -> sparse.csr_matrix:
-    """What the items of some users gain from each other, CSR float32.
+    """Distance-weighted transitions between the items of some users, CSR float32.
 
     Args:
         items: (E,) of the training events, user by user.
         owners: (E,) their users.
-        places: (num_items + 1,) row of each source, -1 for an item that nobody asks about.
+        places: (num_items + 1,) row of each source, -1 for an item that is never looked up.
         rows: (num_items + 1,) catalogue row of each target, -1 for none.
         shape: sources and catalogue rows.
     """
@@ -186,12 +186,12 @@ def _transitions(
 
 
 def _sum(matrices: Iterable[sparse.csr_matrix]) -> sparse.csr_matrix:
-    """Their sum, carried as in a binary counter.
+    """Sum matrices pairwise, merging partial sums like the carries of a binary counter.
 
-    An entry is copied as often as their number can be halved; a running sum would be copied whole
-    for each of them.
+    An entry is copied about log2(number of matrices) times; a running sum would be copied once for
+    each matrix.
     """
-    waiting: list[sparse.csr_matrix] = []  # each the sum of more of them than the next
+    waiting: list[sparse.csr_matrix] = []  # partial sums, each of more matrices than the next
     for number, matrix in enumerate(matrices, 1):
         waiting.append(matrix)
         for _ in range((number & -number).bit_length() - 1):
@@ -204,7 +204,7 @@ def _sum(matrices: Iterable[sparse.csr_matrix]) -> sparse.csr_matrix:
 def _spread(
     matrix: sparse.csr_matrix, asked: np.ndarray, shape: tuple[int, int]
 ) -> sparse.csr_matrix:
-    """Its rows as the rows ``asked`` of a matrix of that shape; the others are empty."""
+    """Scatter the rows to the rows ``asked`` of an otherwise empty matrix of that shape."""
     lengths = np.zeros(shape[0], np.int64)
     lengths[asked] = np.diff(matrix.indptr)
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -212,7 +212,7 @@ def _spread(
 
 
 def _user_blocks(interactions: Interactions) -> list[np.ndarray]:
-    """Users in order, cut so that a block holds about ``EVENTS_AT_ONCE`` events."""
+    """Users in order, split into blocks of about ``EVENTS_AT_ONCE`` events."""
     blocks = np.asarray(interactions.offsets[1:]) // EVENTS_AT_ONCE
     cuts = np.flatnonzero(np.diff(blocks)) + 1
     return np.split(np.arange(interactions.num_users), cuts)

@@ -1,7 +1,7 @@
-"""The last step of a beam search on a CPU: legal children of the beams, scored and sorted.
+"""One extension of a beam search on a CPU: legal children of the beams, scored and sorted.
 
-A task is a user. Only the legal children's rows of the output layer are read, where they stand;
-what a user's children score never leaves the cache.
+Parallel over users. Only the legal children's rows of the output layer are read, in place; a
+user's scores stay in the cache.
 """
 
 import numpy as np
@@ -11,12 +11,12 @@ from model.compiled import compiled
 from model.network.kernel_options import KERNEL_ANY_ORDER
 from model.network.vector_math import exponential
 
-BINS = 1024  # of the scores' histogram: few share the bin of the last one that is wanted
+BINS = 1024  # of the scores' histogram; enough that few share the bin of the last one wanted
 
 
 @compiled(parallel=True, **KERNEL_ANY_ORDER)
 def best_children(workers, queries, beams, codes, weight, bias, best_nodes, best_log_probs):
-    """Write the best children of each user's beams, descending; what is not written stays.
+    """Write the best children of each user's beams, descending; unused places keep their fill.
 
     Args:
         workers: threads that share the users.
@@ -58,7 +58,7 @@ def _logits(query, codes, weight, bias, logits):
 
 @njit(**KERNEL_ANY_ORDER)
 def _normalise(logits, log_prob):
-    """Logits become log-probabilities among themselves, on top of their beam's own."""
+    """Log-softmax the logits in place and add their beam's log-probability."""
     if len(logits) == 0:
         return
     peak = logits.max()
@@ -72,7 +72,7 @@ def _normalise(logits, log_prob):
 
 @njit(**KERNEL_ANY_ORDER)
 def _write_best(scores, nodes, best_nodes, best_log_probs):
-    """The best scores in order; of equals the first, like a stable sort."""
+    """Write the best scores, descending; ties keep their order, as in a stable sort."""
     kept = _at_least_best(scores, len(best_nodes))
     order = kept[np.argsort(-scores[kept], kind="mergesort")][: len(best_nodes)]
     best_nodes[: len(order)] = nodes[order]
@@ -81,9 +81,9 @@ def _write_best(scores, nodes, best_nodes, best_log_probs):
 
 @njit(**KERNEL_ANY_ORDER)
 def _at_least_best(scores, width):
-    """Places of the ``width`` best scores and a few more: a histogram tells which may be left out.
+    """Indices of the ``width`` best scores and a few more, preselected by a histogram.
 
-    All where there are no more, or where they are not finite.
+    All indices where there are no more scores, or where these are all equal or not finite.
     """
     if len(scores) <= width:
         return np.arange(len(scores))

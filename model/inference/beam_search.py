@@ -1,11 +1,11 @@
-"""Beam search over the semantic IDs that exist; it knows no model, only a decoder's four methods.
+"""Beam search over the semantic IDs that exist; of the model it needs four decoder methods.
 
 The probability of a semantic ID is a product over its levels. Level 1 is normalised over the whole
-first codebook; every deeper level over the legal children of the prefix alone, so that no
-probability is spent on what does not exist and no logit of it is computed. Within the beams the
-search is exact: level 1 keeps the ``beam_width`` best legal codes, the last level the ``num_sids``
-best of all legal children, a level between the larger number of the two. With a beam as wide as the
-legal prefixes it equals the enumeration of all legal IDs.
+first codebook; every deeper level over the legal children of the prefix alone, so that an ID that
+does not exist gets no probability and its logit is not computed. Within the beams the search is
+exact: level 1 keeps the ``beam_width`` best legal codes, the last level the ``num_sids`` best of
+all legal children, levels between keep the larger of both numbers. With a beam as wide as the
+number of legal prefixes it enumerates all legal IDs.
 
 Paper: section 4.1 (width 20, 384 IDs); there half of the beams may be illegal.
 """
@@ -65,10 +65,10 @@ def beam_search(
 
     Args:
         decoder: scores the codes.
-        state: the decoder's memory of B users; keys and values once per user.
+        state: the decoder's state of B users, with keys and values once per user.
         trie: the legal semantic IDs, on the decoder's device.
         beam_width: prefixes kept at the first level.
-        num_sids: semantic IDs kept at the last level; a level between keeps as many prefixes, or
+        num_sids: semantic IDs kept at the last level; levels between keep as many prefixes, or
             ``beam_width`` where that is more.
 
     Returns:
@@ -83,10 +83,10 @@ def beam_search(
 
 def _widths(trie: Trie, beam_width: int, num_sids: int) -> list[int]:
     """How many nodes each level keeps."""
-    # Long prefixes are nearly unique: fewer of them than IDs are wanted end in too few IDs.
+    # Long prefixes are nearly unique: fewer than ``num_sids`` of them would yield too few IDs.
     between = max(beam_width, num_sids)
     wanted = [beam_width, *[between] * (trie.num_levels - 2)]
-    # Fillers for prefixes that do not exist would cost the decoder as much as real ones.
+    # Padding for prefixes that do not exist would cost the decoder as much as real ones.
     prefixes = trie.prefixes[:-1]
     kept = [min(width, len(codes)) for width, codes in zip(wanted, prefixes, strict=False)]
     return [*kept, num_sids]
@@ -122,7 +122,7 @@ def _extend(
 
 @dataclass(frozen=True)
 class Children:
-    """What W beams of each of B users may be continued with.
+    """The legal continuations of W beams of each of B users.
 
     Attributes:
         queries: (B, W, D) float32.
@@ -163,7 +163,7 @@ def best_children_compiled(children: Children, width: int) -> Beams:
 
 
 def best_children(children: Children, width: int) -> Beams:
-    """The same in PyTorch's operations, on any device."""
+    """As :func:`best_children_compiled`, in PyTorch operations on any device."""
     counts = children.counts
     users = max(1, LOGITS_AT_ONCE * len(counts) // max(int(counts.sum()), 1))
     parts = []
@@ -186,10 +186,10 @@ def best_children(children: Children, width: int) -> Beams:
 
 
 def _best(scores: Tensor, nodes: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The ``width`` best of each row, descending, filled up with -1 and -inf where there are fewer.
+    """The ``width`` best of each row, descending, padded with -1 and -inf where there are fewer.
 
     Args:
-        scores: (B, N) float32, -inf for what does not count.
+        scores: (B, N) float32, -inf for nodes that are left out.
         nodes: (B, N) or (N,) int64.
         width: columns wanted.
     """

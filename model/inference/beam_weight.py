@@ -1,10 +1,10 @@
 """How much the beam's log-probability counts in the score: tuned on validation users.
 
-All weights of a small grid are tried on the same proposals. The best NDCG@10 wins if it is above
-that of the smallest weight, zero, by more than chance: what a blend gains by chance on the users
-that it was tuned on, it is as likely to lose on others. Where search alone answers, nothing is
-blended, and its own ten are what is measured.
-Where the validation targets stand with the weight that is used is kept: models are compared by it.
+All weights of a small grid are tried on the same proposals. The best NDCG@10 wins if it is
+significantly above that of the smallest weight, zero: a gain by chance on the users that the weight
+was tuned on is as likely to be a loss on others. Where search alone answers, nothing is blended,
+and its own ten items are measured. The ranks of the validation targets with the chosen weight are
+kept: models are compared by them.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from model.errors import InputError
 from model.inference.cascade import rank, rescore
 from model.inference.recommender import Recommender
 
-FEWEST_CHANGED = 10  # users whose gain differs: of fewer, the spread says nothing
-SIGNIFICANT_ERRORS = 1.96  # standard errors: 95 % of what chance does lies within
+FEWEST_CHANGED = 10  # users whose gain differs: with fewer, the standard error means nothing
+SIGNIFICANT_ERRORS = 1.96  # standard errors: 95 % of chance differences lie within
 GRID = (0.0, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was tried.
+    """The outcome of the tuning.
 
     Attributes:
         beam_weight: the chosen one.
@@ -52,7 +52,7 @@ def tune_beam_weight(
     """Choose ``beam_weight`` for the best NDCG@10 on validation targets.
 
     Args:
-        recommender: proposes.
+        recommender: makes the proposals.
         users: (U,) user indices with a validation target.
         action_weights: weight of a user by the action of the target.
         grid: the weights to choose from, ascending.
@@ -63,8 +63,8 @@ def tune_beam_weight(
     if len(users) == 0:
         raise InputError(
             "no user has a validation target: there is nothing to tune cascade.beam_weight or to "
-            "compare models on; raise interactions.split.validation_fraction, or bring users with "
-            "longer histories where that is 1.0"
+            "compare models on; raise interactions.split.validation_fraction or, where that is "
+            "1.0, add users with longer histories"
         )
     ranked, weight = _ranks_of_targets(recommender, users, action_weights, grid)
     table = [
@@ -113,15 +113,15 @@ def _ranks_of_targets(
 
 
 def _places(scores: torch.Tensor, is_target: torch.Tensor) -> torch.Tensor:
-    """Where the target of each row would stand if its scores were sorted; nothing is sorted.
+    """The rank of each row's target by its score, found without sorting.
 
     Args:
         scores: (B, K) float32, -inf for what may not be recommended.
         is_target: (B, K) bool, true at most once in a row.
 
     Returns:
-        (B,) int64 1-based places, the earlier of equal scores first; 0 where the target is not
-        among those that may be recommended.
+        (B,) int64 1-based ranks, ties in the order of columns; 0 where the target is not among
+        those that may be recommended.
     """
     column = is_target.to(torch.int8).argmax(dim=1, keepdim=True)
     own = scores.gather(1, column)
@@ -132,7 +132,7 @@ def _places(scores: torch.Tensor, is_target: torch.Tensor) -> torch.Tensor:
 
 
 def choose(gains: Sequence[np.ndarray], weights: np.ndarray) -> int:
-    """The place of the best gains, or 0 where those are not above the first by more than chance.
+    """The index of the best gains, or 0 where they are not significantly above the first.
 
     Args:
         gains: per candidate (U,) float64, of the same users.

@@ -1,4 +1,4 @@
-"""Whom each path serves: metrics by history length, popularity, cold or warm, action and month."""
+"""Metrics of each path by history length, popularity, cold or warm target, action and month."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,14 +58,14 @@ def breakdown_rows(
 ) -> list[dict[str, object]]:
     """One row per division, group and path, with a 95 % interval of NDCG@10.
 
-    A group whose users all weigh nothing has None for its metrics.
+    The metrics of a group are None where all its users have weight zero.
 
     Args:
         groups: divisions of the U users.
         ranks: (U,) int64 of each path.
         weights: (U,) of the users.
-        samples: draws of a group's users behind its intervals.
-        seed: of the draws.
+        samples: bootstrap samples of each group's users.
+        seed: of the bootstrap.
     """
     rows: list[dict[str, object]] = []
     for division in groups:
@@ -95,7 +95,7 @@ def breakdown_rows(
 def _intervals(
     ranks: Mapping[str, np.ndarray], weights: np.ndarray, samples: int, seed: int
 ) -> np.ndarray:
-    """(paths, 2) ends of NDCG@10; all paths see the same draws."""
+    """(paths, 2) bootstrap interval of NDCG@10; all paths share the same samples."""
     gains = np.stack([metrics.discounted_gains(rank, 10) for rank in ranks.values()], axis=1)
     return metrics.bootstrap_intervals(gains, weights, samples=samples, seed=seed)
 
@@ -108,7 +108,7 @@ _MEASURES = {
 
 
 def _binned(name: str, values: np.ndarray, edges: tuple[int, ...]) -> UserGroups:
-    """Groups "0", "1-4", ..., "100+" by the lower edges."""
+    """Groups such as "0", "1-5", ..., "101+", by their lower edges."""
     labels = [_label(0, edges[0])]
     labels += [_label(low, high) for low, high in pairwise(edges)]
     labels.append(f"{edges[-1]}+")

@@ -16,7 +16,7 @@ from model.network.onepiece import OnePiece
 
 @dataclass(frozen=True)
 class Catalogue:
-    """C allowed items; a "row" is a place in these arrays.
+    """C allowed items; a "row" is an index into these arrays.
 
     Attributes:
         item_ids: (C,) int32 ascending.
@@ -24,7 +24,7 @@ class Catalogue:
         vectors: (C, D) float32, length 1.
         log_q: (C,) float32, log share of the training events.
         counts: (C,) int64 training events.
-        groups: (C,) int64, value of the feature that is capped, 0 where missing or nothing is.
+        groups: (C,) int64, value of the capped feature, 0 where it is missing or there is no cap.
         sids: (C, levels) int64, 0 where an item has none.
     """
 
@@ -65,7 +65,7 @@ def build_catalogue(
     group_feature: str | None,
     device: torch.device,
 ) -> Catalogue:
-    """Embed the allowed items and collect what is known of them.
+    """Embed the allowed items and collect their counts, groups and semantic IDs.
 
     Args:
         network: gives the vectors.
@@ -74,8 +74,8 @@ def build_catalogue(
         statistics: of the training part.
         item_ids: (C,) allowed items, ascending.
         codes: (num_items + 1, levels) semantic IDs.
-        group_feature: scalar item feature whose values are capped; None caps nothing.
-        device: where the tensors stand.
+        group_feature: scalar item feature whose values are capped; None for no cap.
+        device: of the tensors.
 
     Raises:
         InputError: ``group_feature`` is no scalar feature of this data.

@@ -1,4 +1,4 @@
-"""Which model makes the submissions: judged ones lie beside each other, and a file names it."""
+"""Which model makes the submissions: one folder holds all judged models, and a file names it."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ def champion_folder(data: Path) -> Path:
 
 
 def beam_weight_of(measured: Path, cascade: CascadeParams) -> float:
-    """The blend that a measured model recommends with.
+    """The beam weight that a measured model recommends with.
 
     Args:
-        measured: the folder with its metrics: its evaluation report, or where it lies as judged.
-        cascade: its ``beam_weight`` is used as it is where it is a number; ``validation`` asks for
-            what the model's evaluation tuned. Where there are no beams, nothing is blended.
+        measured: the folder with its metrics: of its evaluation report, or of the judged model.
+        cascade: its ``beam_weight`` is used as given where it is a number; ``validation`` takes
+            the one tuned in the model's evaluation. Without beams, the weight is 0.
 
     Raises:
         InputError: its metrics are missing or damaged.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-_UNREACHABLE = {  # what becomes of a target before any model is asked
+_UNREACHABLE = {  # why no model could find a target
     "not_a_candidate": "are no candidates",
     "blocked": "are blocked",
     "cold_filtered": "are cold",
@@ -18,8 +18,8 @@ def compare_cascade(metrics: Mapping[str, Any]) -> tuple[bool, str]:
         metrics: of an :class:`~model.inference.report.EvaluationReport`.
 
     Returns:
-        Whether the cascade is not below by more than chance; and a sentence that says so, and
-        which parameters would make it so where it is not.
+        Whether the cascade is not significantly worse; and a sentence that says so, with the
+        parameters to change where it is.
     """
     if nothing := nothing_measured(metrics):
         return True, nothing
@@ -35,7 +35,7 @@ def compare_cascade(metrics: Mapping[str, Any]) -> tuple[bool, str]:
 
 
 def nothing_measured(metrics: Mapping[str, Any]) -> str:
-    """A sentence where no target could be found by whatever model, else an empty text."""
+    """A sentence where no model could find any target, else an empty string."""
     losses = metrics["cascade_losses"]
     lost = {fate: losses[fate]["users"] for fate in _UNREACHABLE if losses[fate]["users"]}
     if sum(lost.values()) < metrics["users"]:
@@ -43,16 +43,16 @@ def nothing_measured(metrics: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{users:,} {_UNREACHABLE[fate]}" for fate, users in lost.items())
     return (
         f"Nothing was measured: none of the {metrics['users']:,} targets may be recommended "
-        f"({counts}); see the candidates, interactions.split and the filters of cascade."
+        f"({counts}); check the candidates, interactions.split and the filters of cascade."
     )
 
 
 def _remedies(metrics: Mapping[str, Any]) -> list[str]:
-    """What makes the cascade lose, and what to set instead.
+    """Why the cascade loses, and what to set instead.
 
-    Without a blend and a cap, a target among the beams ranks at least as high as in embedding
-    search; so these come first, and only then the targets that are not among the beams. Search
-    may still bring those to the list's end.
+    Without a beam weight and a cap, a target among the beams ranks at least as high as in embedding
+    search; so these two come first, and then the targets that are not among the beams, which
+    back-fill may still add to the end of the list.
     """
     share = {fate: lost["share"] for fate, lost in metrics["cascade_losses"].items()}
     unproposed = share["not_among_beams"] + share["hit_by_back_fill"]
@@ -81,7 +81,7 @@ def _remedies(metrics: Mapping[str, Any]) -> list[str]:
         )
     if share["no_semantic_id"] > 0.0:
         remedies.append(
-            f"{share['no_semantic_id']:.1%} of the targets have no semantic ID: make the codebook "
-            "of data that has these items."
+            f"{share['no_semantic_id']:.1%} of the targets have no semantic ID: build the codebook "
+            "from data that has these items."
         )
     return remedies

@@ -1,4 +1,4 @@
-"""The identity path over the catalogue: one unit vector per item, in chunks."""
+"""Item embeddings of the catalogue: one unit vector per item, computed in chunks."""
 
 import tempfile
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ def embed_items(
 ) -> FusedEmbeddings:
     """Embed every item of the catalogue, 1..num_items.
 
-    The matrix stands in an unnamed temporary file, so that it may be larger than the memory; it
-    vanishes with the value unless that is saved.
+    The matrix is memory-mapped from an unnamed temporary file, so that it may be larger than the
+    memory; it is lost with the returned value unless that is saved.
 
     Args:
         checkpoint: the encoder.
         features: of all items.
         device: to compute on.
-        scratch: folder of the temporary file; the system's own where None.
+        scratch: folder of the temporary file; None for the system's default.
 
     Returns:
         ``matrix`` (num_items, dim) float32, rows of length 1, in the order of the ids.
@@ -53,7 +53,7 @@ def embed_items(
             file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 (the memory map holds it)
             shape = (len(item_ids), vectors.shape[1])
             size = 4 * shape[0] * shape[1]
-            if scratch is not None:  # there it stands twice while it is saved
+            if scratch is not None:  # saving it needs a second copy there
                 require_free_space(scratch, 2 * size, what="fused_embeddings")
             allocate(file.fileno(), size)
             matrix = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)

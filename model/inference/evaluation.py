@@ -1,10 +1,9 @@
 """The full-catalogue evaluation: five paths, one checkpoint, one split.
 
 Every test user's target competes with all allowed candidates. Seen items are masked as
-``cascade.filter_history`` says, for every path alike; a target that the mask or the cold filter
-removes is a miss and is counted as filtered, one outside the candidate set is a miss and is
-counted as such. Paper: section 4.3, which has no such table; weights: the competition's second
-round.
+``cascade.filter_history`` says, for all paths alike. A target that the mask or the cold filter
+removes is a miss, counted as filtered; one outside the candidate set is a miss, counted
+separately. Paper: section 4.3, which has no such table; weights: the competition's second round.
 """
 
 from collections.abc import Mapping
@@ -43,14 +42,15 @@ def evaluate(
         params: sections ``seed``, ``cascade`` and ``evaluation_report`` are read.
         device: to compute on.
         index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
-        counters: popularity and co-occurrence too, without which a report cannot be saved.
+        counters: whether to measure popularity and co-occurrence too; without them a report cannot
+            be saved.
 
     Raises:
         InputError: no test user, no validation user, or no weight on any target's action.
     """
     section = params.evaluation_report
     users = sample_test_users(inputs.interactions, section.max_users, params.seed)
-    # Refused before the catalogue is laid out.
+    # Refuse before the catalogue is built.
     weights = user_weights(inputs.interactions, users, "test", section.action_weights)
     recommender = prepare_recommender(inputs, params.cascade, device)
     recommender, index_facts = with_index(recommender, index_folder)
@@ -63,7 +63,7 @@ def evaluate(
 
 
 def choose_beam_weight(recommender: Recommender, params: Params) -> Tuning:
-    """The weight as given, or tuned, and where a seeded sample of validation targets stands."""
+    """The beam weight, given or tuned, and the ranks of a seeded sample of validation targets."""
     given, section = params.cascade.beam_weight, params.evaluation_report
     events = recommender.interactions.validation_event
     users = sample_users(events, section.max_users, params.seed)
@@ -86,7 +86,7 @@ def summarise(
     """Turn lists into metrics.
 
     Args:
-        recommender: that made them.
+        recommender: that made the lists.
         training_counts: (num_items + 1,) training events per item.
         lists: of every path that is measured.
         weights: (U,) of the users.
@@ -131,7 +131,7 @@ def summarise(
 def _validation_metrics(
     tuning: Tuning, section: EvaluationReportParams, seed: int
 ) -> dict[str, object]:
-    """What the proposals of validation users are worth, with intervals: models compete by it."""
+    """Metrics of the validation users' proposals, with intervals: models are compared by them."""
     gains = _gains(tuning.ranks, [10])
     intervals = metrics.bootstrap_intervals(
         np.stack(list(gains.values()), axis=1),
@@ -146,7 +146,7 @@ def _validation_metrics(
 
 
 def _path_metrics(log_q: torch.Tensor, top_rows: np.ndarray) -> dict[str, object]:
-    """What a path recommends, whoever likes it: coverage, novelty in bits, Gini."""
+    """Metrics of a path's lists, without the targets: coverage, novelty in bits, Gini."""
     shown = top_rows[top_rows >= 0]
     counts = np.bincount(shown, minlength=len(log_q))
     novelty = _bits(log_q)[shown]
@@ -192,7 +192,7 @@ def _add_novelty_intervals(
     params: EvaluationReportParams,
     seed: int,
 ) -> None:
-    """Add them by the same draws; a user weighs as many items as are shown to them."""
+    """Add novelty intervals from the same samples; a user's weight is their number of items."""
     rows = np.stack(list(top_rows.values()), axis=1)  # (U, paths, 10)
     shown = rows >= 0
     num_shown = shown.sum(axis=2)
@@ -207,7 +207,7 @@ def _add_novelty_intervals(
 
 
 def _bits(log_q: torch.Tensor) -> np.ndarray:
-    """(C,) how surprising each item is."""
+    """(C,) self-information of each item, in bits."""
     return -log_q.cpu().numpy() / np.log(2.0)
 
 

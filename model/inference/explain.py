@@ -46,11 +46,11 @@ def explain_user(
     beam_weight: float,
     part: Part,
 ) -> Explanation:
-    """Take one user's recommendation apart.
+    """Explain one user's recommendation.
 
     Args:
         recommender: the checkpoint and its catalogue.
-        codes: (num_items + 1, levels) semantic IDs of all items, also of those not in it.
+        codes: (num_items + 1, levels) semantic IDs of all items, inside the catalogue or not.
         raw_id: of the user.
         beam_weight: of the cascade.
         part: ``submission`` explains what a submission says; ``test`` what the evaluation saw.
@@ -95,7 +95,7 @@ def explain_user(
 def _held_out(
     recommender: Recommender, proposals: Proposals, item: int, beam_weight: float
 ) -> HeldOut:
-    """What became of the held-out item, and its place among the re-scored ones if it has one."""
+    """What became of the held-out item, with its rank among the re-scored ones if it has one."""
     longest = max(proposals.rows.shape[1], NUM_RECOMMENDATIONS)
     ranked, uncapped = (
         rank(recommender, proposals, beam_weight=beam_weight, num_results=longest, cap=cap)
@@ -141,7 +141,7 @@ def _first_codes(recommender: Recommender, batch: Batch) -> list[tuple[int, floa
 
 
 def _beams(recommender: Recommender, proposals: Proposals, ranked: Ranked) -> list[Beam]:
-    """Proposals stand in the order of the beams, the items of one semantic ID side by side."""
+    """Group the proposals, which are in the order of the beams, by semantic ID."""
     rows = proposals.rows[0][proposals.rows[0] >= 0]
     if len(rows) == 0:
         return []
@@ -164,7 +164,7 @@ def _places(ranked: Ranked) -> dict[int, int]:
 def _candidates(
     recommender: Recommender, proposals: Proposals, ranked: Ranked, beam_weight: float
 ) -> list[Candidate]:
-    """The final ten, then all else that was proposed, best first."""
+    """The final ten, then everything else that was proposed, best first."""
     catalogue, params = recommender.catalogue, recommender.params
     place = _places(ranked)
     proposed = {row: n for n, row in enumerate(proposals.rows[0].tolist()) if row >= 0}
@@ -197,7 +197,7 @@ def _fates(
     """What became of each catalogue row that was proposed or recommended."""
     rows, hidden = proposals.rows[0], proposals.hidden[0]
     found = dict.fromkeys(rows[rows >= 0].tolist(), Fate.RANKED_BELOW_TEN)
-    # From the last of the reasons to the first, as in the evaluation.
+    # In reverse order of precedence, as in the evaluation.
     found |= dict.fromkeys(_capped(recommender, proposals, beam_weight), Fate.CAPPED)
     filled = (ranked.path[0] == BACK_FILL).tolist()
     for row, place in _places(ranked).items():
@@ -206,7 +206,7 @@ def _fates(
 
 
 def _capped(recommender: Recommender, proposals: Proposals, beam_weight: float) -> set[int]:
-    """Proposed rows that have as many of their group above them as the cap allows."""
+    """Proposed rows that the cap drops: enough of their group rank above them."""
     cap = recommender.params.max_per_group
     length = max(proposals.rows.shape[1], NUM_RECOMMENDATIONS)  # beams may propose fewer than ten
     lists = (

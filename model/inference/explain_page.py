@@ -1,4 +1,4 @@
-"""An explanation in words: as text, and as a page that stands alone."""
+"""An explanation in words: as text, and as a self-contained HTML page."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ def as_text(explanation: Explanation) -> str:
 
 
 def as_page(explanation: Explanation) -> str:
-    """The explanation as one HTML file without anything to load."""
+    """The explanation as one self-contained HTML file."""
     target = ""
     if explanation.target is not None:
         item, fate = escape(explanation.target.item), escape(fate_of(explanation.target))
@@ -118,13 +118,13 @@ def verdict(candidate: Candidate, explanation: Explanation) -> str:
         Fate.HIT: f"{FATES[Fate.HIT]} ({PATH_NAMES[BEAM]})",
         Fate.HIT_BY_BACK_FILL: f"{FATES[Fate.HIT]} ({PATH_NAMES[BACK_FILL]})",
         Fate.CAPPED: f"filtered: {settings['max_per_group']} of its {settings['group_feature']} "
-        "above it",
+        "rank above it",
     }
     return special.get(candidate.fate, FATES[candidate.fate])
 
 
 def counts(explanation: Explanation) -> dict[str, int]:
-    """How many items were proposed, filtered, filled up, and ruled out for everyone."""
+    """How many items were proposed, filtered, back-filled, and ruled out for everyone."""
     met = explanation.fates
     filtered = (Fate.SEEN_FILTERED, Fate.CAPPED, Fate.RANKED_BELOW_TEN)
     return {
@@ -139,7 +139,7 @@ def counts(explanation: Explanation) -> dict[str, int]:
 
 
 def _cut(shown: Sequence[object], number: int) -> str:
-    """What a heading says of a list that goes on: ": 40 of 384"."""
+    """The end of a heading whose list is cut: ": 40 of 384"."""
     return f": {len(shown)} of {number:,}" if len(shown) < number else ""
 
 

@@ -1,4 +1,4 @@
-"""What is found out about one user's recommendation: facts, which others put into words."""
+"""The facts that explain one user's recommendation; ``explain_page`` puts them into words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The item that the user took next; ``place`` among all re-scored ones, 0 for none."""
+    """The item that the user took next; ``place`` is its rank of all re-scored ones, 0 for none."""
 
     item: str
     fate: Fate
@@ -72,7 +72,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One user's recommendation, taken apart.
+    """One user's recommendation, explained.
 
     Attributes:
         user: raw id.
@@ -84,13 +84,13 @@ class Explanation:
         num_beams: semantic IDs at the end of the search.
         beams: the most probable of them, best first.
         num_scored: items that were recommended or proposed.
-        candidates: the recommended ones and what stood above or near them, best first.
+        candidates: the recommended ones, then the best of the other proposals, best first.
         num_candidates: items that the data offers.
         num_blocked: of them on the block list.
-        num_cold: of the others without a training event, where these are ruled out.
+        num_cold: others without a training event, where these are ruled out.
         num_proposed: items that the beams proposed.
-        fates: how many of the proposed and the recommended items met which.
-        settings: the cascade's parameters that decided; of the block list its length.
+        fates: how many of the proposed and the recommended items met each fate.
+        settings: the cascade's parameters; the block list by its length.
     """
 
     user: str

@@ -34,9 +34,9 @@ likewise, after all of the user's events |
 items |
 | `export.json` | | what all this was made from: hashes, parameters, seed, code revision, packages |
 
-A user's score of an item is the product of their vectors, minus {logq_weight} times `log_q`: what
-`score` is in a submission before its beams have a weight. The legal semantic IDs, which are the
-trie of a beam search, are the distinct values of `sid`.
+A user's score of an item is the dot product of their vectors, minus {logq_weight} times `log_q`:
+the `score` of a submission whose beam weight is 0. The legal semantic IDs, which form the trie of a
+beam search, are the distinct values of `sid`.
 
 ```python
 import numpy as np
@@ -49,15 +49,15 @@ scores = item_vectors @ user_vector - {logq_weight} * items["log_q"].to_numpy()
 print(users["raw_user_id"][0], items["raw_item_id"].take(np.argsort(-scores)[:10]).to_pylist())
 ```
 
-What a user has had is not filtered out there, nor is any cap applied, as a submission does.
+Unlike a submission, this filters out no items that a user has seen, and applies no cap.
 """
 
 
 def require_export_folder(folder: Path) -> None:
-    """Refuse a place where something else would be lost, before anything is computed.
+    """Refuse a folder where other files would be lost, before anything is computed.
 
     Raises:
-        InputError: the folder cannot be one or be written to, or holds anything but an export.
+        InputError: it cannot be created or written to, or holds something other than an export.
     """
     require_folder(folder, writable=True)
     if folder.exists() and any(folder.iterdir()) and not (folder / FACTS).is_file():
@@ -70,10 +70,10 @@ def require_export_folder(folder: Path) -> None:
 def export_model(
     recommender: Recommender, model: Path, folder: Path, *, origin: Mapping[str, Any]
 ) -> dict[str, int]:
-    """Write a model, the vectors that it gives and what explains them; whole or not at all.
+    """Write a model, its vectors and their origin to a folder, atomically.
 
-    Users are encoded as for a submission, in the same batches, so that these are the vectors that
-    it ranks by; they are written piece by piece.
+    Users are encoded in the same batches as for a submission, so that these are the vectors that it
+    ranks by; they are written shard by shard.
 
     Args:
         recommender: the model with its data.
@@ -85,7 +85,7 @@ def export_model(
         ``items``, ``users``, ``dim`` and ``levels``.
 
     Raises:
-        InputError: a file of the model is gone, or there is too little space.
+        InputError: a file of the model is missing, or there is too little space.
     """
     catalogue, interactions = recommender.catalogue, recommender.interactions
     dim, levels = catalogue.vectors.shape[1], catalogue.sids.shape[1]

@@ -14,7 +14,7 @@ from model.tokenizer.codebook import Codebook
 
 @dataclass(frozen=True)
 class InferenceInputs:
-    """One recommender and everything that it was made for; all lazily opened.
+    """One recommender and the data that it serves, all opened lazily.
 
     Attributes:
         checkpoint: the recommender; gives user vectors, item vectors and semantic IDs.

@@ -16,14 +16,14 @@ class Fate(IntEnum):
 
     NOT_A_CANDIDATE = 0
     COLD_FILTERED = 1  # a candidate without a training event
-    SEEN_FILTERED = 2  # stands in the user's own history
+    SEEN_FILTERED = 2  # in the user's own history
     HIT = 3  # among the ten, proposed by a beam
     HIT_BY_BACK_FILL = 4  # among the ten, found by search
     NO_SEMANTIC_ID = 5
     NOT_AMONG_BEAMS = 6
     CAPPED = 7  # would be among the ten without the cap on its group
     RANKED_BELOW_TEN = 8
-    BLOCKED = 9  # on the caller's block list; goes before COLD_FILTERED
+    BLOCKED = 9  # on the caller's block list; takes precedence over COLD_FILTERED
 
 
 def fates(
@@ -47,7 +47,7 @@ def fates(
         is_candidate: (B,) bool.
         is_blocked: (B,) bool, on the caller's block list.
         uncapped: the lists as they would be without the cap on groups.
-        has_beams: else search alone answers, and no target is lost in beams.
+        has_beams: False where search alone answers, and no target can be lost in beams.
 
     Returns:
         (B,) int8 of :class:`Fate`.
@@ -59,7 +59,7 @@ def fates(
     proposed = (proposals.rows == wanted).any(dim=1)
     has_sid = (catalogue.sids[target_rows.clamp(min=0)] > 0).all(dim=1)
     result = torch.full_like(target_rows, Fate.RANKED_BELOW_TEN)
-    # From the last of the reasons to the first, so that the first that applies stays.
+    # In reverse order of precedence: the last assignment wins.
     result[earned] = Fate.CAPPED
     if has_beams:
         result[~proposed & ~earned] = Fate.NOT_AMONG_BEAMS
@@ -74,7 +74,7 @@ def fates(
 
 
 def count_fates(fate: np.ndarray, weights: np.ndarray) -> dict[str, dict[str, float]]:
-    """Per fate the users and their share of the weight; all of them add up to everyone."""
+    """Number of users and share of the weight per fate; they add up to all users and to 1."""
     users = np.bincount(fate, minlength=len(Fate))
     weight = np.bincount(fate, weights=weights, minlength=len(Fate)) / weights.sum()
     return {

@@ -1,4 +1,4 @@
-"""The evaluation's pictures; the same numbers give the same bytes."""
+"""The evaluation's plots; the same numbers give the same bytes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from model.pictures import write_png
 
 COLORS = ("#9aa0a6", "#c58b2a", "#3b6fb6", "#8a56a8", "#2a8c5f")
-MOST_LABELS = 12  # of one panel; more overlap
+MOST_LABELS = 12  # per panel; more would overlap
 
 
 def plot_paths(metrics: Mapping[str, Any], paths: Sequence[str], file: Path) -> None:
@@ -43,7 +43,7 @@ def plot_cutoffs(metrics: Mapping[str, Any], paths: Sequence[str], file: Path) -
 
 
 def plot_losses(losses: Mapping[str, Mapping[str, float]], file: Path) -> None:
-    """What became of the targets in the cascade."""
+    """The share of each fate of the targets in the cascade."""
     figure = Figure(figsize=(7, 3.6))
     axes = figure.subplots()
     names = list(losses)[::-1]

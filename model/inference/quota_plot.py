@@ -1,4 +1,4 @@
-"""The picture of a study of quotas."""
+"""The plot of a study of quotas."""
 
 from pathlib import Path
 from typing import cast
@@ -28,7 +28,7 @@ def plot_quotas(table: pd.DataFrame, file: Path) -> None:
                 point = (row["users_per_second"], row[measure])
                 axes.annotate(str(row["num_items"]), point, fontsize=6)
         axes.set_xscale("log")
-        axes.set_xlabel("users per second beyond the encoder")
+        axes.set_xlabel("users per second, without the encoder")
         axes.set_ylabel(measure)
     figure.axes[0].legend(frameon=False, fontsize=7)
     write_png(figure, file)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # The CSR layout is used as a plain argument of one kernel; what PyTorch warns of (other operators
-# that lack it, unchecked input) does not touch us: the offsets below are correct by construction.
+# that lack it, unchecked input) does not matter: the offsets below are correct by construction.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 
@@ -58,7 +58,7 @@ def sampled_dot(queries: Tensor, keys: Tensor, offsets: Tensor, columns: Tensor)
 
 
 def log_softmax(values: Tensor, owners: Tensor, offsets: Tensor) -> Tensor:
-    """Log-softmax within each row, to the same bytes whenever it is computed on one device.
+    """Log-softmax within each row, deterministic on one device.
 
     Args:
         values: (T,) float32.
@@ -71,13 +71,13 @@ def log_softmax(values: Tensor, owners: Tensor, offsets: Tensor) -> Tensor:
     peaks = values.new_full((len(offsets) - 1,), -torch.inf)
     peaks = peaks.scatter_reduce(0, owners, values, "amax")
     shifted = values - peaks[owners]
-    # By segments: index_add_ adds up atomically on a GPU, in another order every time.
+    # A segment reduction is deterministic; index_add_ on a GPU adds atomically, in any order.
     sums = torch.segment_reduce(shifted.exp(), "sum", offsets=offsets)
     return shifted - sums.log()[owners]
 
 
 def pack(values: Tensor, owners: Tensor, offsets: Tensor, fill: float) -> Tensor:
-    """(T,) -> (N, longest row), ``fill`` on the right."""
+    """(T,) -> (N, longest row), padded on the right with ``fill``."""
     width = int(offsets.diff().max()) if len(offsets) > 1 else 0
     dense = values.new_full((len(offsets) - 1, width), fill)
     dense[owners, torch.arange(len(values), device=values.device) - offsets[owners]] = values

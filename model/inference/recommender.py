@@ -1,4 +1,4 @@
-"""Everything that answers for a user, from one checkpoint; and what the beams propose.
+"""A checkpoint with its catalogue, trie and search, ready to recommend; and the beams' proposals.
 
 Paper: section 2.1, generative pruning; the vectors of the ranking come from the same weights.
 """
@@ -48,7 +48,7 @@ class Proposals:
         cosines: (B, M) float32 of user and item.
         log_probs: (B, M) float32 of the item's semantic ID, -inf where ``rows`` is -1.
         seen: the catalogue rows in the users' histories.
-        hidden: (B, M) bool, the proposals among them.
+        hidden: (B, M) bool, the proposals that are among ``seen``.
     """
 
     users: np.ndarray
@@ -62,7 +62,7 @@ class Proposals:
 
 @dataclass(frozen=True)
 class Recommender:
-    """One checkpoint, ready to answer.
+    """One checkpoint, ready to recommend.
 
     Attributes:
         network: in evaluation mode, with a decoder.
@@ -71,9 +71,9 @@ class Recommender:
         blocked: (N,) int64 item ids of the caller's block list.
         catalogue: the allowed items.
         trie: their semantic IDs; its items are catalogue rows.
-        search: over the catalogue's vectors, with the logQ option inside.
+        search: over the catalogue's vectors, with the logQ correction built in.
         params: of the cascade.
-        device: where everything stands.
+        device: of all tensors.
     """
 
     network: OnePiece
@@ -125,7 +125,7 @@ class Recommender:
         encoded: EncoderOutput,
         queries: Tensor,
     ) -> Proposals:
-        """The same, after the encoder."""
+        """As :meth:`propose_batch`, from the encoder's output on."""
         seen = self.seen(part, users)
         if self.params.num_sids == 0:
             nothing = queries.new_zeros(len(users), 0)
@@ -159,7 +159,7 @@ class Recommender:
     def _items(
         self, queries: Tensor, leaves: Tensor, log_probs: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """All items of the semantic IDs, with their cosines: three (B, M)."""
+        """Rows, cosines and log-probabilities (B, M) of all items of the semantic IDs."""
         parents = leaves.clamp(min=0)
         starts = self.trie.item_offsets[parents]
         counts = torch.where(leaves >= 0, self.trie.item_offsets[parents + 1] - starts, 0)
@@ -178,7 +178,7 @@ class Recommender:
 def prepare_recommender(
     inputs: InferenceInputs, params: CascadeParams, device: torch.device
 ) -> Recommender:
-    """Load a checkpoint and lay out the catalogue and the trie for it.
+    """Load a checkpoint and build the catalogue and the trie for it.
 
     Args:
         inputs: the checkpoint, its codebook and its data.
@@ -186,8 +186,8 @@ def prepare_recommender(
         device: to compute on.
 
     Raises:
-        InputError: a checkpoint without a decoder, of another codebook or of other items;
-            nothing to recommend, or a blocked item that is none of the data.
+        InputError: the checkpoint has no decoder, or was trained with another codebook or other
+            items; there is nothing to recommend, or a blocked item is not in the data.
     """
     interactions, statistics = inputs.interactions, inputs.statistics
     _check_fit(inputs.checkpoint, inputs.codebook)
@@ -243,7 +243,7 @@ def _check_fit(checkpoint: Checkpoint, codebook: Codebook) -> None:
             f"recommender_checkpoint was trained with codebook sizes {list(trained)} and the "
             f"codebook has {list(given)}; train the recommender again"
         )
-    learned = checkpoint.metadata.get("semantic_ids")  # which those of earlier versions lack
+    learned = checkpoint.metadata.get("semantic_ids")  # earlier versions did not record it
     if learned not in (None, codebook.semantic_ids):
         raise InputError(
             "recommender_checkpoint was trained with another codebook, whose semantic IDs meant "

@@ -20,7 +20,7 @@ from model.inference.plots import (
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What was measured.
+    """The metrics of an evaluation.
 
     Attributes:
         metrics: ``users``, ``candidates``, ``allowed_items``, ``masked_actions``,
@@ -39,7 +39,7 @@ class EvaluationReport:
 
     @property
     def beam_weight(self) -> float:
-        """The blend of the beam's log-probability, as given or as tuned."""
+        """The weight of the beam's log-probability, given or tuned."""
         return float(self.metrics["beam_weight"])
 
     def table(self) -> pd.DataFrame:

@@ -1,11 +1,11 @@
-"""Embedding-only search: the k nearest items of each user, exactly, in pieces of the catalogue.
+"""Embedding-only search: the k nearest items of each user, exactly, in chunks of the catalogue.
 
-Never users x catalogue: one piece of scores at a time, sized for the cache. Within a piece only
-the best blocks of 64 are searched for the top k; an item among the top k stands in one of the k
-blocks with the highest maxima, so nothing is lost. Of equal scores the first row counts as the
-best, as in a stable sort: which users share a batch, and so how large a piece is, decides nothing.
-A product's last columns, where they do not fill a tile, are rounded in another way: equal vectors
-would have unequal scores there, so that every piece is made of whole blocks.
+The full users x catalogue matrix is never formed: one chunk of scores at a time, sized for the
+cache. Within a chunk only the best blocks of 64 are searched for the top k; an item of the top k is
+in one of the k blocks with the highest maxima, so nothing is lost. Ties go to the first row, as in
+a stable sort, so that the result depends neither on the batch nor on the size of the chunk. A
+matrix product rounds columns that do not fill a tile in another way, and equal vectors would get
+unequal scores: so every chunk consists of whole blocks.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from model.network.few_rows import same_bits
 
 BLOCK = 64
 SCORES_AT_ONCE = {"cpu": 2_000_000, "cuda": 200_000_000}
-ROWS_AT_ONCE = 262_144  # the last of which may have to be copied
+ROWS_AT_ONCE = 262_144  # at most in a chunk; padding the last chunk copies it
 
 
 class VectorSearch(Protocol):
@@ -30,12 +30,12 @@ class VectorSearch(Protocol):
 
     @property
     def exact(self) -> "ExactSearch":
-        """The search that this one stands for."""
+        """The exact search that this one equals or approximates."""
         ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Its ``kind``, and of an index what is known of it."""
+        """Its ``kind`` and, for an index, its properties."""
         ...
 
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,7 @@ class ExactSearch:
     def search(
         self, queries: Tensor, k: int, seen: Seen, full: FullGroups | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See :class:`VectorSearch`; of a group that a user has in ``full``, nothing is found."""
+        """See :class:`VectorSearch`; leaves out the groups that ``full`` lists for a user."""
         num_users, num_rows = len(queries), len(self.vectors)
         by_row = seen.rows.argsort(stable=True)
         seen_rows, seen_owners = seen.rows[by_row], seen.owners[by_row]
@@ -112,8 +112,8 @@ class ExactSearch:
 
 
 def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``scores.topk(k)``, of equals the first columns; fewer where there are fewer columns."""
-    values, columns = _most(scores, k + 1)  # one more tells whether the last has an equal
+    """``scores.topk(k)``, ties to the first columns; fewer where there are fewer columns."""
+    values, columns = _most(scores, k + 1)  # one more shows whether the last is tied
     tied = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -torch.inf)
     users = tied.any(dim=1).nonzero().flatten()
     values, columns = values[:, :k], columns[:, :k]
@@ -123,7 +123,7 @@ def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _most(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``scores.topk(k)``, by the maxima of blocks first; fewer where there are fewer columns."""
+    """``scores.topk(k)`` by way of block maxima; fewer where there are fewer columns."""
     num_users, num_columns = scores.shape
     if num_columns <= BLOCK * k:
         return scores.topk(min(k, num_columns), dim=1)
@@ -136,7 +136,7 @@ def _most(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _first_of_equals(scores: Tensor, last: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The same of users with equals; what does not reach their k-th value (N, 1) is not sorted."""
+    """Top k of users with ties; scores below their k-th value ``last`` (N, 1) are not sorted."""
     reached = ~(scores < last)
     owners, columns = reached.nonzero(as_tuple=True)
     values = scores[reached]

@@ -1,4 +1,4 @@
-"""Recommendations of many users, made piece by piece: resumable, and split over processes.
+"""Recommendations of many users, made shard by shard: resumable, and split over processes.
 
 A shard is a run of consecutive users; which users share a batch depends on the shard alone, so
 that the result is the same for one process and for many, and after a restart.
@@ -21,18 +21,18 @@ from model.inference.cascade import Recommendations, recommend
 from model.inference.recommender import Recommender
 
 USERS_PER_SHARD = 16_384
-SEARCH = "search.json"  # facts of the search that filled a shard up
+SEARCH = "search.json"  # properties of the search that a shard was made with
 _FINGERPRINT_BYTES = 12
 _TASK, _SHARD = re.compile(f"[0-9a-f]{{{2 * _FINGERPRINT_BYTES}}}"), re.compile(r"\.?shard-\d{6}")
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Finished pieces of one task in a folder.
+    """Finished shards of one task in a folder.
 
     Attributes:
         folder: holds one sub-folder per finished shard.
-        num_users: users 0..num_users-1 are to be answered.
+        num_users: users 0..num_users-1 get recommendations.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Shards:
         return -(-self.num_users // USERS_PER_SHARD)
 
     def missing(self) -> list[int]:
-        """Numbers of the shards that nobody has finished."""
+        """Numbers of the unfinished shards."""
         return [shard for shard in range(self.count) if not self._path(shard).exists()]
 
     def users(self, shard: int) -> np.ndarray:
@@ -54,13 +54,13 @@ class Shards:
     def fill(
         self, recommender: Recommender, *, beam_weight: float, rank: int, world_size: int
     ) -> None:
-        """Answer the users of the missing shards that fall to this process.
+        """Make the missing shards that are assigned to this process.
 
         Args:
             recommender: the checkpoint.
             beam_weight: of the cascade.
             rank: of this process, 0..world_size-1.
-            world_size: how many share the work; shard s falls to rank s mod world_size.
+            world_size: number of processes; shard s belongs to rank s mod world_size.
         """
         for shard in self.missing():
             if shard % world_size == rank:
@@ -69,7 +69,7 @@ class Shards:
                 self.save(shard, made, recommender.search.facts)
 
     def save(self, shard: int, made: Recommendations, search: Mapping[str, Any]) -> None:
-        """Keep the answers to a shard's users, and what is known of the search behind them."""
+        """Save a shard's recommendations, and the properties of the search behind them."""
         with atomic_folder(self._path(shard)) as out:
             write_json(out / SEARCH, search)
             for field in fields(Recommendations):
@@ -89,7 +89,7 @@ class Shards:
         return Recommendations(**columns)
 
     def search_facts(self) -> dict[str, Any]:
-        """What is known of the search; the same for all shards of a task.
+        """Properties of the search; the same for all shards of a task.
 
         Raises:
             InputError: a shard is damaged; it is removed, so that the next run makes it again.
@@ -119,12 +119,12 @@ class Shards:
 
 
 def open_shards(folder: Path, task: str, num_users: int) -> Shards:
-    """The pieces of one task; those of other tasks in the folder are removed, and nothing else.
+    """Open the shards of one task; those of other tasks are removed, and nothing else.
 
     Args:
-        folder: where pieces are kept between runs; others may keep something there too.
-        task: fingerprint of everything that decides the answers.
-        num_users: users to be answered.
+        folder: where shards are kept between runs; may hold other things too.
+        task: fingerprint of everything that decides the recommendations.
+        num_users: users to recommend to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for other in folder.iterdir():
@@ -134,7 +134,7 @@ def open_shards(folder: Path, task: str, num_users: int) -> Shards:
 
 
 def _is_task(folder: Path) -> bool:
-    """Whether this is named like a task and holds shards alone, finished or begun."""
+    """Whether a folder is named like a task and holds only shards, finished or begun."""
     if not _TASK.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
         return False
     try:

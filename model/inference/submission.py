@@ -1,4 +1,4 @@
-"""Ten items for every user, as the competition wants them, and checked before anyone sees them."""
+"""Ten items for every user, validated and in the competition's format."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,8 @@ class Submission:
         user_ids: (U,) raw ids.
         raw_item_ids: (U * 10,) raw ids of the recommended items, user by user, best first.
         summary: counts for people and for Dagster.
-        items_are_numbers: in the competition's form; else strings, whichever are recommended.
+        items_are_numbers: whether result.json has numbers as item ids, else strings; depends on
+            all items of the data, not on the recommended ones.
     """
 
     recommendations: Recommendations
@@ -59,7 +60,7 @@ class Submission:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the table, and of the competition's form the end.
+        """Read the table, and the end of result.json.
 
         Raises:
             InputError: a file is missing or damaged, with its name.
@@ -88,7 +89,7 @@ class Submission:
         )
 
     def _write_result(self, file: IO[str]) -> None:
-        """The competition's form: ``{"user": [...], "top10s": [[...], ...]}``."""
+        """The competition's format: ``{"user": [...], "top10s": [[...], ...]}``."""
         users, items = self.user_ids, self.raw_item_ids
         users = users.cast(pa.int64()) if _are_numbers(users) else users
         items = items.cast(pa.int64()) if self.items_are_numbers else items
@@ -146,15 +147,15 @@ def make_submission(
 ) -> Submission:
     """Recommend to every user.
 
-    Carries on from the shards that an earlier run, or ``python -m model.inference`` under
-    torchrun, has finished.
+    Resumes from the shards that an earlier run, or ``python -m model.inference`` under torchrun,
+    has finished.
 
     Args:
         inputs: the recommender and its data.
         params: of the cascade.
         device: to compute on.
         beam_weight: of the evaluation report, as given or tuned there.
-        shard_folder: keeps finished shards; they stay until the caller removes them.
+        shard_folder: keeps finished shards until the caller removes them.
         index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
 
     Raises:
@@ -190,7 +191,7 @@ def describe(
         interactions: holds the raw ids.
         counts: (num_items + 1,) training events per item.
         beam_weight: that was used.
-        search: facts of the search that was used; those of an index become part of the summary.
+        search: properties of the search that was used; an index's become part of the summary.
     """
     filled = made.path == BACK_FILL
     return Submission(
@@ -216,7 +217,7 @@ def _are_numbers(ids: pa.Array) -> bool:
 
 
 def _ends_with_a_number(result: Path) -> bool:
-    """Whether the last item of the competition's form is one, and so all are.
+    """Whether the last item id of result.json is a number, and therefore all are.
 
     Raises:
         InputError: the file is missing or damaged, with its name.

@@ -1,4 +1,4 @@
-"""What tells one submission's shards from another's: a hash of all that decides the answers."""
+"""The key of a submission's shards: a hash of everything that decides the recommendations."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,8 +19,8 @@ from model.sources import hash_sources
 def submission_task(inputs: InferenceInputs, params: CascadeParams, beam_weight: float) -> str:
     """A hash of everything that decides the recommendations, the code included.
 
-    Of the modalities only those are read that the network looks at; the others, wide as they are,
-    have done their part in the codebook. Raw ids name answers; only the blocked ones decide any.
+    Only modalities that the network reads are hashed; the others, however large, matter through
+    the codebook alone. Raw ids only name items; of them the blocked ones matter.
     """
     checkpoint, interactions = inputs.checkpoint, inputs.interactions
     looked_at = checkpoint.network_params["features"]["modalities"]
@@ -39,7 +39,7 @@ def submission_task(inputs: InferenceInputs, params: CascadeParams, beam_weight:
 
 
 def _parts(value: Any) -> Iterator[str | np.ndarray]:
-    """All that a value is made of, every part after its name; arrays stay memory-mapped."""
+    """Flatten a value into its parts, each after its name; arrays stay memory-mapped."""
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, torch.Tensor):

@@ -40,7 +40,7 @@ class Trie:
         return len(self.prefixes[-1])
 
     def to(self, device: torch.device) -> "Trie":
-        """The same on a device."""
+        """Copy to a device."""
         return Trie(
             tuple(codes.to(device) for codes in self.prefixes),
             tuple(offsets.to(device) for offsets in self.child_offsets),

@@ -10,7 +10,7 @@ from model.errors import InputError
 from model.inference.cascade import NUM_RECOMMENDATIONS, Recommendations
 from model.inference.filters import Seen, seen_items
 
-USERS_AT_ONCE = 10_000  # whose histories are looked through together
+USERS_AT_ONCE = 10_000  # whose histories are checked together
 
 
 def validate_recommendations(
@@ -20,7 +20,7 @@ def validate_recommendations(
     *,
     filter_history: list[int],
 ) -> None:
-    """Ten distinct allowed items with finite scores for each user, none from the history.
+    """Require ten distinct allowed items with finite scores per user, none from the history.
 
     Args:
         made: recommendations of all users.
@@ -33,8 +33,8 @@ def validate_recommendations(
     """
     if not np.array_equal(made.user_indices, np.arange(interactions.num_users)):
         raise InputError(
-            f"recommendations hold {len(made.user_indices):,} users, the data "
-            f"{interactions.num_users:,} in another order; make the submission again"
+            f"recommendations hold {len(made.user_indices):,} users and the data "
+            f"{interactions.num_users:,}, or their order differs; make the submission again"
         )
     rows = np.full(interactions.num_items + 1, -1, np.int64)
     rows[allowed] = np.arange(len(allowed))
@@ -59,13 +59,13 @@ def validate_recommendations(
 def _rules(
     items: np.ndarray, scores: np.ndarray, rows: np.ndarray, seen: Seen
 ) -> Iterator[tuple[np.ndarray, str]]:
-    """Each rule's (U,) bool of who breaks it, and what to say then.
+    """For each rule, a (U,) bool of the users that break it, and the message.
 
     Args:
         items: (U, 10) int32 item ids, 0 for none.
         scores: (U, 10) float32.
-        rows: (U, 10) int64 places among the allowed items, -1 where an item is none of them.
-        seen: by these users, as such places.
+        rows: (U, 10) int64 indices into the allowed items, -1 for any other item.
+        seen: what these users have seen, as such indices.
     """
     found = (items > 0).sum(axis=1)
     short = np.asarray(found < NUM_RECOMMENDATIONS)
@@ -80,7 +80,7 @@ def _rules(
     yield twice, "an item is recommended twice; make the submission again"
     yield (
         np.asarray((rows < 0).any(axis=1)),
-        "an item is recommended that is no allowed candidate; make the submission again",
+        "an item is recommended that is not an allowed candidate; make the submission again",
     )
     unknown = np.asarray(~np.isfinite(scores).all(axis=1))
     yield unknown, "a score is not finite; train recommender_checkpoint again"

@@ -141,7 +141,7 @@ def test_good_recommendations_pass(made, interactions):
     [
         (lambda made, world: changed(made, 4, 9, 0), "only 9 of 10"),
         (lambda made, world: changed(made, 4, 9, made.item_ids[4, 0]), "twice"),
-        (lambda made, world: changed(made, 4, 9, cold_item(world)), "no allowed candidate"),
+        (lambda made, world: changed(made, 4, 9, cold_item(world)), "not an allowed candidate"),
         (lambda made, world: changed(made, 4, 9, seen_item(world, 4)), "history"),
         (lambda made, world: replace(made, scores=made.scores * np.nan), "not finite"),
         (lambda made, world: replace(made, user_indices=made.user_indices[::-1]), "order"),
