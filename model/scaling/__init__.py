@@ -1,1 +1,1 @@
-"""Points in, laws out: trainings over a range of sizes, power laws through their losses, plans."""
+"""The scaling study: trainings over a range of sizes, power laws of their losses, and plans."""

@@ -1,8 +1,8 @@
-"""One point of the study in processes of its own.
+"""Train and measure one point of the study in its own processes.
 
 ``python -m model.scaling joint_l4_d64_e8_f100_s0 --params F --data DIR --out FOLDER``, or the same
-under ``torchrun --nproc-per-node N -m``. A state that an earlier run left in DIR/.resume is taken
-up; SIGTERM keeps one. --keep-state leaves it in the end too.
+under ``torchrun --nproc-per-node N -m``. Resumes from the state that an earlier run left in
+DIR/.resume; SIGTERM saves one. --keep-state keeps it after the end, too.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the point")
-    parser.add_argument("--keep-state", action="store_true", help="until FOLDER is in its place")
+    parser.add_argument("--keep-state", action="store_true", help="leave the state in DIR/.resume")
     given = parser.parse_args(arguments)
 
     def work(world: World, interrupted: Interruption) -> bool:

@@ -1,4 +1,4 @@
-"""What a model of some size costs on the machine that the points ran on."""
+"""What a model of a given size costs on the machine that the points ran on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class CostModel:
     Attributes:
         slope: of the logarithm of FLOPs per token over that of the parameters.
         intercept: of the same line.
-        overhead: seconds of one device per token, whatever the size.
+        overhead: seconds of one device per token, independent of the size.
         seconds_per_flop: of one device.
         device: which one.
     """
@@ -30,7 +30,7 @@ class CostModel:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Self:
-        """Fit them; time is that of the device which the largest point ran on."""
+        """Fit the costs; times are of points on the device that ran the largest point."""
         per_token = column(rows, "flops") / column(rows, "tokens")
         slope, intercept = _line(np.log(column(rows, "parameters")), np.log(per_token))
         device = max(rows, key=lambda row: row["parameters"])["device"]
@@ -42,23 +42,23 @@ class CostModel:
         return cls(slope, intercept, float(overhead), float(per_flop), device)
 
     def flops_per_token(self, parameters: np.ndarray) -> np.ndarray:
-        """Of models of the study's kind."""
+        """FLOPs per token of models with so many parameters."""
         return np.exp(self.intercept + self.slope * np.log(parameters))
 
     def seconds_per_token(self, flops_per_token: float) -> float:
-        """Of one device."""
+        """Seconds of one device per token."""
         return self.overhead + self.seconds_per_flop * flops_per_token
 
 
 def frontier(rows: Sequence[Row], loss: str) -> list[Row]:
-    """The points that no other beats in a loss with fewer FLOPs, cheapest first."""
+    """The Pareto frontier of a loss and FLOPs, cheapest first."""
     ordered = sorted(rows, key=lambda row: (row["flops"], row[loss]))
     best = np.minimum.accumulate(column(ordered, loss))
     return [row for row, lowest in zip(ordered, best, strict=True) if row[loss] <= lowest]
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept; a single size says nothing of the slope, which is then one."""
+    """Slope and intercept; with a single size, the slope is taken to be one."""
     if len(np.unique(x)) < 2:
         return 1.0, float((y - x).mean())
     slope, intercept = np.polyfit(x, y, 1)

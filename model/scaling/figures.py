@@ -1,4 +1,4 @@
-"""The study's figures, as PNG and SVG; told apart by shape and line, so that grey will do."""
+"""The study's figures, as PNG and SVG; markers and line styles differ, so that grey is enough."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ REACH = 2.0  # how far beyond the measured data lines of equal compute are drawn
 
 
 def draw_figures(study: "ScalingStudy", folder: Path) -> None:
-    """Write laws, frontier and quality, and what more data brings where that was measured."""
+    """Write laws, frontier and quality, and iso-FLOP curves where size and data have a law."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
@@ -51,7 +51,7 @@ def _write(file: Path, panels: Sequence[str], draw: Callable[[Any, str], None]) 
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
         draw(axis, panel)
-        axis.xaxis.set_minor_formatter(NullFormatter())  # they run into each other
+        axis.xaxis.set_minor_formatter(NullFormatter())  # minor labels would overlap
     write_png(figure, file.with_suffix(".png"), dpi=150)
     figure.savefig(file.with_suffix(".svg"), metadata={"Date": None})
 
@@ -67,7 +67,7 @@ def _law(axis: Any, study: "ScalingStudy", loss: str) -> None:
     for one in study.forecasts:
         if one.loss == loss:
             _forecast(axis, one)
-    axis.set(xscale="log", xlabel="parameters outside tables", ylabel="final loss", title=title)
+    axis.set(xscale="log", xlabel="non-embedding parameters", ylabel="final loss", title=title)
     axis.legend(fontsize=7)
 
 
@@ -109,7 +109,7 @@ def _points(axis: Any, rows: Sequence[Row], x: str, y: str) -> None:
 
 
 def _frontier(axis: Any, study: "ScalingStudy", loss: str) -> None:
-    """Final loss against compute, and what no other point beats at less of it."""
+    """Final loss against compute, with the Pareto frontier."""
     _points(axis, study.table, "flops", loss)
     best = frontier(study.table, loss)
     axis.step(
@@ -137,10 +137,10 @@ def _iso_flop(axis: Any, study: "ScalingStudy", loss: str) -> None:
         axis.plot(sizes, losses, color=shade, label=f"{budget:.1e} FLOPs")
         lowest = int(np.nanargmin(losses))
         drawn = np.flatnonzero(np.isfinite(losses))
-        if drawn[0] < lowest < drawn[-1]:  # at an end it is no best size
+        if drawn[0] < lowest < drawn[-1]:  # at an end it need not be the best size
             axis.plot(sizes[lowest], losses[lowest], marker="o", color=shade)
     title = f"{loss}: equal compute\n{fit.verdict}"
-    axis.set(xscale="log", xlabel="parameters outside tables", ylabel="expected loss", title=title)
+    axis.set(xscale="log", xlabel="non-embedding parameters", ylabel="expected loss", title=title)
     axis.legend(fontsize=7)
 
 
@@ -157,5 +157,5 @@ def _quality(axis: Any, study: "ScalingStudy", name: str) -> None:
             linestyle=("-", "--", ":")[number % 3],
             label=key.removesuffix(f"_{name}"),
         )
-    axis.set(xscale="log", xlabel="parameters outside tables", ylabel=name, title=name)
+    axis.set(xscale="log", xlabel="non-embedding parameters", ylabel=name, title=name)
     axis.legend(fontsize=7)

@@ -2,10 +2,10 @@
 
 Three forms compete: a constant, a power law, and a power law above an irreducible loss. BIC chooses
 between the last two, an F test at five per cent must reject the constant, else the verdict is "no
-power law". Intervals come from a bootstrap of residuals that chooses the form anew in every sample,
-so that they hold the doubt about the form as well. What the seeds of one size have in common (its
-shape suits it well or badly) is drawn once per size, and the means of the sizes must reject the
-constant as well: more seeds do not make a law surer than its sizes allow.
+power law". Intervals come from a bootstrap of residuals that chooses the form again in every
+sample, so that they include the uncertainty about the form. The residual that the seeds of one size
+share (its shape suits it well or badly) is drawn once per size, and an F test on the means of the
+sizes must reject the constant as well: more seeds do not make a law surer than its sizes allow.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Fit:
 
     Attributes:
         variables: names, such as ``N`` or ``N``, ``D``; in billions.
-        law: of the better of both forms.
+        law: the better of both power-law forms.
         verdict: which form that is, or "no power law".
         p_value: of the F test against a constant, from all trainings or from the means of sizes,
             whichever is the larger.
@@ -78,7 +78,7 @@ class Fit:
 
     @property
     def quality(self) -> Quality:
-        """Of the chosen form."""
+        """The quality of the chosen form."""
         form = ABOVE_FLOOR if self.law.irreducible > 0 else PLAIN
         return next(one for one in self.qualities if one.form == form)
 
@@ -100,11 +100,12 @@ class Fit:
         return ["E", *letters, *letters.lower()]
 
     def interval(self, x: np.ndarray, *, of_a_run: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Between what the loss lies at some sizes.
+        """The interval of the loss at given values of the variables.
 
         Args:
             x: (m, k) variables.
-            of_a_run: whether the spread of single trainings is included; else the law's alone.
+            of_a_run: whether to include the spread of single trainings (a prediction interval), or
+                only the law's own uncertainty.
 
         Returns:
             (m,) lower and upper ends.
@@ -126,7 +127,7 @@ class Fit:
         return low, high
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """As values that JSON can hold."""
         return {
             "variables": list(self.variables),
             "numbers": self.numbers(),
@@ -179,9 +180,8 @@ def fit_losses(
         x: (n, k) float64 variables in billions.
         losses: (n,) float64.
         variables: their k names.
-        levels: (n, k) float64, the variables as they were asked for: trainings that differ in
-            nothing but the seed have the same, though the users that it draws may not have equally
-            many tokens.
+        levels: (n, k) float64, nominal values of the variables: trainings that differ only in the
+            seed share them, though the users that it draws may have different numbers of tokens.
         samples: of the bootstrap.
         confidence: of the intervals.
         seed: of the bootstrap.
@@ -193,7 +193,7 @@ def fit_losses(
     _require_spread(levels, variables)
     groups = groups_of(levels)
     laws = {PLAIN: fit_law(x, losses, irreducible=False)}
-    if _count(x, ABOVE_FLOOR) < groups.max() + 1:  # more sizes (and shares) than numbers
+    if _count(x, ABOVE_FLOOR) < groups.max() + 1:  # more sizes (and shares) than fitted numbers
         laws[ABOVE_FLOOR] = fit_law(x, losses, irreducible=True)
     qualities = [_quality("constant", 1, losses, np.full(len(losses), losses.mean()))]
     qualities += [_quality(form, _count(x, form), losses, law(x)) for form, law in laws.items()]
@@ -222,8 +222,8 @@ def _require_spread(levels: np.ndarray, variables: Sequence[str]) -> None:
             raise InputError(
                 f"scaling_study.points: a law in {name} needs at least three different values of "
                 f"it and there are {len(np.unique(column))} among the points that it is fitted to "
-                "(one in N alone: those of the largest share of users; all seeds of a share are "
-                "one value of D); add points"
+                "(a law in N alone uses those with the largest share of users; all seeds of a "
+                "share count as one value of D); add points"
             )
 
 
@@ -247,7 +247,7 @@ def _quality(form: str, parameters: int, losses: np.ndarray, predicted: np.ndarr
 
 
 def _f_test(constant: float, chosen: float, parameters: int, count: int) -> float:
-    """How likely so much smaller a residual sum of squares is if the loss depends on nothing."""
+    """The p-value of an F test of the chosen form against a constant, by sums of squares."""
     more, left = parameters - 1, count - parameters
     if left <= 0 or constant <= 0:
         return 1.0
@@ -258,7 +258,7 @@ def _f_test(constant: float, chosen: float, parameters: int, count: int) -> floa
 def _f_test_of_means(
     groups: np.ndarray, constant: np.ndarray, chosen: np.ndarray, parameters: int
 ) -> float:
-    """The same of the groups' means: how far a shape misses the law no further seed averages out.
+    """The same test on the groups' means: more seeds do not average out how far a shape is off.
 
     Args:
         groups: (n,) int64 of the trainings.

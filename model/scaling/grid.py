@@ -39,18 +39,18 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The partition."""
+        """The point's name, which is also its partition."""
         shape = f"l{self.layers}_d{self.width}_e{self.experts}"
         return f"{self.protocol}_{shape}_f{self.percent}_s{self.seed}"
 
     @property
     def asset(self) -> str:
-        """Whose training parameters hold."""
+        """The asset whose training parameters apply."""
         return ENCODER if self.protocol == INFONCE_ONLY else RECOMMENDER
 
     @property
     def trains_infonce(self) -> bool:
-        """Whether that loss counts."""
+        """Whether InfoNCE is trained."""
         return self.protocol != SID_ONLY
 
     @classmethod
@@ -58,7 +58,7 @@ class Point:
         """Read a point's name.
 
         Raises:
-            InputError: it is none.
+            InputError: it is not a valid name.
         """
         found = re.fullmatch(POINT_NAME, name)
         if found is None:
@@ -70,8 +70,8 @@ class Point:
         """The parameters of this point's training and evaluation.
 
         Raises:
-            InputError: the width is no multiple of the heads' width, there are fewer experts than
-                answer, or the file switches off a loss that the protocol trains.
+            InputError: the width is not a multiple of the heads' width, there are fewer experts
+                than ``top_k``, or the file switches off a loss that the protocol trains.
         """
         values = params.model_dump(mode="json")
         values["seed"] = self.seed
@@ -87,7 +87,7 @@ class Point:
         return Params.model_validate(values)
 
     def _require_losses(self, loss: dict[str, Any]) -> None:
-        """What the protocol is about must have a weight in the parameter file."""
+        """Require a weight in the parameter file for every loss that the protocol trains."""
         for key, needed in (
             ("infonce_weight", self.trains_infonce),
             ("sid_weights", self.protocol != INFONCE_ONLY),
@@ -104,7 +104,7 @@ class Point:
         if self.width % head:
             raise InputError(
                 f"scaling_study.points: {self.name} has width {self.width}, which is no multiple "
-                f"of the {head} that a head of network has"
+                f"of {head}, the width of a head of network"
             )
         feed_forward = base.feed_forward.model_dump(mode="json")
         feed_forward["hidden_dim"] = max(1, base.feed_forward.hidden_dim * self.width // base.dim)

@@ -1,7 +1,7 @@
 """Power laws and how they are fitted: L = E + A1 x1^-a1 + A2 x2^-a2 + ..., all numbers positive.
 
-Residuals are those of the loss itself, not of its logarithm, and so is R^2. Huber's loss leaves
-points within 2.5 robust standard deviations as they are and bounds the pull of the others.
+Residuals and R^2 are of the loss itself, not of its logarithm. Huber's loss leaves points within
+2.5 robust standard deviations as they are and limits the influence of the others.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class PowerLaw:
     """One law.
 
     Attributes:
-        irreducible: E, what no size takes away; 0 where the form has none.
+        irreducible: E, the loss that remains at any size; 0 where the form has none.
         scales: A of each variable.
         exponents: a of each variable.
     """
@@ -50,7 +50,7 @@ def fit_law(
         x: (n, k) float64 variables, positive.
         y: (n,) float64 losses.
         irreducible: whether the law has an E.
-        start: where to begin; None begins at several places and takes the best.
+        start: the initial law; None tries several and takes the best.
     """
     centre = np.exp(np.log(x).mean(axis=0))
     z = x / centre
@@ -109,7 +109,7 @@ def _refine(
 
 
 def _starts(z: np.ndarray, y: np.ndarray, irreducible: bool) -> list[np.ndarray]:
-    """For given exponents the rest is linear; the best few combinations."""
+    """The best few initial values: for given exponents, the other numbers are a linear fit."""
     tried = []
     for exponents in product(FIRST_EXPONENTS, repeat=z.shape[1]):
         columns = z ** -np.asarray(exponents)

@@ -1,9 +1,9 @@
 """What the next model should be, what it would reach, and how long it would take.
 
-Candidates are as wide for their depth as the best points of the study are. The law in size says
-what a whole epoch brings. Where the study has a law in size and data as well, a candidate may see
-less, and that law says what is lost by it. Of all candidates that the budget pays for, the cheapest
-is taken that no other is expected to beat by more than two trainings of one model differ.
+Candidates have the ratio of width to depth of the study's best points. The law in size predicts the
+loss after a whole epoch. Where the study has a law in size and data as well, a candidate may see
+less, and that law predicts the loss from it. The plan is the cheapest candidate within the budget
+that no other is expected to beat by more than trainings of one model vary.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,17 +22,17 @@ from model.scaling.size import measure_size, network_without_weights, training_f
 from model.scaling.study import DATA, SIZE, ScalingStudy
 
 SECONDS_PER_HOUR = 3600
-MAX_EXTRAPOLATION = 30.0  # largest candidate, in sizes of the largest point
+MAX_EXTRAPOLATION = 30.0  # size of the largest candidate over that of the largest point
 MAX_LAYERS = 96
 SIZE_AND_DATA = f"{SIZE},{DATA}"
-FLATTENS = "larger models would gain less than two trainings of one model differ"
+FLATTENS = "larger models would gain less than trainings of one model vary"
 
 Measure = Callable[[Point], tuple[int, float]]  # parameters and training FLOPs per token
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent; exactly one of both is given.
+    """What may be spent; exactly one of the two is given.
 
     Attributes:
         flops: of training.
@@ -63,7 +63,7 @@ class Expectation:
         expected: by the law.
         low: lower end of the interval of a single training.
         high: upper end.
-        best_so_far: of the study's points.
+        best_so_far: the lowest of the study's points.
     """
 
     loss: str
@@ -97,7 +97,7 @@ class Plan:
 
 
 def make_plan(study: ScalingStudy, candidates: Sequence[Candidate], budget: Budget) -> Plan:
-    """The cheapest candidate that the budget pays for and no other beats noticeably.
+    """Choose the cheapest candidate within the budget that no other beats noticeably.
 
     Args:
         study: laws and costs.
@@ -143,12 +143,12 @@ def make_plan(study: ScalingStudy, candidates: Sequence[Candidate], budget: Budg
 
 
 def candidate_models(study: ScalingStudy, measure: Measure, head_width: int) -> list[Candidate]:
-    """Models of the shape that served best, from one layer to far beyond the largest point.
+    """Models of the best ratio of width to depth, from one layer to far beyond the largest point.
 
     Args:
         study: gives the shape: width by depth of the points on the frontier.
-        measure: counts a point's network.
-        head_width: widths are its multiples.
+        measure: gives the size and cost of a point's network.
+        head_width: widths are multiples of it.
     """
     ratio = best_ratio(study)
     largest = max(study.table, key=lambda row: row["parameters"])
@@ -168,7 +168,7 @@ def candidate_models(study: ScalingStudy, measure: Measure, head_width: int) -> 
 
 
 def network_measure(study: ScalingStudy, params: Params, schema: FeatureSchema) -> Measure:
-    """Count networks by building them without weights.
+    """Measure networks by building them without weights.
 
     Args:
         study: gives the workload of a step.
@@ -221,7 +221,7 @@ def _expected(
 
 
 def _spread(study: ScalingStudy, losses: Sequence[str]) -> float:
-    """By how much the sum of the losses of two trainings may differ for no reason."""
+    """Standard deviation of the sum of the losses between trainings of one model."""
     return float(np.sqrt(sum(study.fits[f"{loss} {SIZE}"].residuals.var() for loss in losses)))
 
 
@@ -267,10 +267,10 @@ def _remarks(
     missed = [one.loss for one in study.forecasts if not one.inside]
     if missed:
         remarks.append(
-            "the forecast of the study's own largest size was outside its interval for "
+            "the study's own largest size was measured outside its forecast interval for "
             + ", ".join(missed)
         )
     lawless = [loss for loss in study.losses if not _holds(study, loss, SIZE)]
     if lawless:
-        remarks.append(f"no power law in {', '.join(lawless)}, which did not count")
+        remarks.append(f"no power law in {', '.join(lawless)}, which is left out of the plan")
     return remarks

@@ -1,4 +1,4 @@
-"""What one training of the study came to."""
+"""The result of one training of the study."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ class Size:
     Attributes:
         total: all of them.
         parameters: those outside embedding tables, the size by which laws are fitted.
-        active: those of them that one token meets: of the experts only those that answer.
+        active: those of them that one token uses: of the routed experts only ``top_k``.
     """
 
     total: int
@@ -34,7 +34,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Workload:
-    """What the first step of a training holds; the others are much like it.
+    """The contents of a training's first step; the others are similar.
 
     Attributes:
         rows: rows per token, each with a user token.
@@ -51,7 +51,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long the training took; the one part that differs when it is made again.
+    """How long the training took; the only part that is not reproducible.
 
     Attributes:
         seconds: of all its steps, without validation and evaluation.
@@ -97,12 +97,12 @@ class ScalingPoint:
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """What was trained: ``infonce``, ``sid1``, ``sid2``, ..., or a part of it."""
+        """The trained losses: ``infonce``, ``sid1``, ``sid2``, ..., or some of them."""
         return tuple(self.final_losses)
 
     @property
     def flops(self) -> float:
-        """Of the whole training."""
+        """FLOPs of the whole training."""
         return self.flops_per_token * self.tokens
 
     @property
@@ -186,5 +186,6 @@ class ScalingPoint:
             )
         except (KeyError, TypeError) as error:
             raise InputError(
-                f"{Path(folder) / FACTS}: of another version ({error}); make the point again"
+                f"{Path(folder) / FACTS}: of another version of the code ({error}); make the point "
+                "again"
             ) from None

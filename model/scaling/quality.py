@@ -35,14 +35,14 @@ DEPTH = 10
 def validation_losses(
     trainer: Trainer, network: OnePiece, users: np.ndarray, names: list[str]
 ) -> dict[str, float]:
-    """The trained losses on the validation targets, in the form that training has.
+    """The trained losses on the validation targets, computed as in training.
 
-    The users stand in batches as large as those of training and always the same, so that every
-    point meets the same negatives; the targets are the held-out events alone.
+    Batches are as large as in training and always hold the same users, so that every point has the
+    same negatives; only the held-out events are targets.
 
     Args:
-        trainer: of a finished training, of which it is left with ``network``.
-        network: what the training made, with whole tables.
+        trainer: of a finished training; its objective keeps ``network`` afterwards.
+        network: the trained one, with embedding tables that are not sharded.
         users: (N,) int64 that have a validation target.
         names: of the losses.
     """
@@ -66,7 +66,7 @@ def validation_losses(
 
 
 def _validation_batch(trainer: Trainer, users: np.ndarray, extra: np.ndarray | None) -> Batch:
-    """Histories up to the validation event, which is the only target, and more negatives."""
+    """Histories up to the validation event, which is the only target, and extra negatives."""
     dataset = trainer.dataset
     ends = np.asarray(dataset.interactions.validation_event[users])
     begins = np.maximum(np.asarray(dataset.interactions.offsets[users]), ends - dataset.max_length)

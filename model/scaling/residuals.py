@@ -18,9 +18,9 @@ def means_of(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Residuals:
-    """What the law leaves unexplained, in two parts that are drawn apart.
+    """The residuals of a law, in two parts that are resampled independently.
 
-    Both parts have mean 0 and are as wide as those of points that no law was fitted to, on average.
+    Both parts have mean 0 and are scaled up for the degrees of freedom that the fit used.
 
     Attributes:
         groups: (n,) int64, the size (and share of the data) that each point belongs to, from 0.
@@ -49,10 +49,10 @@ class Residuals:
 
     @property
     def whole(self) -> np.ndarray:
-        """(n,) of the points, both parts."""
+        """(n,) residual of each point, the sum of both parts."""
         return self.common[self.groups] + self.own
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """(n,) others, alike within each group as far as these are."""
+        """(n,) resampled residuals; the points of a group share their common part."""
         common = rng.choice(self.common, len(self.common))
         return common[self.groups] + rng.choice(self.own, len(self.own))

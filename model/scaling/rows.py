@@ -1,4 +1,4 @@
-"""Rows of a study's table: columns, groups, and writing them down."""
+"""Rows of a study's table: columns, groups, CSV and Markdown."""
 
 import csv
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,9 @@
 """How large a network is and what its training costs, counted from its modules.
 
-A training step is taken to cost three times its forward pass. Counted are products of matrices:
-two FLOPs per weight and use, the scores and weighted sums of the attention, and the logits of
-InfoNCE. Look-ups, norms and activations are not. Item features go through their tower once per
-distinct item of a step, user features once per row.
+A training step is taken to cost three times its forward pass. Only matrix products are counted: two
+FLOPs per weight and use, the scores and weighted sums of the attention, and the logits of InfoNCE;
+look-ups, norms and activations are not. Item features go through their tower once per distinct item
+of a step, user features once per row.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ FORWARD_AND_BACKWARD = 3
 
 
 def measure_size(network: OnePiece) -> Size:
-    """Count the parameters of a network, on whatever device it is."""
+    """Count the parameters of a network, on any device."""
     parameters = count_parameters(network)
     return Size(
         total=sum(p.numel() for p in network.parameters()),
@@ -35,9 +35,9 @@ def measure_size(network: OnePiece) -> Size:
 
 
 def published_parameters(network: OnePiece) -> int:
-    """The size that the paper would state: outside embedding tables, and with what it never calls.
+    """The size that the paper would state: outside embedding tables, with an unused block.
 
-    The released code makes one block beside its layers and uses it nowhere: an attention of four
+    The released code creates one block beside its layers and never calls it: an attention of four
     projections, a feed-forward part of twice the width, and two norms, all with biases.
 
     Args:
@@ -67,7 +67,7 @@ def training_flops_per_token(network: OnePiece, workload: Workload, *, infonce: 
     Args:
         network: trained.
         workload: of its steps.
-        infonce: whether that loss is trained.
+        infonce: whether InfoNCE is trained.
     """
     dim = network.norm.weight.shape[0]
     per_item, per_row = count_parameters(network.items), count_parameters(network.users)
@@ -80,12 +80,12 @@ def training_flops_per_token(network: OnePiece, workload: Workload, *, infonce: 
 
 
 def network_without_weights(schema: FeatureSchema, params: "NetworkParams") -> OnePiece:
-    """A network that takes no memory, to be counted."""
+    """Build a network on the meta device, where its weights take no memory."""
     with torch.device("meta"):
         return OnePiece(schema, params)
 
 
 def _idle(experts: SparseMoE) -> int:
-    """Weights of the routed experts that do not answer a token."""
+    """Weights of the routed experts that are inactive for a token."""
     number = len(experts.gate)
     return (experts.w1.numel() + experts.w2.numel()) * (number - experts.top_k) // number

@@ -1,7 +1,7 @@
-"""All points of one protocol: their table, the laws through their losses, and a forecast tried out.
+"""All points of one protocol: their table, the laws of their losses, and a hold-out forecast.
 
-The forecast is the test that matters to a planner: the largest size is left out, its losses are
-predicted from the others, and what was measured must lie within the predicted interval.
+The forecast is the test that matters for planning: the largest size is left out, its losses are
+predicted from the others, and the measured losses must lie within the predicted intervals.
 """
 
 import logging
@@ -56,14 +56,14 @@ class Forecast:
 
 @dataclass(frozen=True)
 class ScalingStudy:
-    """One protocol.
+    """The study of one protocol.
 
     Attributes:
         protocol: its name.
         table: one row per point, see :meth:`ScalingPoint.row`.
-        workload: of a step, the same for all points but for chance.
+        workload: of a step; the same for all points but for random sampling.
         fits: by loss and variables: ``infonce N``, ``infonce N,D``, ``validation_infonce N``, ...
-        skipped: why a law is missing, likewise.
+        skipped: why a law is missing, by the same keys.
         forecasts: one per training loss.
     """
 
@@ -80,7 +80,7 @@ class ScalingStudy:
         return [name for name in self.table[0] if f"{name}_std" in self.table[0]]
 
     def summary(self) -> str:
-        """What was found, in Markdown."""
+        """The findings, in Markdown."""
         laws = [
             f"| {key} | {fit.verdict} | {_numbers(fit)} | {fit.quality.r2:.4f} | "
             f"{fit.p_value:.2g} |"
@@ -150,7 +150,8 @@ class ScalingStudy:
             )
         except (KeyError, TypeError) as error:
             raise InputError(
-                f"{Path(folder) / FACTS}: of another version ({error}); make the study again"
+                f"{Path(folder) / FACTS}: of another version of the code ({error}); make the study "
+                "again"
             ) from None
 
 
@@ -249,7 +250,7 @@ def levels_of(rows: Sequence[Row], variables: Sequence[str]) -> np.ndarray:
 
 
 def _shape_with_most_data(rows: Sequence[Row]) -> list[Row]:
-    """The points of the shape with the most different shares; of equals the largest shape."""
+    """The points of the shape with the most different shares of users; ties to the largest."""
     shapes = grouped(rows, "parameters", "layers", "width", "experts")
 
     def shares(shape: tuple[int, ...]) -> int:

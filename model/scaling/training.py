@@ -1,7 +1,7 @@
-"""One point from artefacts to numbers: the pipeline's own training and evaluation.
+"""Train and measure one point by the pipeline's own training and evaluation.
 
-The artefacts are those of the parameter file: neither tokenizer nor statistics are made anew, so
-that points differ in what their names say and in nothing else.
+All points use the same artefacts: neither semantic IDs nor statistics are made again, so that
+points differ in what their names say and in nothing else.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ from model.training.trainer import Trainer
 
 CODEBOOK = "codebook"
 INFONCE, BALANCE = "infonce", "balance"
-# The split draws its users by the file's seed alone, and a point may have the same. Order and
-# negatives have an epoch or a step in this place, which never is so large.
+# Second number of the random stream's seed, beside the point's own seed, which the split may use
+# alone; order and negatives put an epoch or a step here, which is never as large.
 SHARES = 2**32 - 1
 
 
@@ -46,7 +46,7 @@ def make_point(
     trained: Callable[[], None] = lambda: None,
     keep_state: bool = False,
 ) -> bool:
-    """Train and measure a point; what an earlier process left of it is taken up.
+    """Train and measure a point, resuming from the state of an earlier process.
 
     Args:
         point: which one.
@@ -56,9 +56,9 @@ def make_point(
         state_folder: keeps the state of the unfinished training between runs.
         out: the point's folder.
         interrupted: asked after every step.
-        trained: called in the first process when a kill can cost no step any more; it may end the
-            process.
-        keep_state: whether it is kept in the end too, until the caller has done with ``out``.
+        trained: called in the first process once a kill can cost no training step any more; it may
+            end the process.
+        keep_state: whether to keep the state in the end too, for the caller to remove.
 
     Returns:
         Whether it is finished; if not, the training's state is kept.
@@ -77,7 +77,7 @@ def make_point(
     if not trainer.run(states, interrupted):
         return False
     state, weights = trainer.state(), trainer.final_weights()
-    leave_world()  # nothing below may wait for a process that has nothing to do there
+    leave_world()  # only the first process goes on, so nothing below may be collective
     if world.is_first:
         states.save(state)  # a kill during the evaluation costs no step
         trained()
@@ -90,10 +90,10 @@ def make_point(
 
 
 def with_share(inputs: TrainingInputs, percent: int, seed: int) -> TrainingInputs:
-    """The same with a seeded share of the training users; smaller shares lie within larger ones.
+    """Keep a seeded share of the training users; smaller shares are subsets of larger ones.
 
     Raises:
-        InputError: nobody is left.
+        InputError: no user is left to train on.
     """
     if percent == 100:
         return inputs
@@ -132,7 +132,7 @@ def _measure(
     trainer: Trainer,
     weights: dict[str, Tensor],
 ) -> ScalingPoint:
-    """Measure what a finished training made; in its first process, which has all the weights."""
+    """Measure a finished training, in its first process, which holds all the weights."""
     device, section = trainer.world.device, getattr(params, point.asset)
     final = trainer.recorder.final_losses()
     ignored = {BALANCE} if point.trains_infonce else {BALANCE, INFONCE}
