@@ -47,7 +47,7 @@ _SHOWN = ("hr@10", "ndcg@10", METRIC)
 
 
 def keep_judgement(workspace: Workspace, staging: Path, run_id: str) -> None:
-    """Put a judgement beside the earlier ones; a promoted model becomes the champion."""
+    """Store a judgement under its own name; a promoted model becomes the champion."""
     name = version_name(Lineage.read(staging))
     promoted = JudgedModel.load(staging).decision.promoted
     home = workspace.folder(CHAMPION)
@@ -107,8 +107,8 @@ def champion(
 ) -> JudgedModel:
     """The judgement of the newest model; promoted unless it is worse than the champion.
 
-    The champion is measured again on the same validation targets where the data has changed. A
-    model that was rolled away from is not promoted, whatever its score.
+    For this the champion is measured again, on the same validation targets. A model that was rolled
+    away from is not promoted, whatever its score.
     """
     incumbent = _incumbent(workspace)
     measured, obstacle, left_as = None, None, None
@@ -159,10 +159,10 @@ def _incumbent(workspace: Workspace) -> Path | None:
 
 
 def _obstacle(workspace: Workspace, incumbent: Path, newest: Checkpoint) -> str | None:
-    """Why the champion cannot go on, whatever its score: it is not whole, or cannot read the data.
+    """Why the champion has to be replaced, whatever its score: damaged, or of other items.
 
-    Its training may have been replaced long since, so that nothing but a new champion, or the
-    folder put back, makes submissions possible again.
+    Its training may have been replaced long ago, so that only a new champion, or restoring the
+    folder, makes submissions possible again.
     """
     damaged = damage(incumbent, workspace.hashes)
     if damaged:
@@ -175,7 +175,7 @@ def _obstacle(workspace: Workspace, incumbent: Path, newest: Checkpoint) -> str 
 
 
 def _left_as(workspace: Workspace, incumbent: Path) -> str | None:
-    """The name by which the newest model was rolled away from, unless it is the champion's own."""
+    """The name under which the newest model was rolled away from, unless it is the champion."""
     newest = model_hashes(workspace.data)
     if newest == model_hashes(incumbent):
         return None
@@ -183,7 +183,7 @@ def _left_as(workspace: Workspace, incumbent: Path) -> str | None:
 
 
 def _refuse_without_either(incumbent: Path, obstacle: str | None, left_as: str | None) -> None:
-    """Neither the champion nor the newest model may submit: which one shall, a person says."""
+    """Refuse where neither the champion nor the newest model may submit: a person must choose."""
     if obstacle is not None and left_as is not None:
         raise InputError(
             f"{incumbent}: cannot go on ({obstacle.rstrip('.')}), and the newest model was rolled "
@@ -193,14 +193,14 @@ def _refuse_without_either(incumbent: Path, obstacle: str | None, left_as: str |
 
 
 def _as_submitted(params: Params, incumbent: Path) -> Params:
-    """The parameters with the blend that the champion submits with."""
+    """The parameters with the beam weight that the champion submits with."""
     weight = beam_weight_of(incumbent, params.cascade)
     cascade = params.cascade.model_copy(update={"beam_weight": weight})
     return params.model_copy(update={"cascade": cascade})
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Share the bytes where the file system can: artefacts are replaced, never written into."""
+    """Copy by hard links where the file system can: artefacts are never modified in place."""
 
     def link(one: str, other: str) -> None:
         try:

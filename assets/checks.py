@@ -1,4 +1,4 @@
-"""What must hold of an artefact beyond its being there, as Dagster shows and enforces it."""
+"""Checks of the contents of an artefact, as Dagster shows and enforces them."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Check:
-    """What must hold of an artefact, beyond its being there.
+    """A condition that the contents of an artefact must meet.
 
     Attributes:
         name: of the check.
@@ -58,7 +58,7 @@ class Check:
 
 
 def refusal(checks: Sequence[Check], results: Sequence[dg.AssetCheckResult]) -> str | None:
-    """Why nothing may be built on an artefact, if a blocking check says so."""
+    """The reasons of failed blocking checks, on which nothing may be built; None without any."""
     blocking = {check.name for check in checks if check.blocking}
     reasons = [
         result.description or "it gave no reason"

@@ -58,7 +58,7 @@ def usage_rows(report: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def quality_rows(report: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the semantic IDs keep of the neighbourhood and of held-out transitions."""
+    """How well the semantic IDs preserve neighbourhoods and held-out transitions."""
     rows = []
     for row in report:
         near, together = row["quality"]["neighborhood"], row["quality"]["cooccurrence"]
@@ -115,8 +115,8 @@ def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
     occupancy = Occupancy(np.diff(made.sid_offsets))
     fullest = int(occupancy.counts.max(initial=0))
     reason = (
-        f"{after['conflicts']:,} items share their semantic ID with one before them, "
-        f"at most {fullest:,} hold the same, and codebook.capacity is {capacity:,}"
+        f"{after['conflicts']:,} items have the semantic ID of an earlier item, "
+        f"at most {fullest:,} share one, and codebook.capacity is {capacity:,}"
     )
     facts = {"conflict rate": after["conflict_rate"], "over capacity": occupancy.over(capacity)}
     return Verdict(fullest <= capacity, reason, facts)
@@ -131,13 +131,13 @@ def _judge_conflicts(made: Codebook, workspace: Workspace) -> Verdict:
     checks=[
         Check(
             "codes_are_spread",
-            "No first code holds more than half of all items (95% if there are two, 63% if three), "
-            "before any balancing.",
+            "Before any balancing, no first code has more than half of all items (95% with two "
+            "codes, 63% with three).",
             _judge_spread,
         ),
         Check(
             "no_id_is_shared_by_too_many",
-            "No semantic ID has more items than `codebook.capacity` allows; of 1, none is shared.",
+            "No semantic ID has more items than `codebook.capacity`; with 1, none is shared.",
             _judge_conflicts,
             blocking=False,
         ),

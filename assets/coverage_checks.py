@@ -52,7 +52,7 @@ class _Demand:
 _DEMANDS = (
     _Demand(
         "enough_items_are_covered",
-        "Every modality covers at least its share of all items (thresholds.*.min_rate).",
+        "Every modality covers at least the required share of all items (thresholds.*.min_rate).",
         "rate",
         "min_rate",
         True,
@@ -60,7 +60,7 @@ _DEMANDS = (
     ),
     _Demand(
         "enough_candidates_are_covered",
-        "Every modality covers at least its share of the candidates "
+        "Every modality covers at least the required share of the candidates "
         "(thresholds.*.min_candidate_rate).",
         "candidate_rate",
         "min_candidate_rate",
@@ -69,7 +69,7 @@ _DEMANDS = (
     ),
     _Demand(
         "enough_traffic_is_covered",
-        "Every modality covers the items of at least its share of all training events "
+        "Every modality covers the items of at least the required share of all training events "
         "(thresholds.*.min_traffic_rate).",
         "traffic_rate",
         "min_traffic_rate",
@@ -133,7 +133,7 @@ def _check(demand: _Demand) -> Check:
         every = judged_rows(report, workspace.params.coverage_report.thresholds)
         rows = [row for row in every if row[demand.measured] is not None]
         if not rows:
-            reason = f"{demand.description} Nothing to judge: there is nothing to take a share of."
+            reason = f"{demand.description} Nothing to judge: no modality has this share."
             return Verdict(passed=True, reason=reason, metadata={})
         docs = workspace.data / _DATA_DOCS / demand.check
         failing = failing_rows(rows, larger, smaller, docs)
@@ -186,7 +186,7 @@ def _sentence(row: Row, demand: _Demand, items: Sequence[Row]) -> str:
 
 
 def _told_apart(share: float, other: float) -> tuple[str, str]:
-    """Two different shares, with four digits or as many more as show that they differ."""
+    """Format two different shares with four decimals, or as many as it takes to tell them apart."""
     digits = next((n for n in range(4, 17) if f"{share:.{n}f}" != f"{other:.{n}f}"), 17)
     return f"{share:.{digits}f}", f"{other:.{digits}f}"
 

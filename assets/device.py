@@ -9,5 +9,5 @@ def inference_device() -> torch.device:
 
 
 def device_name() -> str:
-    """The device as a person would call it."""
+    """A readable name of the device."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""The model that knows no semantic IDs yet: its item vectors are what they are made from."""
+"""The encoder, trained before there are semantic IDs, which are made from its item vectors."""
 
 from pathlib import Path
 
@@ -25,9 +25,8 @@ from model.network.checkpoint import Checkpoint
 def encoder_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     """The two-tower part of the model, trained with InfoNCE alone.
 
-    Data on which no model could be measured, or of which nobody could be recommended ten items,
-    and what the items' ids alone show to be impossible for the codebook, are refused here, before
-    hours of training.
+    It fails before training if the data has no targets to evaluate on, if the filters leave fewer
+    than ten candidates, or if no valid codebook can be made for these items.
     """
     interactions, params = Interactions.load(workspace.folder("interactions")), workspace.params
     require_targets(

@@ -1,4 +1,4 @@
-"""How good the recommender is, on the full catalogue, beside four simpler ones."""
+"""How good the cascade is on the full catalogue, beside four simpler recommenders."""
 
 from typing import Any
 
@@ -79,9 +79,9 @@ def evaluation_report(
     item_statistics: ItemStatistics,
     modality_embeddings: dict[str, ModalityEmbedding],
 ) -> EvaluationReport:
-    """HR, NDCG and score for popularity, embedding-only, SID-only and the cascade.
+    """HR, NDCG and score of popularity, co-occurrence, embedding-only, SID-only and the cascade.
 
-    A cascade that nobody could be recommended ten items by is refused before it is measured.
+    If the filters leave fewer than ten candidates, it fails before anything is measured.
     """
     require_enough_candidates(interactions, item_statistics.popularity, params.cascade)
     return evaluate(

@@ -1,4 +1,4 @@
-"""One demand on a table of aggregates, judged by Great Expectations, with its Data Docs.
+"""One expectation on a table of aggregates, checked by Great Expectations, with its Data Docs.
 
 Great Expectations takes seconds to import, so that happens inside the one function that uses it.
 """

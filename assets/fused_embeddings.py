@@ -19,7 +19,7 @@ from model.dataset.modality_embeddings import ModalityEmbedding
 from model.inference.embedding import embed_items
 from model.network.checkpoint import Checkpoint
 
-_SAMPLE = 20_000  # vectors that are looked at
+_SAMPLE = 20_000  # vectors that are checked and plotted
 _NORM_TOLERANCE = 1e-3
 
 
@@ -43,8 +43,8 @@ def _describe(made: FusedEmbeddings) -> dict[str, Any]:
 def _judge_vectors(made: FusedEmbeddings, workspace: Workspace) -> Verdict:
     norms = np.linalg.norm(_some(made), axis=1)
     bad = np.flatnonzero(~(np.abs(norms - 1) < _NORM_TOLERANCE))  # NaN is bad as well
-    reason = f"{len(bad):,} of {len(norms):,} vectors looked at are not unit vectors."
-    return Verdict(not len(bad), reason, {"looked at": len(norms), "bad": len(bad)})
+    reason = f"{len(bad):,} of {len(norms):,} sampled vectors are not unit vectors."
+    return Verdict(not len(bad), reason, {"sampled": len(norms), "bad": len(bad)})
 
 
 @artifact_asset(
@@ -61,7 +61,7 @@ def fused_embeddings(
     item_statistics: ItemStatistics,
     modality_embeddings: dict[str, ModalityEmbedding],
 ) -> FusedEmbeddings:
-    """What the encoder makes of each item: unit vectors, no holes."""
+    """The encoder's embedding of every item: unit vectors, none missing."""
     encoder_checkpoint.require_data(interactions, item_statistics, modality_embeddings)
     device = inference_device()
     features = ItemFeatureStore(interactions, item_statistics, modality_embeddings, device)

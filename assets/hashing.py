@@ -1,7 +1,7 @@
-"""Content hashes equal to DVC's, so that Dagster's data version and ``dvc.lock`` are one number.
+"""Content hashes equal to DVC's, so that Dagster's data versions are the hashes in ``dvc.lock``.
 
-A file is its md5. A folder is the md5 of the sorted JSON list of its files' md5s and relative
-paths, with ``.dir`` behind it. What ``.dvcignore`` leaves out is left out here too.
+A file's hash is its md5. A folder's is the md5 of the sorted JSON list of its files' md5s and
+relative paths, with the suffix ``.dir``. What ``.dvcignore`` leaves out is left out here too.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class HashCache:
 
     Args:
         file: where md5s are kept.
-        remember: those of files that are met for the first time; else the file is only read.
+        remember: whether to add md5s of new files to it; else it is only read.
     """
 
     def __init__(self, file: Path | None, *, remember: bool = True) -> None:
@@ -45,11 +45,11 @@ class HashCache:
         """The md5 of a file's bytes.
 
         Raises:
-            InputError: there is none, something else than a file, which might never end, or one
-                that cannot be read.
+            InputError: the file is missing, cannot be read, or is not a regular file (a pipe might
+                never end).
         """
         if not path.is_file():
-            raise InputError(f"{path}: a link to nothing, or no file; put the file there")
+            raise InputError(f"{path}: a link to nothing, or not a file; put the file there")
         if not os.access(path, os.R_OK):
             raise InputError(f"{path}: cannot be read; make it readable")
         facts = path.stat()
@@ -66,11 +66,11 @@ class HashCache:
 
         Args:
             folder: to walk.
-            hidden: also those whose name, or a folder's above, begins with a dot.
+            hidden: whether to include files whose name, or a parent folder's, begins with a dot.
 
         Raises:
-            InputError: one cannot be read, or, asked before any is read, has a name that is not
-                UTF-8.
+            InputError: one cannot be read, or has a name that is not UTF-8, which is checked before
+                any is read.
         """
         paths = [name for name in list_files(folder) if hidden or not is_hidden(name)]
         for name in paths:
@@ -89,8 +89,8 @@ class HashCache:
     def hash_visible(self, source: Path) -> str:
         """The hash of raw files or code, without the hidden files, which nobody reads.
 
-        ``.dvcignore`` has DVC pass them over as well below ``data/raw``. Elsewhere DVC counts them:
-        its stage runs, finds nothing to do, and what follows stands.
+        ``.dvcignore`` makes DVC skip them below ``data/raw`` as well. Elsewhere DVC counts them:
+        its stage then runs, finds nothing to do, and later stages stay up to date.
         """
         if not source.is_dir():
             return self.hash_file(source)
@@ -127,8 +127,8 @@ def hash_listing(files: Mapping[str, str]) -> str:
 def list_files(folder: Path) -> list[str]:
     """Relative posix paths of all files in a folder that DVC would see, sorted.
 
-    Folders behind links count as well, as raw files often lie in a cache of downloads; DVC does not
-    look there, see :func:`linked_folder`.
+    Symbolic links to folders are followed, as raw files are often kept in a cache of downloads; DVC
+    does not follow them, see :func:`linked_folder`.
 
     Raises:
         InputError: a folder cannot be read.
@@ -142,7 +142,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def linked_folder(folder: Path) -> Path | None:
-    """The first folder within one that is a link, if any."""
+    """The first symbolic link to a folder within a folder, if any."""
     for parent, names, _ in os.walk(folder, onerror=_refuse):
         names[:] = [name for name in names if _counts(name)]
         linked = [Path(parent, name) for name in names if Path(parent, name).is_symlink()]

@@ -25,7 +25,7 @@ def _describe(made: Interactions) -> dict[str, Any]:
         "events": made.num_events,
         "candidates": len(made.candidate_item_ids),
         "items outside the training vocabulary": made.num_items - made.num_known_items,
-        "events that stand there more than once": count_repeated_events(
+        "events that occur more than once": count_repeated_events(
             made.offsets, made.item_ids, made.action_types, made.timestamps
         ),
         "longest history": int(lengths.max(initial=0)),
@@ -45,9 +45,9 @@ def _judge_targets(made: Interactions, workspace: Workspace) -> Verdict:
         "validation": int((made.validation_event >= 0).sum()),
         "test": int((made.test_event >= 0).sum()),
     }
-    reason = f"{counts['validation']:,} users validate and {counts['test']:,} test."
+    reason = f"Targets: {counts['validation']:,} for validation, {counts['test']:,} for testing."
     if not all(counts.values()):
-        reason += " Nothing can be measured: look at interactions.split and at the histories."
+        reason += " Nothing can be measured: check interactions.split and the histories' lengths."
     return Verdict(all(counts.values()), reason, counts)
 
 

@@ -1,4 +1,4 @@
-"""What the training events say of each item."""
+"""Statistics of each item over the training events."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def item_statistics(
 ) -> ItemStatistics:
     """Log q, first and last exposure and popularity over time, from the training part alone.
 
-    Data of which nobody could be recommended ten items is refused here, before it is trained on.
+    If the filters leave fewer than ten candidates, it fails here, before any training.
     """
     made = compute_item_statistics(interactions, params.item_statistics, scratch=workspace.data)
     require_enough_candidates(interactions, made.popularity, params.cascade)

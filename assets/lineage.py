@@ -1,4 +1,4 @@
-"""Where an artefact came from: ``lineage.json`` in its folder, deterministic, without a clock.
+"""Where an artefact came from: ``lineage.json`` in its folder, deterministic, without times.
 
 A folder's recipe is everything that decides its bytes: the hashes of what it was made from, the
 parameters and the code. An artefact whose recipe and content are unchanged is never made again.
@@ -67,7 +67,7 @@ class Lineage:
         return hash_bytes(json.dumps(asdict(self), sort_keys=True).encode())
 
     def write(self, folder: Path) -> None:
-        """Put it beside what it describes, with a hash of its own against later edits."""
+        """Write it into the folder that it describes, with its own hash to detect later edits."""
         facts = {"content": self.content, "files": self.files, "hash": self.hash}
         write_json(folder / LINEAGE_FILE, {**asdict(self.recipe), **facts})
 
@@ -104,7 +104,7 @@ def folder_hash(folder: Path) -> str:
 
 
 def damage(folder: Path, hashes: HashCache) -> list[str]:
-    """Sentences on all that is not as it was when the artefact was made; none where it is whole."""
+    """Sentences on everything that changed since the artefact was made; none if it is intact."""
     try:
         lineage = Lineage.read(folder)
     except InputError as error:

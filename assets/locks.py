@@ -17,10 +17,10 @@ LOCK_WAIT_SECONDS = 24 * 3600.0
 
 @contextmanager
 def locked(path: Path, mode: int) -> Iterator[None]:
-    """An advisory lock that the kernel gives back when its holder dies.
+    """Hold an advisory lock, which the kernel releases when its holder dies.
 
     Args:
-        path: of the lock's file; names its holder to whoever waits.
+        path: of the lock file; its content names the holder to those who wait.
         mode: ``fcntl.LOCK_EX`` to hold it alone, ``LOCK_SH`` with others who share it.
 
     Raises:
@@ -38,7 +38,7 @@ def locked(path: Path, mode: int) -> Iterator[None]:
                 holder = file.read().strip()
                 if time.monotonic() > deadline:
                     raise InputError(
-                        f"{path.name}: in use for a day by another process (last made by "
+                        f"{path.name}: in use by another process for a day (last made by "
                         f"{holder}); end that process"
                     ) from None
                 if not told:

@@ -1,13 +1,13 @@
-"""The machine that something was made on, as a person would call it."""
+"""A readable name of the machine that something was made on."""
 
 import os
 
 
 def machine_name(*, with_gpus: bool) -> str:
-    """Its processors, fewer where ``OMP_NUM_THREADS`` says so, and the GPUs that can be seen.
+    """Its usable CPU cores, as limited by ``OMP_NUM_THREADS``, and its visible GPUs.
 
     Args:
-        with_gpus: whether these are named; else PyTorch is not imported.
+        with_gpus: whether to name the GPUs; else PyTorch is not imported.
     """
     cores = len(os.sched_getaffinity(0))
     threads = os.environ.get("OMP_NUM_THREADS", "")

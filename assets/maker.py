@@ -1,4 +1,4 @@
-"""The plain function behind an asset: how its artefact is made, opened, shown and judged."""
+"""The plain function behind an asset: how its artefact is made, opened, described and checked."""
 
 import importlib
 import inspect
@@ -22,7 +22,7 @@ _KNOWN: dict[str, "Maker"] = {}
 
 @dataclass(frozen=True)
 class Shown:
-    """What Dagster's pages say of an artefact.
+    """What Dagster's pages show of an artefact.
 
     Attributes:
         metadata: of its materialisation.
@@ -39,13 +39,13 @@ class Maker:
 
     Attributes:
         function: the plain function.
-        deps: assets that must stand before it, which it opens itself or not at all.
+        deps: further upstream assets, which the function opens itself or not at all.
         describe: metadata of the finished artefact.
         checks: what must hold of it.
-        pool: what only one may use at a time while it is made.
+        pool: a resource, such as the GPU, that only one asset may use at a time.
         backend: names what computes it on this machine, where that depends on the machine.
-        publish: puts a finished folder in its place, told the run's id; None replaces what
-            stands there.
+        publish: moves a finished folder into place, given the run's id; None replaces the
+            existing one.
     """
 
     function: Callable[..., Artifact]
@@ -94,10 +94,10 @@ class Maker:
     def show(
         self, workspace: Workspace, partition: str | None, *, seconds: float, reused: bool
     ) -> Shown:
-        """Open an artefact that stands, describe it and judge it.
+        """Open an existing artefact, describe it and run its checks.
 
         Args:
-            workspace: where it lies.
+            workspace: that holds it.
             partition: of the asset.
             seconds: that it took.
             reused: whether it was found unchanged.
@@ -115,12 +115,12 @@ class Maker:
 
 
 def remember(maker: Maker) -> None:
-    """Let :func:`maker_of` find it."""
+    """Register a maker for :func:`maker_of`."""
     _KNOWN[maker.name] = maker
 
 
 def maker_of(asset: str) -> Maker:
-    """The maker of an asset, whose module is imported."""
+    """Import an asset's module and return its maker."""
     importlib.import_module(f"assets.{asset}")
     return _KNOWN[asset]
 

@@ -1,7 +1,7 @@
 """A submission's manifest: everything that it came from, back to the raw files, and when and where.
 
-Beside ``lineage.json``, which is the same every time, the manifest also tells the circumstances:
-time, run, git revision, packages, device. It carries a hash of its own against later edits.
+Unlike ``lineage.json``, which is deterministic, the manifest also records the circumstances: time,
+run, git revision, packages, device. It carries its own hash, which reveals later edits.
 """
 
 import platform
@@ -85,10 +85,10 @@ def origin(workspace: Workspace, parents: Mapping[str, str]) -> Origin:
 def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any]:
     """Every artefact upstream: its folder hash and its recipe, by path below the data folder.
 
-    Of the codebook also its ``generation`` and ``revision``, by which its IDs are called elsewhere,
+    The codebook also has its ``generation`` and ``revision``, by which other systems know its IDs,
     and ``semantic_ids``, which tells two re-assignments of one revision apart.
     What a champion was made from may have been replaced since in the data folder; its own record
-    then stands beside the new one, as ``path#hash``.
+    is then listed beside the new one, as ``path#hash``.
     """
     found: dict[str, Any] = {}
 
@@ -122,7 +122,7 @@ def ancestors(workspace: Workspace, parents: Mapping[str, str]) -> dict[str, Any
 
 
 def _generation(path: str, folder: Path) -> dict[str, Any]:
-    """What a codebook is called, whether or not it extends another; nothing of other artefacts."""
+    """What identifies a codebook, whether or not it extends another; empty for other artefacts."""
     if path != CODEBOOK:
         return {}
     facts = read_json(folder / "codebook.json")
@@ -133,8 +133,8 @@ def _generation(path: str, folder: Path) -> dict[str, Any]:
 def git_state(root: Path) -> dict[str, Any]:
     """The revision, and whether the working tree differs from it.
 
-    ``dvc.lock`` is an output, and a file that git does not know decides nothing unless it is code:
-    data folders and parameter files of one's own may stand anywhere.
+    ``dvc.lock`` does not count, as it is an output; nor do untracked files that are not code, as
+    users may keep data folders and parameter files anywhere.
     """
     revision = _git(root, "rev-parse", "HEAD")
     if revision is None:
@@ -144,7 +144,7 @@ def git_state(root: Path) -> dict[str, Any]:
 
 
 def _decides(line: str) -> bool:
-    """Whether a line of ``git status --porcelain`` names what may decide an artefact's bytes."""
+    """Whether a line of ``git status --porcelain`` names a file that may affect an artefact."""
     state, path = line[:2], line[3:]
     return path.startswith(_CODE) if state == "??" else path != "dvc.lock"
 

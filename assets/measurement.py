@@ -1,4 +1,4 @@
-"""What the champion's figures are of: with which parameters and on which data it was measured."""
+"""The champion's metrics, and the parameters and data that it was measured with."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,17 +7,17 @@ from assets.lineage import Lineage, folder_hash
 from assets.promotion import JudgedModel, newest_measurement
 from assets.workspace import CHAMPION, Workspace
 
-_DATA = "interactions"  # made anew with every delivery
+_DATA = "interactions"  # made again with every delivery
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Figures of the champion.
+    """Metrics of the champion.
 
     Attributes:
         metrics: of its newest evaluation.
-        measured_with: parameters of the cascade that they are of, where those that submit differ.
-        measured_on: hash of the interactions that they are of, by name, where others lie there now.
+        measured_with: cascade parameters of that evaluation that differ from the present ones.
+        measured_on: hash of the interactions of that evaluation, by name, if others replaced them.
     """
 
     metrics: dict[str, Any]
@@ -26,7 +26,7 @@ class Measurement:
 
 
 def measure_of_champion(workspace: Workspace) -> Measurement:
-    """What is known of the model that submits."""
+    """The newest measurement of the model that submits."""
     champion = JudgedModel.load(workspace.input_folder(CHAMPION))
     latest = JudgedModel.load(workspace.current_folder(CHAMPION))
     judged, metrics = newest_measurement(champion, latest)

@@ -14,7 +14,7 @@ from model.dataset.modality_embeddings import ModalityEmbedding, read_modality_e
 from model.dataset.raw_data import RawData
 from model.params import Params
 
-_SAMPLE = 20_000  # vectors whose norm is drawn
+_SAMPLE = 20_000  # vectors whose norm is plotted
 
 
 def _describe(made: ModalityEmbedding) -> dict[str, Any]:

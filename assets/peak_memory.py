@@ -1,4 +1,4 @@
-"""How much memory the making of an artefact took, of this process or a worker of it."""
+"""Peak memory while an artefact was made, of this process or one of its workers."""
 
 import resource
 from pathlib import Path
@@ -8,7 +8,7 @@ _workers = SimpleNamespace(peak_bytes=0)  # of those that were waited for since 
 
 
 def reset_peak_memory() -> None:
-    """Begin a new measurement, where the kernel lets us."""
+    """Start a new measurement, where the kernel allows it."""
     _workers.peak_bytes = 0
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -22,7 +22,7 @@ def peak_memory_bytes() -> int:
 
 
 def note_worker(usage: resource.struct_rusage) -> None:
-    """Count what a process that we started and waited for has used."""
+    """Include the peak of a worker process that has ended."""
     _workers.peak_bytes = max(_workers.peak_bytes, usage.ru_maxrss * 1024)
 
 

@@ -1,4 +1,4 @@
-"""Champion and challenger: who may make submissions, and why."""
+"""Champion and challenger: which model makes the submissions, and why."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Decision:
         promoted: whether it does.
         reason: one sentence with the numbers.
         challenger: its validation score and 95 % interval.
-        champion: the champion's on the same data, or None where there was none to compare with.
+        champion: the champion's on the same data, or None where there was nothing to compare with.
         incumbent: the champion's folder name before the decision, or None.
     """
 
@@ -37,10 +37,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class JudgedModel:
-    """A model that was measured against the champion; a promoted one is kept whole.
+    """A model that was measured against the champion; a promoted one is kept with its weights.
 
     Attributes:
-        folder: where it lies.
+        folder: of the judgement.
         decision: and its reason.
         metrics: of its evaluation.
         incumbent_metrics: the champion's on the same targets; None where it was not measured.
@@ -62,7 +62,7 @@ class JudgedModel:
         return Codebook.load(self.folder / CODEBOOK_FOLDER)
 
     def save(self, folder: Path) -> None:
-        """Nothing to do: it is written where it is judged."""
+        """Do nothing: it is written when it is judged."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -86,15 +86,15 @@ def decide(
 ) -> Decision:
     """Promote unless the validation score falls below the champion's confidence interval.
 
-    Test targets decide nothing: after many retrainings they would be tuned on.
+    Test targets are not used: over many retrainings, models would be selected on them.
 
     Args:
         challenger: metrics of the new model.
         champion: metrics of the champion on the same data; None where it has none.
         incumbent: the champion's folder name.
-        obstacle: why the champion cannot go on, whatever its score.
-        left_as: the name by which somebody rolled away from the challenger's weights and codebook,
-            which no score brings back.
+        obstacle: why the champion has to be replaced, whatever its score.
+        left_as: the name under which the challenger's weights and codebook were rolled away from;
+            no score brings them back.
     """
     new = _standing(challenger)
     if champion is None:
@@ -104,7 +104,7 @@ def decide(
     if left_as is not None:
         reason = (
             f"Its weights and codebook are those of {left_as}, which was rolled away from: they "
-            f"stay away until `onepiece rollback {left_as}` takes them back."
+            f"are not promoted again until `onepiece rollback {left_as}`."
         )
         return Decision(False, reason, new, old, incumbent)
     floor = old["ci95"][0]
@@ -117,7 +117,7 @@ def decide(
 
 
 def newest_measurement(champion: JudgedModel, latest: JudgedModel) -> tuple[Path, dict[str, Any]]:
-    """What is known of the champion: where it was last judged or judged against, and its metrics.
+    """The champion's newest metrics, and the judgement that has them: its own or a challenger's.
 
     Args:
         champion: whose metrics are wanted.

@@ -1,4 +1,4 @@
-"""The raw files: what they are and what they hash to; a synthetic world is written first."""
+"""The raw files and their hashes; a synthetic data set is written first."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def _describe(made: RawData) -> dict[str, Any]:
 
 @artifact_asset(group="dataset", kinds={"file"}, describe=_describe)
 def raw_data(params: Params, folder: Path) -> RawData:
-    """The raw files of one delivery, named and hashed.
+    """The raw files of one delivery, listed and hashed.
 
     With `raw_data.format: synthetic` the files themselves are written here, in TencentGR's layout.
     """

@@ -28,8 +28,8 @@ from model.network.checkpoint import Checkpoint
 def recommender_checkpoint(workspace: Workspace, folder: Path) -> Checkpoint:
     """The joint model: InfoNCE and the loss of every semantic ID level.
 
-    One without a decoder, which could not propose anything, and one of which nobody could be
-    recommended ten items, are refused before hours of training.
+    It fails before training if the parameters give it no decoder, or if the filters leave fewer
+    than ten candidates.
     """
     workspace.require_decoder()
     require_recommendable(workspace)

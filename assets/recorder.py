@@ -1,17 +1,18 @@
-"""Who keeps versions of what lies in the data folder: DVC, or nobody."""
+"""The interface to what versions the data folder: DVC, or nothing."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-Edited = Callable[[], str | None]  # what an artefact is made from and was edited meanwhile
+Edited = Callable[[], str | None]  # which inputs of an artefact were edited while it was made
 
 
 class Recorder(Protocol):
-    """Who keeps versions of what lies in the data folder (DVC, or nobody).
+    """Keeps versions of the artefacts in the data folder.
 
     Attributes:
-        counts_folders: whether what reads all partitions depends on their folder as a whole.
+        counts_folders: whether a stage that reads all partitions depends on their folder as a
+            whole.
     """
 
     counts_folders: bool
@@ -21,11 +22,11 @@ class Recorder(Protocol):
         ...
 
     def record(self, target: str, edited: Edited) -> None:
-        """Take note of a stage's new outputs, and of what they were made from if that stands."""
+        """Record a stage's new outputs, and their inputs unless these were edited meanwhile."""
         ...
 
     def unrecorded(self, targets: Sequence[str]) -> list[str]:
-        """Those whose outputs, as they are, have not been noted."""
+        """The targets whose present outputs have not been recorded."""
         ...
 
 
@@ -38,7 +39,7 @@ class NoRecorder:
         return nullcontext()
 
     def record(self, target: str, edited: Edited) -> None:
-        """Nothing to note: nobody but us knows the folder."""
+        """Do nothing: the folder is not versioned."""
 
     def unrecorded(self, targets: Sequence[str]) -> list[str]:
         return []

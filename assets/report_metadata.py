@@ -1,4 +1,4 @@
-"""What every asset shows of itself in the user interface: size, rows, time, memory, pictures."""
+"""What every asset shows in the user interface: size, rows, time, memory, plots."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ def measured(
     """Metadata that every artefact has.
 
     Args:
-        folder: where it lies.
-        data: the data folder, of which it is a part.
+        folder: of the artefact.
+        data: the data folder that contains it.
         seconds: that it took.
         memory: peak bytes of this process while it was made.
         reused: whether it was found unchanged.
@@ -73,7 +73,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def pictures(folder: Path) -> dict[str, dg.MarkdownMetadataValue]:
     """The plots that an artefact holds, unless they are too many or too large for a page.
 
-    Each is called a plot, so that a table of the same name does not take its place.
+    Each is named a plot, so that it does not collide with a table of the same name.
     """
     found = [
         path
@@ -84,13 +84,13 @@ def pictures(folder: Path) -> dict[str, dg.MarkdownMetadataValue]:
 
 
 def picture(path: Path) -> dg.MarkdownMetadataValue:
-    """A plot that stands in the page itself."""
+    """A plot embedded in the page itself."""
     content = base64.b64encode(path.read_bytes()).decode()
     return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{content})")
 
 
 def decimal(value: float) -> str:
-    """Four digits after the point; of what they would call nothing, three that say something."""
+    """Four decimals, or three significant digits where those would all be zero."""
     shown = f"{value:.4f}"
     return shown if float(shown) or not value else f"{value:.2e}"
 
@@ -99,4 +99,4 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     shown = decimal(value) if isinstance(value, float) else str(value)
-    return shown.replace("|", "\\|")  # a bare one would begin another column
+    return shown.replace("|", "\\|")  # a bare one would start another column

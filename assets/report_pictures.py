@@ -14,15 +14,15 @@ _BAR, _LABEL = 22, 150
 
 
 def strided(values: np.ndarray, most: int) -> np.ndarray:
-    """A view of at most ``most`` rows of (N, ...) values, at equal distances."""
+    """A view of at most ``most`` evenly spaced rows of (N, ...) values."""
     return values[:: max(1, -(-len(values) // most))]
 
 
 def histogram(values: np.ndarray, title: str) -> dg.MarkdownMetadataValue:
-    """How often values occur, in bins of equal width.
+    """A histogram with bins of equal width.
 
     Args:
-        values: (N,) numbers, of which at most ``_SAMPLE`` at equal distances are counted.
+        values: (N,) numbers, of which at most ``_SAMPLE``, evenly spaced, are counted.
         title: of the picture; says what is counted.
     """
     some = np.asarray(strided(values, _SAMPLE), np.float64)
@@ -43,7 +43,7 @@ def histogram(values: np.ndarray, title: str) -> dg.MarkdownMetadataValue:
 
 
 def bars(labels: Sequence[str], values: Sequence[float], title: str) -> dg.MarkdownMetadataValue:
-    """One bar per label, with its number."""
+    """One bar per label, with its value."""
     largest = max([*values, 1e-12])
     shapes = []
     for index, (label, value) in enumerate(zip(labels, values, strict=True)):

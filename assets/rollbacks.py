@@ -1,7 +1,7 @@
-"""Rollbacks on record: a model that somebody rolled away from stays away until it is named again.
+"""The record of rollbacks: a model that was rolled away from stays away until it is named again.
 
-A model is known by its weights and semantic IDs, whatever the name of the judgement: its
-evaluation is made anew, under another name, with every change of a parameter of the cascade.
+A model is identified by its weights and semantic IDs, not by the name of its judgement: it is
+judged again, under another name, whenever a parameter of the cascade changes.
 """
 
 import json
@@ -20,7 +20,7 @@ _DECISIVE = {CHECKPOINT_FOLDER: WEIGHTS, CODEBOOK_FOLDER: "codes.npy"}
 
 
 def model_hashes(home: Path) -> dict[str, str] | None:
-    """The hashes of a model's weights and semantic IDs, by folder; None where they are not whole.
+    """The hashes of a model's weights and semantic IDs, by folder; None if missing or damaged.
 
     Args:
         home: holds both folders: a judged model's, or the data folder for the newest.
@@ -32,12 +32,12 @@ def model_hashes(home: Path) -> dict[str, str] | None:
 
 
 def note_rollback(home: Path, *, left: str, taken: str) -> None:
-    """Put a rollback on record.
+    """Record a rollback.
 
     Args:
         home: of all judged models.
-        left: the name of the champion until now.
-        taken: that of the one from now on.
+        left: name of the former champion.
+        taken: name of the new one.
     """
     entry: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -50,7 +50,7 @@ def note_rollback(home: Path, *, left: str, taken: str) -> None:
 
 
 def rolled_away_as(home: Path, model: dict[str, str] | None) -> str | None:
-    """The name by which a model was last rolled away from; None where it was not, or is back.
+    """The name under which a model was last rolled away from; None if it never was, or is back.
 
     Args:
         home: of all judged models.
@@ -67,7 +67,7 @@ def rolled_away_as(home: Path, model: dict[str, str] | None) -> str | None:
 
 
 def _hashes_by_name(home: Path, entry: dict[str, Any]) -> dict[str, dict[str, str] | None]:
-    """The hashes of both models of an entry; entries of earlier versions go without."""
+    """The hashes of both models of an entry, which entries of earlier versions lack."""
     return {name: model_hashes(home / name) for name in (entry["from"], entry["to"])}
 
 

@@ -41,7 +41,7 @@ def _describe(made: ScalingPoint) -> dict[str, Any]:
 def scaling_points(workspace: Workspace, partition: str, folder: Path) -> ScalingPoint:
     """One model of the study: its size, cost, losses, metrics and throughput.
 
-    A cascade that nobody could be recommended ten items by is refused before hours of training.
+    It fails before training if the filters leave fewer than ten candidates.
     """
     require_recommendable(workspace)
     run_scaling_point(workspace, partition, folder)

@@ -1,4 +1,4 @@
-"""The laws through the losses of the scaling points, one partition per protocol."""
+"""Power laws of the losses of the scaling points, one partition per protocol."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def _describe(made: ScalingStudy) -> dict[str, Any]:
     return {
         "dagster/row_count": len(made.table),
         "summary": dg.MetadataValue.md(made.summary()),
-        "forecasts inside": sum(one.inside for one in made.forecasts),
+        "forecasts inside their interval": sum(one.inside for one in made.forecasts),
         **laws,
     }
 

@@ -1,7 +1,7 @@
 """What ``dvc.yaml`` says of each asset: its inputs, the code that makes it, its parameters.
 
-``dvc.yaml`` is the one place where this stands. Dagster's code versions, the lineage files and
-the question whether an artefact is up to date are all derived from it.
+``dvc.yaml`` is the single source of this. Dagster's code versions, the lineage files and whether an
+artefact is up to date are all derived from it.
 """
 
 import json
@@ -26,7 +26,7 @@ class Stage:
     Attributes:
         name: of the stage and of the asset.
         inputs: names of the assets that it reads.
-        code: files and folders of the repository whose content decides what comes out.
+        code: files and folders of the repository whose content determines the output.
         sections: dotted keys of the parameter file that it reads.
         foreach: dotted key of the parameter file that lists the asset's partitions; None where
             it has none.
@@ -48,7 +48,7 @@ class Stage:
         return [] if self.foreach is None else list(_value_at(values, self.foreach))
 
     def target(self, partition: str | None) -> str:
-        """The name by which DVC calls the stage, and a partition of it."""
+        """DVC's name of the stage, or of one partition of it."""
         return self.name if partition is None else f"{self.name}@{partition}"
 
     def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,14 +79,14 @@ def load_stages(root: Path) -> dict[str, Stage]:
 
 @cache
 def hash_code(root: Path, paths: tuple[str, ...]) -> str:
-    """:func:`read_code`, once: what this process has imported stays as it was then."""
+    """:func:`read_code`, cached: the code that this process has imported does not change."""
     return read_code(root, paths)
 
 
 def read_code(root: Path, paths: tuple[str, ...]) -> str:
     """The hash of files and folders of the repository: their names and their contents.
 
-    Without hidden files: an editor leaves one beside each file that it has open.
+    Hidden files are left out: editors keep one beside each open file.
     """
     hashes = HashCache(None)
     entries = [[path, hashes.hash_visible(root / path)] for path in sorted(paths)]

@@ -1,4 +1,4 @@
-"""Whether an artefact is what its recipe makes, and if not, what has changed since it was made."""
+"""Whether an artefact is up to date with its recipe, and if not, what has changed."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ _MOST_KEYS = 3  # that a reason names
 
 
 def is_current(workspace: Workspace, recipe: Recipe) -> bool:
-    """Whether what lies on disk is what this recipe makes, byte for byte."""
+    """Whether the artefact on disk is what this recipe makes, byte for byte."""
     return why_outdated(workspace, recipe) is None
 
 
 def why_outdated(workspace: Workspace, recipe: Recipe) -> str | None:
-    """Why what lies on disk is not what this recipe makes; None where it is, byte for byte."""
+    """Why the artefact on disk is not what this recipe makes; None where it is, byte for byte."""
     if not workspace.folder(recipe.asset, recipe.partition).exists():
         return NOT_THERE
     try:
@@ -37,13 +37,13 @@ def why_outdated(workspace: Workspace, recipe: Recipe) -> str | None:
         return ", ".join(changes(lineage.recipe, recipe))
     changed = _damage(workspace, lineage, folder)
     if changed:
-        logger.warning("%s: %s; it is made again", folder, changed[0])
+        logger.warning("%s: %s; it will be made again", folder, changed[0])
         return f"damaged: {changed[0]}"
     return None
 
 
 def edited_since(workspace: Workspace, recipe: Recipe) -> str | None:
-    """What of a recipe was edited after this process had read it; None where nothing was."""
+    """What was edited of a recipe after this process had read it; None where nothing was."""
     try:
         reread = replace(workspace, params=Params.load(workspace.params_file))
         now = reread.recipe(recipe.asset, recipe.partition)

@@ -33,10 +33,10 @@ from model.partial_folders import publish_folder
 
 
 def keep_by_id(workspace: Workspace, staging: Path, run_id: str) -> None:
-    """Put a finished submission beside the earlier ones and let ``latest`` name it.
+    """Store a finished submission under its id and let ``latest`` name it.
 
-    The same content from the same ancestors has the same id: what stands there already stays,
-    unless it is damaged.
+    The same content from the same ancestors has the same id: an existing folder is kept unless it
+    is damaged.
     """
     name = version_name(Lineage.read(staging))
     folder = workspace.folder(SUBMISSION) / name
@@ -55,7 +55,7 @@ def keep_by_id(workspace: Workspace, staging: Path, run_id: str) -> None:
 
 
 def _shards(workspace: Workspace) -> Path:
-    """Where finished pieces wait for the rest, also through a kill."""
+    """Where finished shards are kept until all are done, so that a killed run can resume."""
     return workspace.data / ".resume" / SUBMISSION
 
 
@@ -73,7 +73,7 @@ def _describe(made: Submission) -> dict[str, Any]:
     return {
         "dagster/row_count": len(made.raw_item_ids),
         "first users": dg.MetadataValue.md(table(rows)),
-        "spread": histogram(times[times > 0], "recommended items by the number of their users"),
+        "spread": histogram(times[times > 0], "recommended items by their number of users"),
         **made.summary,
     }
 
@@ -105,9 +105,9 @@ def submission(
     item_statistics: ItemStatistics,
     modality_embeddings: dict[str, ModalityEmbedding],
 ) -> Submission:
-    """Ten items for every user from the champion, validated, in the competition's form.
+    """Ten items for every user from the champion, validated, in the competition's format.
 
-    Where a user could not be given ten, nothing is computed.
+    If the filters leave any user fewer than ten, it fails before anything is computed.
     """
     require_enough_candidates(
         interactions, item_statistics.popularity, params.cascade, of_everyone=True

@@ -1,4 +1,4 @@
-"""How a finished training shows itself, and what must hold of it."""
+"""Metadata and checks of a finished training."""
 
 import math
 from typing import Any
@@ -27,14 +27,14 @@ def _loss_is_finite(made: Checkpoint, workspace: Workspace) -> Verdict:
     rows = made.metadata.get("history", [])
     losses = [row["loss"] for row in rows if row.get("loss") is not None]
     bad = [index for index, loss in enumerate(losses) if not math.isfinite(loss)]
-    reason = f"The loss is not a number from row {bad[0]} on." if bad else "Every loss is finite."
+    reason = f"The loss is not finite from row {bad[0]} on." if bad else "Every loss is finite."
     return Verdict(passed=not bad, reason=reason, metadata={"rows": len(losses)})
 
 
 TRAINING_CHECKS = (
     Check(
         name="loss_is_finite",
-        description="No step of the training ended in NaN or infinity.",
+        description="The loss was never NaN or infinite.",
         judge=_loss_is_finite,
     ),
 )

@@ -1,7 +1,7 @@
-"""Training belongs to other processes: one per GPU under torchrun, one on a CPU.
+"""Training runs in worker processes: one per GPU under torchrun, one on a CPU.
 
-The worker's lines reach the run's log as they come. When the run is cancelled, or its process
-dies, so does the worker; its resumable state stays for the next run.
+Their output goes to the run's log line by line. When the run is cancelled, or its process dies, so
+do the workers; their resumable state stays for the next run.
 """
 
 import logging
@@ -51,7 +51,7 @@ def run_training(workspace: Workspace, asset: str, folder: Path) -> None:
 
 
 def run_scaling_point(workspace: Workspace, point: str, folder: Path) -> None:
-    """Train and measure a point of the scaling study likewise.
+    """Train and measure a point of the scaling study in worker processes.
 
     Raises:
         InputError: the worker refused its input; with its sentence.
@@ -61,7 +61,7 @@ def run_scaling_point(workspace: Workspace, point: str, folder: Path) -> None:
 
 
 def publish_training(workspace: Workspace, staging: Path, run_id: str) -> None:
-    """Let a finished training take its place; until it stands, its state could make it again."""
+    """Publish a finished training, then remove its resumable state, no longer needed."""
     recipe = Lineage.read(staging).recipe
     publish_folder(staging, workspace.folder(recipe.asset, recipe.partition))
     state = workspace.data / ".resume" / (recipe.partition or recipe.asset)
@@ -69,10 +69,10 @@ def publish_training(workspace: Workspace, staging: Path, run_id: str) -> None:
 
 
 def require_recommendable(workspace: Workspace) -> None:
-    """Refuse, before hours of training, a cascade by which nobody could get ten items.
+    """Refuse, before hours of training, filters that leave fewer than ten candidates.
 
     Raises:
-        InputError: too few candidates are left for everyone.
+        InputError: they do, or ``cascade.max_per_group`` leaves too few of them.
     """
     interactions = Interactions.load(workspace.folder("interactions"))
     statistics = ItemStatistics.load(workspace.folder("item_statistics"))
@@ -81,7 +81,7 @@ def require_recommendable(workspace: Workspace) -> None:
 
 @contextmanager
 def frozen_parameters(workspace: Workspace) -> Iterator[Path]:
-    """A file of the parameters that this process has read, for its workers."""
+    """Write the parameters that this process has read to a temporary file, for its workers."""
     with tempfile.TemporaryDirectory(prefix="onepiece-") as folder:
         file = Path(folder, workspace.params_file.name)
         file.write_text(yaml.safe_dump(workspace.values, sort_keys=False))
@@ -89,17 +89,17 @@ def frozen_parameters(workspace: Workspace) -> Iterator[Path]:
 
 
 def tell(line: str) -> None:
-    """Pass a worker's line on to the run's log; a terminal has its bar for what a bar shows."""
+    """Log a worker's line, except on a terminal where its progress bar shows the same."""
     logger.info("%s", line, extra={IN_BAR: sys.stderr.isatty() and is_in_bar(line)})
 
 
 def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tell) -> None:
-    """Run Python with these arguments, passing its lines on, and end it when we end.
+    """Run Python with these arguments, passing its lines on, and end it when this process ends.
 
     Raises:
         InputError: it refused its input, or one of the processes that it started did; or it asked
-            for memory that the machine has not.
-        WorkerOutOfMemoryError: its device had no room, which another process may have taken.
+            for more memory than the machine has.
+        WorkerOutOfMemoryError: its device ran out of memory, which another process may have taken.
         RuntimeError: it failed otherwise.
     """
     process = subprocess.Popen(
@@ -128,7 +128,7 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
     if code != 0 and refusal is not None:
         raise InputError(refusal)
     if code != 0 and exhausted:
-        raise WorkerOutOfMemoryError(f"the training worker found no room on its device: {last}")
+        raise WorkerOutOfMemoryError(f"the training worker's device ran out of memory: {last}")
     if code != 0 and too_large:
         raise InputError(
             f"the training worker asked for more memory than there is ({last}); choose smaller "
@@ -139,15 +139,15 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
 
 
 def _run_worker(workspace: Workspace, asset: str, module: list[str], folder: Path) -> None:
-    """Train by the parameters and the code that this process has read, which may be edited since.
+    """Train with the parameters and the code that this process has read.
 
     Raises:
-        InputError: the code was, and the worker would import what it is now.
+        InputError: the code was edited since, and the worker would import the edited files.
     """
     stage = workspace.stages[asset]
     if read_code(workspace.root, stage.code) != stage.code_hash(workspace.root):
         raise InputError(
-            f"{asset}: its code was edited since this run began; the same command again takes it up"
+            f"{asset}: its code was edited since this run began; run the same command again"
         )
     with frozen_parameters(workspace) as params:
         where = ["--params", str(params), "--data", str(workspace.data), "--out", str(folder)]
@@ -158,7 +158,7 @@ def _run_worker(workspace: Workspace, asset: str, module: list[str], folder: Pat
 
 
 def launcher(devices: int) -> list[str]:
-    """What starts a process per device; nothing for one, or none."""
+    """Arguments that start one process per device; empty for one device, or none."""
     if devices <= 1:
         return []
     return ["torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "-m"]
@@ -170,7 +170,7 @@ def _search_path(root: Path) -> str:
 
 
 def _wait(process: subprocess.Popen) -> int:
-    """The exit code of a worker that is at its end; its memory is noted for the asset's page."""
+    """Wait for a worker's exit code; its peak memory is noted for the asset's page."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     note_worker(usage)
@@ -178,10 +178,11 @@ def _wait(process: subprocess.Popen) -> int:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End the worker and all its children: first kindly, so that a checkpoint can be finished.
+    """End the worker and all its children: SIGTERM first, so that a checkpoint can be finished.
 
-    torchrun starts each process in a session of its own, where no signal to the worker's group
-    comes; it passes the signal on and waits for them. Afterwards nobody could find its orphans.
+    torchrun starts each process in a session of its own, which no signal to the worker's group
+    reaches; it passes the signal on and waits for them. The children are listed first, as orphans
+    could not be found afterwards.
     """
     if process.poll() is not None:
         return

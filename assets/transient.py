@@ -1,4 +1,4 @@
-"""Which errors may pass by themselves, so that a step deserves another try."""
+"""Which errors are transient, so that a step is worth a retry."""
 
 import errno
 import sqlite3
@@ -17,26 +17,26 @@ OUT_OF_DEVICE_MEMORY, _DATABASE_BUSY = "OutOfMemoryError", "IOException"
 
 
 class WorkerOutOfMemoryError(RuntimeError):
-    """A process of its own found no room on a device that others use as well."""
+    """A worker process ran out of memory on a device that others use as well."""
 
 
 def is_forbidden(error: BaseException) -> bool:
-    """Whether a place must not be read or written, also by whoever may do everything."""
+    """Whether a path may not be read or written; not even by root on a read-only file system."""
     forbidden = isinstance(error, OSError) and error.errno == errno.EROFS
     return forbidden or isinstance(error, PermissionError)
 
 
 def forbidden_sentence(error: BaseException) -> str:
-    """What to say of it, with the file where it is known."""
+    """The message for such an error, with the file where it is known."""
     place = getattr(error, "filename", None) or "a file"
     return f"{place}: {getattr(error, 'strerror', None) or error}; change its permissions"
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether the same step may succeed in a moment: a hiccup, a lock, a device in use."""
+    """Whether a retry may succeed: an I/O hiccup, a locked database, a device in use."""
     if isinstance(error, sqlite3.OperationalError):
         return _BUSY in str(error)
-    if isinstance(error, OSError):  # nobody makes room on a full disk within seconds
+    if isinstance(error, OSError):  # a full disk is not cleared within seconds
         lasting = isinstance(error, _LASTING) or is_disk_full(error) or is_forbidden(error)
         return not lasting
     names = {kind.__name__ for kind in type(error).__mro__}

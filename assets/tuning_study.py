@@ -1,4 +1,4 @@
-"""Off the main line: which values of the parameter file give the best validation NDCG@10."""
+"""Which values of the parameter file give the best validation NDCG@10; made only when asked for."""
 
 from typing import Any
 
@@ -41,10 +41,10 @@ def _describe(made: TuningReport) -> dict[str, Any]:
     describe=_describe,
 )
 def tuning_study(workspace: Workspace) -> TuningReport:
-    """Trials of one training with other values, as an Optuna study; made only when asked for.
+    """An Optuna study: trials of one training with other parameters; made only when asked for.
 
     Trials that an earlier run or `onepiece tune` has finished are not repeated. `onepiece adopt`
-    writes the winner into a parameter file.
+    writes the best trial's values into a parameter file.
     """
     finish_study(workspace, workspace.params.tuning_study.num_processes)
     return read_study(workspace)

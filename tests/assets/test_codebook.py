@@ -249,7 +249,7 @@ def test_an_id_with_more_items_than_it_may_have_turns_the_other_one_red():
         passed.append(verdict.passed)
         over.append(verdict.metadata["over capacity"])
         assert verdict.reason == (
-            "5 items share their semantic ID with one before them, at most 4 hold the same, and "
+            "5 items have the semantic ID of an earlier item, at most 4 share one, and "
             f"codebook.capacity is {capacity}"
         )
     assert passed == [False, True]

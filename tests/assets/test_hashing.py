@@ -125,11 +125,11 @@ def test_a_folder_behind_a_link_counts(folder, tmp_path):
 
 def test_what_is_no_file_is_refused(folder, tmp_path):
     os.mkfifo(folder / "pipe")
-    with pytest.raises(InputError, match="folder/pipe: a link to nothing, or no file"):
+    with pytest.raises(InputError, match="folder/pipe: a link to nothing, or not a file"):
         HashCache(None).hash_path(folder)
     (folder / "pipe").unlink()
     (folder / "link").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match="folder/link: a link to nothing, or no file"):
+    with pytest.raises(InputError, match="folder/link: a link to nothing, or not a file"):
         HashCache(None).hash_path(folder)
 
 
