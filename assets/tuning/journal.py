@@ -1,4 +1,4 @@
-"""Optuna's journal on a file, safe from writers that are killed."""
+"""Optuna's journal in a file, safe against writers that are killed."""
 
 import fcntl
 import os
@@ -11,9 +11,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 class KernelLock(JournalFileOpenLock):
     """Keeps other writers from the journal until this one is done or dead.
 
-    Optuna's own locks are files: one that a killed process leaves behind holds everybody up, and
-    half a line that it wrote makes the journal unreadable as soon as another follows. The kernel
-    gives this lock back, and who takes it next removes half a line.
+    Optuna's own locks are files: one that a killed process leaves behind blocks everybody, and an
+    incomplete line that it wrote makes the journal unreadable as soon as another follows. The
+    kernel releases this lock, and the next holder removes an incomplete line.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -29,14 +29,14 @@ class KernelLock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         if self._held is not None:
             os.close(self._held)
             self._held = None
 
 
 def open_journal(file: Path) -> JournalStorage:
-    """The storage of all studies in this file, which is made when it is not there."""
+    """The storage of all studies in this file, which is created if missing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(file), lock_obj=KernelLock(file)))
 

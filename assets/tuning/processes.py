@@ -2,7 +2,7 @@
 
 ``python -m assets.tuning.processes --params F --data DIR --processes N`` starts them, passes their
 lines on and ends when all have ended. A worker that is killed costs nothing but time: the others
-take up what it had in hand.
+retry its trial.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from model.training.distributed import die_with_parent
 
 
 def run_workers(workspace: Workspace, processes: int) -> None:
-    """Have workers finish the study, passing their lines on; they end when we end.
+    """Let workers finish the study, passing their lines on; they end when this process ends.
 
     Raises:
         InputError: they refused their input.
@@ -35,7 +35,7 @@ def run_workers(workspace: Workspace, processes: int) -> None:
 
 
 def shares(devices: Sequence[int], processes: int) -> list[list[int]]:
-    """Divide devices among processes: evenly, and by turns where there are fewer than processes."""
+    """Divide devices among processes: evenly, or round-robin where processes are more."""
     if len(devices) < processes:
         return [[devices[place % len(devices)]] if devices else [] for place in range(processes)]
     return [list(devices[place::processes]) for place in range(processes)]
@@ -54,14 +54,14 @@ def _start(devices: list[int], processes: int, where: Sequence[str]) -> subproce
 
 
 def _visible(devices: Sequence[int]) -> str:
-    """Our own numbers of devices, by the names under which we were given them."""
+    """This process's device numbers, by their names in its CUDA_VISIBLE_DEVICES."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = given.split(",") if given else [str(device) for device in range(max(devices) + 1)]
     return ",".join(names[device] for device in devices)
 
 
 def main() -> int:
-    """Wait for all workers; 0 when one of them saw the study complete."""
+    """Start the workers and wait for all; 0 if one of them saw the study complete."""
     parser = argparse.ArgumentParser(prog="python -m assets.tuning.processes", description=__doc__)
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""What a study came to: every trial with its lineage, the winner, what mattered, two pictures."""
+"""The result of a study: every trial with its lineage, the best one, importances, two plots."""
 
 import csv
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class TuningReport:
     Attributes:
         trials: in the order in which they were begun; each with ``number``, ``state``, ``value``,
             ``parameters``, ``validations``, ``reason``, ``facts`` and ``lineage``.
-        importances: share of each key in the spread of values, largest first.
+        importances: share of the values' variance that each key explains, largest first.
     """
 
     trials: list[dict[str, Any]]
@@ -36,23 +36,23 @@ class TuningReport:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The trial with the highest value, the earliest of equals.
+        """The trial with the highest value, the earliest of ties.
 
         Raises:
-            InputError: none came to its end.
+            InputError: no trial completed.
         """
         complete = [trial for trial in self.trials if trial["state"] == COMPLETE]
         if complete:
             return max(complete, key=lambda trial: trial["value"])
         last = f": {self.trials[-1]['reason']}" if self.trials else ""
         raise InputError(
-            f"tuning_study: none of {len(self.trials)} trials came to its end{last}; run "
+            f"tuning_study: none of {len(self.trials)} trials completed{last}; run "
             "`onepiece tune` with the same --params and --data, or change tuning_study.space"
         )
 
     @classmethod
     def of(cls, study: SharedStudy, task: StudyTask) -> Self:
-        """What is finished so far."""
+        """Report the trials that are finished so far."""
         rows = [_row(trial, study.params, task) for trial in study.finished()]
         return cls(rows, study.importances())
 
@@ -74,7 +74,7 @@ class TuningReport:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read it again.
+        """Read what :meth:`save` wrote.
 
         Raises:
             InputError: a file is missing or damaged.
@@ -101,7 +101,7 @@ def _row(trial: FrozenTrial, params: Params, task: StudyTask) -> dict[str, Any]:
 
 
 def table_rows(trials: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One flat row per trial: its values, and the last validation of one that ended early."""
+    """One flat row per trial, with the last validation of one that ended early."""
     return [
         {
             "trial": trial["number"],
@@ -149,7 +149,7 @@ def plot_importances(importances: dict[str, float], path: Path) -> None:
     figure, axis = _axis()
     names = list(importances)[::-1]
     axis.barh(names, [importances[name] for name in names])
-    axis.set(title="Importance of each key", xlabel="share of the spread of values")
+    axis.set(title="Importance of each key", xlabel="share of the variance of values")
     if not names:
         axis.text(0.5, 0.5, "too few trials to tell", ha="center", transform=axis.transAxes)
     write_png(figure, path, dpi=90)

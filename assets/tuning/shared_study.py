@@ -1,7 +1,7 @@
-"""One study that several processes work on; what a dead one had in hand is tried again.
+"""One study that several processes work on; the trial of a dead process is retried.
 
-Journal storage knows no heartbeat. Here every worker holds a lock on a file of its own, which the
-kernel gives back when it dies: a trial whose worker's lock is free has nobody who works on it.
+Optuna's journal storage has no heartbeat. Instead, every worker holds a lock on a file of its own,
+which the kernel releases when it dies: a trial whose worker's lock is free is abandoned.
 """
 
 import fcntl
@@ -32,10 +32,10 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class SharedStudy:
-    """Where the trials of one study are given out and their results are kept."""
+    """Hands out the trials of one study and keeps their results."""
 
     def __init__(self, home: Path, name: str, params: Params) -> None:
-        """Open the study, or begin it.
+        """Open the study, or create it.
 
         Args:
             home: of the journal and the workers' locks; several studies may share it.
@@ -55,7 +55,7 @@ class SharedStudy:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Be known as a living worker."""
+        """Hold the lock that marks this process as a living worker."""
         self._worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         file = self._home / "workers" / self._worker
         with _locked(file):
@@ -69,9 +69,9 @@ class SharedStudy:
         return len(self.finished()) >= self._settings.num_trials
 
     def take(self) -> tuple[optuna.Trial, dict[str, Any]] | None:
-        """The next trial and its values by dotted key; None while there is none to begin.
+        """The next trial and its values by dotted key; None while there is none to start.
 
-        There is none when others work on the last ones: they may die yet, so ask again.
+        There is none while others work on the last ones; they may still die, so ask again.
         """
         with _locked(self._home / "asking.lock"):
             self._give_up_dead_trials()
@@ -88,7 +88,7 @@ class SharedStudy:
             return trial, suggest(trial, self.params)
 
     def finish(self, trial: optuna.Trial, value: float, facts: dict[str, Any]) -> None:
-        """A trial came to its end.
+        """Record a completed trial.
 
         Args:
             trial: as it was taken.
@@ -99,7 +99,7 @@ class SharedStudy:
         self._study.tell(trial, value)
 
     def end_early(self, trial: optuna.Trial, reason: str) -> None:
-        """A trial was pruned, or its values were refused; the sampler avoids the like of it."""
+        """Record a trial that was pruned or refused; the sampler will avoid similar values."""
         trial.set_user_attr(REASON, reason)
         self._study.tell(trial, state=TrialState.PRUNED)
 
@@ -109,7 +109,7 @@ class SharedStudy:
         return sorted(found, key=lambda trial: trial.user_attrs[ORIGIN])
 
     def importances(self) -> dict[str, float]:
-        """The share of each key in the spread of results; empty while they tell nothing."""
+        """The share of the results' variance that each key explains; empty if all are equal."""
         values = [trial.value for trial in self._trials(TrialState.COMPLETE)]
         if len(set(values)) < 2:
             return {}
@@ -120,14 +120,14 @@ class SharedStudy:
         return self._study.get_trials(deepcopy=False, states=states)
 
     def _sampler(self, origin: int) -> optuna.samplers.TPESampler:
-        """Of one trial: another seed for each, so that a study goes on as if never stopped."""
+        """The sampler of one trial, seeded by its number: a resumed study goes on the same way."""
         seed = np.random.SeedSequence((self._settings.seed, origin)).generate_state(1)[0]
         return optuna.samplers.TPESampler(
             n_startup_trials=self._settings.startup_trials, seed=int(seed)
         )
 
     def _give_up_dead_trials(self) -> None:
-        """Close what dead workers had in hand, and have the same values tried again."""
+        """Fail the trials of dead workers, and enqueue the same values again."""
         for trial in self._trials(TrialState.RUNNING):
             worker = trial.user_attrs.get(WORKER)
             if worker is not None and _lives(self._home / "workers" / worker):
@@ -137,7 +137,7 @@ class SharedStudy:
             if ORIGIN not in trial.user_attrs or retries == MAX_RETRIES:
                 continue
             origin = trial.user_attrs[ORIGIN]
-            logger.info("trial %d: its process %s died; it is tried again", origin, worker)
+            logger.info("trial %d: its process %s died; it will be retried", origin, worker)
             again = {ORIGIN: origin, RETRIES: retries + 1}
             self._study.enqueue_trial(trial.params, user_attrs=again)
 
@@ -146,7 +146,7 @@ def _pruner(params: PrunerParams) -> optuna.pruners.BasePruner:
     if params.kind == "none":
         return optuna.pruners.NopPruner()
     return optuna.pruners.PercentilePruner(
-        100.0 - params.percentile,  # Optuna asks for the best share of the trials, which is kept
+        100.0 - params.percentile,  # Optuna wants the share of the best trials, which are kept
         n_startup_trials=params.startup_trials,
         n_warmup_steps=params.warmup_validations,
     )

@@ -19,7 +19,7 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
     """The parameters with some dotted keys replaced.
 
     Raises:
-        InputError: the values do not go together; the message names the keys.
+        InputError: the values are not valid together; the message names the keys.
     """
     values = copy.deepcopy(params.model_dump(mode="json"))
     for dotted, value in changes.items():
@@ -27,7 +27,7 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
         section = values
         for key in path:
             section = section[key]
-        section[last] = copy.deepcopy(value)  # a list of a choice stays the space's own
+        section[last] = copy.deepcopy(value)  # so that a list in the space is not shared
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -35,7 +35,7 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
 
 
 def require_valid_bounds(params: Params) -> None:
-    """See that the ends of every distribution are allowed values of its key.
+    """Check that the ends of every distribution are allowed values of its key.
 
     Raises:
         InputError: one is not; the message names the key and the value.
@@ -46,7 +46,7 @@ def require_valid_bounds(params: Params) -> None:
             try:
                 changed(params, {dotted: value})
             except InputError as error:
-                if str(error).startswith(dotted):  # values that only do not go together may yet
+                if str(error).startswith(dotted):  # else they may be valid with other values
                     raise InputError(
                         f"tuning_study.space: {dotted} cannot be {value!r}: {error}"
                     ) from None
@@ -67,7 +67,7 @@ def suggest(trial: optuna.Trial, params: Params) -> dict[str, Any]:
 
 
 def as_parameters(drawn: Mapping[str, Any], params: Params) -> dict[str, Any]:
-    """What Optuna keeps of a trial, as values of the parameter file."""
+    """Optuna's record of a trial's values, as values of the parameter file."""
     values = dict(drawn)
     for dotted, range_ in params.tuning_study.space.items():
         if isinstance(range_, Choices) and dotted in values:
@@ -82,5 +82,5 @@ def touches_codebook(changes: Mapping[str, Any]) -> bool:
 
 
 def _plain(choice: Any) -> Plain:
-    """Optuna keeps plain values only: a list is kept as its text."""
+    """Encode a list or mapping as JSON: Optuna stores plain values only."""
     return json.dumps(choice) if isinstance(choice, list | dict) else choice

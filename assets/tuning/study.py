@@ -1,4 +1,4 @@
-"""The study of a workspace: as it stands, and to its end."""
+"""The study of a workspace: read it as it is, or finish it."""
 
 from assets.tuning.processes import run_workers
 from assets.tuning.report import TuningReport
@@ -11,17 +11,17 @@ def read_study(workspace: Workspace) -> TuningReport:
     """All trials that are finished.
 
     Raises:
-        InputError: something upstream is not there.
+        InputError: an upstream artefact is missing.
     """
     task = StudyTask.of(workspace)
     return TuningReport.of(_open(workspace, task), task)
 
 
 def finish_study(workspace: Workspace, processes: int) -> None:
-    """Have workers train what is missing, beside others that may be at it.
+    """Let workers train the missing trials; other workers may share the study.
 
     Raises:
-        InputError: something upstream is not there, or the workers refused their input.
+        InputError: an upstream artefact is missing, or the workers refused their input.
         RuntimeError: all of them failed.
     """
     if not _open(workspace, StudyTask.of(workspace)).is_complete():

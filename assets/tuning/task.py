@@ -1,4 +1,4 @@
-"""Which study this is: everything that decides what a trial with given values comes to."""
+"""The identity of a study: everything that decides the result of a trial with given values."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -11,17 +11,17 @@ from assets.workspace import CODEBOOK, FROZEN, Workspace
 from model.training import ENCODER, RECOMMENDER
 
 TUNING_STUDY = "tuning_study"  # asset, stage and section
-_COUNTS = ("num_trials", "num_processes")  # more of either goes on with the same study
-_OVERRULED = ("epochs", "validate_every_epochs", "checkpoint_minutes")  # by the study, or idle
+_COUNTS = ("num_trials", "num_processes")  # more of either continues the same study
+_OVERRULED = ("epochs", "validate_every_epochs", "checkpoint_minutes")  # by the study, or unused
 
 
 @dataclass(frozen=True)
 class StudyTask:
-    """The lineage of every trial but its own values.
+    """The lineage that all trials share: all but their own values.
 
     Attributes:
         parents: hash of every artefact that a trial reads, by path below the data folder.
-        params: the sections that decide, without the keys that the study draws.
+        params: the sections that matter, without the keys that the study draws.
         code: hash of the code.
         seed: of every training.
     """
@@ -33,15 +33,15 @@ class StudyTask:
 
     @property
     def name(self) -> str:
-        """Of the study: another task is another study."""
+        """Name of the study: another task is another study."""
         return hash_bytes(json.dumps(asdict(self), sort_keys=True).encode())
 
     @classmethod
     def of(cls, workspace: Workspace) -> "StudyTask":
-        """What would be tuned now.
+        """The task of a workspace as it is now.
 
         Raises:
-            InputError: something upstream is not there.
+            InputError: an upstream artefact is missing.
         """
         recipe = workspace.recipe(TUNING_STUDY)
         settings = workspace.params.tuning_study
@@ -66,14 +66,14 @@ def home_of(workspace: Workspace) -> Path:
 
 
 def _unread_parents(training: str, *, touched: bool) -> set[str]:
-    """Artefacts that stand upstream of the asset but decide nothing of this study."""
+    """Artefacts upstream of the asset that do not affect this study."""
     if training == ENCODER:
         return {ENCODER, CODEBOOK, FROZEN, "fused_embeddings"}
     return {CODEBOOK} if touched else {FROZEN, "fused_embeddings"}
 
 
 def _unread_sections(training: str, *, touched: bool) -> set[str]:
-    """Sections of the asset that decide nothing of this study."""
+    """Parameter sections of the asset that do not affect this study."""
     other = {ENCODER, RECOMMENDER} - {training}
     return other if touched and training == RECOMMENDER else {*other, CODEBOOK}
 

@@ -33,7 +33,7 @@ class TrialInterruptedError(Exception):
 
 
 class Watch:
-    """Asked after every step of a training: tells Optuna of new validations."""
+    """Called after every step of a training: reports new validations to Optuna."""
 
     def __init__(
         self,
@@ -41,12 +41,12 @@ class Watch:
         trial: optuna.Trial | None,
         interrupted: Callable[[], bool],
     ) -> None:
-        """Begin.
+        """Watch a training.
 
         Args:
             trainer: whose validations count.
-            trial: told of them; None in all processes of a training but the first.
-            interrupted: asked as well.
+            trial: gets them; None in all processes of a training but the first.
+            interrupted: whether to stop for another reason.
         """
         self._trainer, self._trial, self._interrupted = trainer, trial, interrupted
         self._told = 0
@@ -55,8 +55,8 @@ class Watch:
         """Whether to stop and keep the state.
 
         Raises:
-            optuna.TrialPruned: the trial is worse than others were; in all processes at one step,
-                and nothing is kept of it.
+            optuna.TrialPruned: the trial is worse than others were; in all processes at the same
+                step, and no state is kept.
         """
         found = validations(self._trainer)
         progress = self._trainer.progress
@@ -66,7 +66,7 @@ class Watch:
         return self._interrupted()
 
     def _tell(self, found: list[float]) -> bool:
-        """Report what is new; whether the trial shall end, which the first process decides."""
+        """Report new validations; whether to prune, which the first process decides."""
         hopeless = False
         if self._trial is not None:
             for place in range(self._told, len(found)):
@@ -102,7 +102,7 @@ def run_trial(
         changes: values by dotted key.
         world: of this training's processes.
         folder: of the trial: keeps its state, and its codebook where it has one of its own.
-        trial: told of validations; None in all processes but the first.
+        trial: gets the validations; None in all processes but the first.
         name: of the trial, for the log.
         interrupted: asked after every step.
 
@@ -110,9 +110,9 @@ def run_trial(
         Validation NDCG@10 of the weights that the training would keep, and facts of the trial.
 
     Raises:
-        InputError: the values do not go together, or the loss is not a number any more.
+        InputError: the values are not valid together, or the loss became NaN or infinite.
         optuna.TrialPruned: see :class:`Watch`.
-        TrialInterruptedError: by ``interrupted``.
+        TrialInterruptedError: ``interrupted`` said so.
     """
     settings = params.tuning_study
     asset = settings.training
@@ -124,22 +124,22 @@ def run_trial(
     trainer, states = resumed_trainer(inputs, chosen, asset, world, folder / "state", what=name)
     watch = Watch(trainer, trial, interrupted)
     if trainer.progress.step:
-        watch()  # a trial that is tried again has told nothing yet, and may have no step left
+        watch()  # a retried trial has reported nothing yet, and may have no step left
     if not trainer.run(states, watch):
         raise TrialInterruptedError
     value = trainer.final_ndcg()
     if value is None:
-        raise InputError("there is no validation user; see interactions.split")
+        raise InputError("there is no validation user; change interactions.split")
     return value, {"steps": trainer.progress.step, **_facts(codebook)}
 
 
 def _own_codebook(data: Path, params: Params, folder: Path, world: World) -> Codebook:
     """Semantic IDs from the present item vectors; the first process makes them, others wait.
 
-    They wait at the file system: a collective call would give up after some minutes.
+    They poll the file system: a collective call would time out after some minutes.
 
     Raises:
-        InputError: there can be none with these parameters.
+        InputError: no codebook is possible with these parameters.
     """
     made, refused = folder / "codebook", folder / "codebook.refused"
     if world.is_first and not made.exists():
@@ -183,5 +183,5 @@ def _facts(codebook: Codebook | None) -> dict[str, Any]:
 
 
 def forget(folder: Path) -> None:
-    """Remove what a finished trial worked in."""
+    """Remove the working folder of a finished trial."""
     shutil.rmtree(folder, ignore_errors=True)

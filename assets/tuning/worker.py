@@ -1,8 +1,8 @@
 """One worker of the study: takes trials until enough are finished.
 
 ``python -m assets.tuning.worker --params F --data DIR``, or the same under ``torchrun``: then all
-its processes train each trial together, and the first of them asks for it and tells its result.
-SIGTERM keeps the state of the trial in hand.
+its processes train each trial together, and the first of them requests it and reports its result.
+SIGTERM saves the state of the current trial.
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Worker:
     """One training's processes in the study; this is one of them."""
 
     def __init__(self, workspace: Workspace, world: World, interrupted: Callable[[], bool]) -> None:
-        """See what is to be tuned.
+        """Determine the study's task.
 
         Args:
             workspace: parameters and artefacts.
@@ -58,16 +58,16 @@ class Worker:
             interrupted: asked after every step.
 
         Raises:
-            InputError: something upstream is not there.
+            InputError: an upstream artefact is missing.
         """
         self._workspace, self._world, self._interrupted = workspace, world, interrupted
         self._task = StudyTask.of(workspace)
 
     def lead(self) -> None:
-        """Ask for trials, train them with the others and tell the results.
+        """Request trials, train them with the other processes and report the results.
 
         Raises:
-            TrialInterruptedError: somebody asked to stop.
+            TrialInterruptedError: the process was asked to stop.
         """
         study = SharedStudy(home_of(self._workspace), self._task.name, self._workspace.params)
         with study.working():
@@ -86,7 +86,7 @@ class Worker:
         self._broadcast(None)
 
     def follow(self) -> None:
-        """Train what the first process says, until it says no more."""
+        """Train the trials that the first process announces, until there are no more."""
         while (instruction := self._broadcast(None)) is not None:
             if instruction.changes is not None:
                 self._train(instruction, None)
@@ -111,14 +111,14 @@ class Worker:
         forget(self._folder(instruction))
 
     def _meet(self) -> None:
-        """Wait until no process looks into the trial's folder any more."""
+        """Wait until no process uses the trial's folder any more."""
         if self._world.size > 1:
             dist.barrier()
 
     def _train(
         self, instruction: Instruction, trial: optuna.Trial | None
     ) -> str | tuple[float, dict[str, Any]]:
-        """Why a trial was ended early, or its value and facts; alike in all processes."""
+        """Why a trial ended early, or its value and facts; the same in all processes."""
         assert instruction.changes is not None
         try:
             return run_trial(
@@ -142,10 +142,10 @@ class Worker:
             return "does not fit into the device's memory"
 
     def _require_same_task(self) -> None:
-        """See that a refusal was due to the trial's values, not to what it was trained on.
+        """Check that a refusal was due to the trial's values, not to changed inputs.
 
         Raises:
-            InputError: what it is trained on is not there any more, or another.
+            InputError: the artefacts that it is trained on are missing or have changed.
         """
         if StudyTask.of(self._workspace) != self._task:
             raise InputError("the data changed while the study ran; run the same command again")
@@ -169,7 +169,7 @@ def _shown(change: tuple[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Work; the exit code is that of :func:`run_worker`."""
+    """Run a worker; the exit code is that of :func:`run_worker`."""
     parser = argparse.ArgumentParser(prog="python -m assets.tuning.worker", description=__doc__)
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)

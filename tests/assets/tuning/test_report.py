@@ -55,10 +55,10 @@ def test_without_a_finished_trial_there_is_no_winner(tmp_path):
     lost = [
         _trial(0, None, reason="network: Value error, dim 16 is not a multiple", validations=[])
     ]
-    with pytest.raises(InputError, match="none of 1 trials came to its end: network: Value"):
+    with pytest.raises(InputError, match="none of 1 trials completed: network: Value"):
         TuningReport(lost, {}).save(tmp_path / "report")
     assert not (tmp_path / "report").exists()
     with pytest.raises(
-        InputError, match="none of 0 trials came to its end; run `onepiece tune` with"
+        InputError, match="none of 0 trials completed; run `onepiece tune` with"
     ):
         _ = TuningReport([], {}).best
