@@ -128,7 +128,7 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
     if code != 0 and refusal is not None:
         raise InputError(refusal)
     if code != 0 and exhausted:
-        raise WorkerOutOfMemoryError(f"the training worker's device ran out of memory: {last}")
+        raise WorkerOutOfMemoryError(f"the training worker ran out of memory on its device: {last}")
     if code != 0 and too_large:
         raise InputError(
             f"the training worker asked for more memory than there is ({last}); choose smaller "

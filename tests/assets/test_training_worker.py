@@ -62,7 +62,7 @@ def test_any_other_end_is_a_failure_with_its_last_line():
 
 
 def test_a_full_device_may_be_free_in_a_moment():
-    with pytest.raises(WorkerOutOfMemoryError, match="device ran out of memory: tried 2 GiB"):
+    with pytest.raises(WorkerOutOfMemoryError, match="out of memory on its device: tried 2 GiB"):
         _run("print('torch.OutOfMemoryError: CUDA'); print('tried 2 GiB'); exit(1)", [])
 
 

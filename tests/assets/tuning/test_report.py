@@ -58,7 +58,5 @@ def test_without_a_finished_trial_there_is_no_winner(tmp_path):
     with pytest.raises(InputError, match="none of 1 trials completed: network: Value"):
         TuningReport(lost, {}).save(tmp_path / "report")
     assert not (tmp_path / "report").exists()
-    with pytest.raises(
-        InputError, match="none of 0 trials completed; run `onepiece tune` with"
-    ):
+    with pytest.raises(InputError, match="none of 0 trials completed; run `onepiece tune` with"):
         _ = TuningReport([], {}).best
