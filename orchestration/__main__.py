@@ -1,6 +1,6 @@
 """The command line: `onepiece COMMAND`, or `python -m orchestration COMMAND`.
 
-The commands stand in `orchestration.commands`. Each imports what it needs when it runs, so that
+The commands are in `orchestration.commands`. Each imports what it needs when it runs, so that
 `--help` answers at once.
 """
 
@@ -58,7 +58,7 @@ for _command in COMMANDS:
 
 
 def main() -> None:
-    """Run the command line; a stage of `dvc repro` where everything is imported already."""
+    """Run the command line; a stage of `dvc repro` in its stage server, if there is one."""
     _open_closed_streams()
     if "DVC_STAGE" in os.environ:
         from orchestration import lock_guard
@@ -73,19 +73,19 @@ def main() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Lead to nowhere what the caller closed, as in `2>&-`.
+    """Open to /dev/null the standard streams that the caller closed, as in `2>&-`.
 
-    Else files would be opened in its place, and whoever prints would write into them.
+    Otherwise another file could get a stream's number, and prints would go into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
-            os.set_inheritable(number, True)  # dup2 leaves it where both are one
+            os.set_inheritable(number, True)  # dup2 does not, where both numbers are the same
             setattr(sys, name, os.fdopen(number, "r+"))
 
 
 def run_command() -> None:
-    """Run the command line here; what the user can mend is one sentence and an exit code."""
+    """Run the command line here; an error that the user can fix is one sentence and a code."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     handler.addFilter(lambda record: not getattr(record, IN_BAR, False))
@@ -96,7 +96,7 @@ def run_command() -> None:
         app()
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            typer.echo("onepiece: interrupted; the same command carries on", err=True)
+            typer.echo("onepiece: interrupted; the same command resumes", err=True)
         raise
     except Exception as error:
         sentence, code = told(error) or (None, None)

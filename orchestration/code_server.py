@@ -1,8 +1,8 @@
-"""Dagster's code server, brought back when it dies and started anew when parameters are edited.
+"""Dagster's code server, restarted when it dies and reloaded when parameters are edited.
 
 `dagster dev` restarts the proxy in front of the code server, but not the process behind it that
-holds the definitions: without that one every page and every launch fails until somebody presses
-Reload. Nor does it see that the definitions are those of an older parameter file.
+holds the definitions: without that process every page and every launch fails until somebody presses
+Reload. Nor does it notice that the definitions are those of an older parameter file.
 """
 
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger("dagster")
 
 
 class RevivedCodeServers(ProxyServerManager):
-    """Reloads the definitions of a proxy that stands in front of nobody, or of what is outdated."""
+    """Reloads the definitions where the process behind a proxy is dead, or they are outdated."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._stopped = threading.Event()
@@ -48,19 +48,19 @@ def revive(
     edited: Callable[[], bool],
     seconds: float = CHECK_SECONDS,
 ) -> None:
-    """Ask again and again whether somebody answers; reload where nobody does, or after an edit.
+    """Ping the code server periodically; reload it where it does not answer, or after an edit.
 
     Args:
-        create_client: makes a client of the proxy; anew each time, for a proxy may be restarted.
-        stopped: ends it.
-        edited: whether what is loaded has been edited since it was last asked.
-        seconds: between two questions.
+        create_client: makes a client of the proxy; called each time, as a proxy may be restarted.
+        stopped: ends the loop.
+        edited: whether what is loaded has been edited since the last call.
+        seconds: between two pings.
     """
     silent = 0
     while not stopped.wait(seconds):
         silent = 0 if _answers(create_client()) else silent + 1
         if silent == SILENT_CHECKS:
-            logger.warning("the code server does not answer; it is started again")
+            logger.warning("the code server does not answer; restarting it")
         if edited() or silent == SILENT_CHECKS:
             _reload(create_client())
             silent = 0
@@ -78,6 +78,6 @@ def _reload(client: Any) -> None:
     try:
         client.reload_code(timeout=RELOAD_SECONDS)
     except DagsterUserCodeUnreachableError as error:
-        # The proxy takes leave of the dead process after it has started another; or the proxy is
-        # gone itself, and Dagster starts that one again. The next question tells.
+        # The proxy calls the dead process after it has started another; or the proxy itself is
+        # gone, and Dagster restarts it. The next ping tells.
         logger.debug("reloading ended with: %s", error)

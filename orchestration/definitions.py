@@ -1,4 +1,4 @@
-"""The one Definitions: what `dagster dev` and `onepiece ui` load."""
+"""Dagster's definitions, which `dagster dev` and `onepiece ui` load."""
 
 import dagster as dg
 
@@ -16,7 +16,7 @@ from orchestration.workspace import workspace_from_environment
 
 
 def build_definitions(workspace: Workspace) -> dg.Definitions:
-    """Everything, bound to one workspace."""
+    """Assets, jobs, schedule and sensors, bound to one workspace."""
     jobs = build_jobs(workspace)
     return dg.Definitions(
         assets=load_assets(workspace, list(workspace.stages)),

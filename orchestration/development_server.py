@@ -1,4 +1,4 @@
-"""`dagster dev`, whose web server also serves the artefacts and whose code server comes back."""
+"""`dagster dev`, whose web server also serves the artefacts and whose code server is restarted."""
 
 import signal
 from typing import Any
@@ -18,8 +18,8 @@ def _start_ours(parts: list[str], **options: Any) -> Any:
 def main() -> None:
     """Dagster's own command: web server, daemon and code server until Ctrl-C or SIGTERM.
 
-    A shell starts what runs in its background with SIGINT ignored, and Dagster would then ignore
-    SIGTERM as well.
+    A shell starts background processes with SIGINT ignored, and Dagster would then ignore SIGTERM
+    as well.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     dev.open_ipc_subprocess = _start_ours  # pyright: ignore[reportPrivateImportUsage]

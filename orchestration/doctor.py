@@ -88,7 +88,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _needed() -> list[str]:
-    """The packages that the project asks for: of its file, not of an installation gone stale."""
+    """The packages that pyproject.toml requires now; an installation's metadata may be older."""
     return [re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in _project()["dependencies"]]
 
 

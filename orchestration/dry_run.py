@@ -18,14 +18,14 @@ _UNCHANGED = Reason(REUSED, "unchanged")
 def describe_run(workspace: Workspace, names: Sequence[str], *, only: bool) -> str:
     """A line per asset or partition, in the order in which they would be made.
 
-    What stands below something that was lost or damaged is itself kept where that comes out as it
-    was. Other parameters, code or raw files make all below anew, since a hash counts the lineage:
-    all but a submission whose champion and data stay.
+    What is downstream of a lost or damaged artefact is reused if that comes out as it was. Other
+    parameters, code or raw files remake everything downstream, since a hash includes the lineage:
+    all but a submission whose champion and data stay the same.
 
     Args:
         workspace: parameters and data folder, of which nothing is written.
         names: as :func:`orchestration.materialization.materialize` takes them.
-        only: leave alone what stands upstream of them.
+        only: leave upstream assets alone.
 
     Raises:
         InputError: a name is unknown.

@@ -1,7 +1,7 @@
 """DVC's side of every materialisation: its locks before, its record after.
 
 A run that Dagster started takes DVC's own reader/writer lock on the stage's files and commits the
-outputs when they stand. Inside ``dvc repro`` DVC holds the lock and records the outputs itself.
+finished outputs. Inside ``dvc repro`` DVC holds the lock and records the outputs itself.
 """
 
 import logging
@@ -46,7 +46,7 @@ class DvcRecorder:
         """Hold DVC's lock on the outputs (to write) and the dependencies (to read) of a stage.
 
         Raises:
-            InputError: somebody held it for a day.
+            InputError: another process held it for a day.
         """
         (stage,) = self._wait(lambda: self._repo.stage.collect(target), target)
         with self._wait(lambda: self._locked(stage), target):
@@ -72,8 +72,8 @@ class DvcRecorder:
     def record(self, target: str, edited: Edited) -> None:
         """Commit a stage's outputs, unless DVC has them already.
 
-        DVC would note as their making what its files say now. Where that was edited meanwhile the
-        outputs go into its cache alone, and ``dvc.lock`` stays.
+        DVC would record the inputs as they are now. Where these were edited while the outputs were
+        made, the outputs go into DVC's cache only, and ``dvc.lock`` stays as it is.
         """
 
         def commit() -> None:
@@ -84,7 +84,7 @@ class DvcRecorder:
                 self._repo.commit(target, force=True)
                 return
             logger.warning(
-                "%s: edited meanwhile: %s; it is kept in DVC's cache, and not noted in %s",
+                "%s: edited meanwhile: %s; it is kept in DVC's cache, but not recorded in %s",
                 target,
                 reason,
                 LOCK,
@@ -101,15 +101,15 @@ class DvcRecorder:
                 out.commit()
 
     def unrecorded(self, targets: Sequence[str]) -> list[str]:
-        """Stages whose outputs, dependencies or parameters DVC holds to be changed."""
+        """Stages whose outputs, dependencies or parameters DVC considers changed."""
         return list(self._wait(lambda: self._repo.status(list(targets)), targets[0]))
 
     def _wait(self, action: Any, target: str) -> Any:
-        """Try until DVC's locks let us; say once who holds them.
+        """Retry until DVC's locks are free; log once who holds them.
 
         Raises:
-            InputError: they did not for a day, or DVC cannot do it: it reads ``params.yaml`` again
-                and again, which may be broken or without the stage by now.
+            InputError: they were held for a day, or DVC fails: it rereads ``params.yaml`` each
+                time, which may be invalid or lack the stage by now.
         """
         from dvc.exceptions import DvcException
         from dvc.lock import LockError
@@ -117,32 +117,32 @@ class DvcRecorder:
         deadline, told = time.monotonic() + WAIT_SECONDS, False
         while True:
             try:
-                with chdir(self._root):  # where DVC looks for a stage that is named
+                with chdir(self._root):  # where DVC looks up stages by name
                     return action()
             except LockError as error:
                 if time.monotonic() > deadline:
-                    raise InputError(f"{target}: DVC's lock is held since a day: {error}") from None
+                    raise InputError(f"{target}: DVC's lock was held for a day: {error}") from None
                 if not told:
                     logger.info("%s: waiting for DVC: %s", target, error)
                     told = True
                 time.sleep(0.5)
-            except DvcException as error:  # a sentence for its user
+            except DvcException as error:  # its message is meant for the user
                 raise InputError(
-                    f"{target}: DVC says: {error}; mend that, which may have been edited since "
-                    "this run began, and give the same command again"
+                    f"{target}: DVC says: {error}; fix that (a file may have been edited since "
+                    "this run began) and run the same command again"
                 ) from None
 
 
 class InsideDvc(NoRecorder):
-    """Inside ``dvc repro``: DVC has the locks, and notes when the stage has ended."""
+    """Inside ``dvc repro``: DVC holds the locks, and records the outputs when the stage ends."""
 
     counts_folders = True
 
     def record(self, target: str, edited: Edited) -> None:
-        """See that DVC will note what the outputs were made from.
+        """Check that DVC will record what the outputs were made from.
 
         Raises:
-            InputError: that was edited meanwhile, and DVC would note the edited files.
+            InputError: that was edited meanwhile, and DVC would record the edited files.
         """
         reason = edited()
         if reason is not None:
@@ -152,15 +152,15 @@ class InsideDvc(NoRecorder):
 
 
 def _set_damaged_lock_aside(file: Path) -> None:
-    """A power cut while DVC wrote leaves half a file; everything is then recorded anew."""
+    """Move away a ``dvc.lock`` that a power cut left incomplete; all is then recorded again."""
     if file.exists() and not is_whole(file.read_bytes()):
         aside = file.with_suffix(".lock.damaged")
-        logger.warning("%s: damaged; set aside as %s and written anew", file, aside.name)
+        logger.warning("%s: damaged; set aside as %s and rewritten", file, aside.name)
         file.rename(aside)
 
 
 def choose_recorder(root: Path, *, own: bool) -> Recorder:
-    """DVC for the repository's own data and parameters, and nobody for others.
+    """DVC for the repository's own data and parameters; other folders are not recorded.
 
     Args:
         root: of the repository.

@@ -1,4 +1,4 @@
-"""Bytes by their hash: what a folder once held, from DVC's cache or its default remote."""
+"""Files by their hash: what a folder once held, from DVC's cache or its default remote."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger("onepiece")
 
 
 class DvcStorage:
-    """Reads what DVC keeps of a repository; holds nothing where there is no DVC."""
+    """Reads what DVC keeps of a repository; empty where there is no DVC."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -29,19 +29,19 @@ class DvcStorage:
         return path if whole else None
 
     def listing(self, folder_hash: str) -> dict[str, str] | None:
-        """md5 by relative path of all files that a folder held, or None where nobody knows."""
+        """md5 by relative path of all files that a folder held; None if that is not cached."""
         file = self.file(folder_hash)
         if file is None:
             return None
         return {entry["relpath"]: entry["md5"] for entry in json.loads(file.read_text())}
 
     def holds(self, folder_hash: str) -> bool:
-        """Whether the cache has a folder whole, every file of it unchanged."""
+        """Whether the cache has a folder completely, every file of it unchanged."""
         files = self.listing(folder_hash)
         return files is not None and all(self.file(digest) for digest in set(files.values()))
 
     def fetch(self, digests: Iterable[str]) -> None:
-        """Bring into the cache what it lacks and the default remote has."""
+        """Pull into the cache what it lacks and the default remote has."""
         lacking = [digest for digest in set(digests) if self.file(digest) is None]
         remote = self._remote
         if not lacking or remote is None:
@@ -57,11 +57,11 @@ class DvcStorage:
 
         Args:
             files: md5 by relative path.
-            folder: appears whole, or not at all.
-            beside: looked at first.
+            folder: is written atomically.
+            beside: the other folder, which is tried first.
 
         Returns:
-            Relative paths of the files that nobody has; the folder is then left alone.
+            Relative paths of the files found nowhere; the folder is then left alone.
         """
         sources = {path: beside / path for path in files if _hashes_to(beside / path, files[path])}
         self.fetch(files[path] for path in files.keys() - sources.keys())
@@ -95,7 +95,7 @@ class DvcStorage:
         try:
             return self._repository.cloud.get_remote_odb(command="fetch")
         except DvcException as error:
-            logger.info("no DVC remote to look in: %s", error)
+            logger.info("no DVC remote to search: %s", error)
             return None
 
 

@@ -20,15 +20,15 @@ class Edits:
     """The two files as they were loaded, and as they were last looked at."""
 
     def __init__(self, workspace: Workspace) -> None:
-        """Take what the files say now for what is loaded."""
+        """Take the present contents of the files as what is loaded."""
         self._workspace = workspace
         self._pipeline = workspace.root / "dvc.yaml"
         self._loaded = self._seen = self._contents()
 
     def found(self) -> bool:
-        """Whether the definitions should be built anew; an edit is found once.
+        """Whether the definitions should be rebuilt; an edit is reported once.
 
-        Files that cannot be loaded are told of once, and waited for.
+        Files that cannot be loaded are logged once, and the next edit is waited for.
         """
         before, self._seen = self._seen, self._contents()
         if self._seen in (before, self._loaded):
@@ -36,10 +36,10 @@ class Edits:
         try:
             self._try_to_load()
         except InputError as error:
-            logger.warning("%s; until then, what was loaded before counts", error)
+            logger.warning("%s; until then, what was loaded before stays in use", error)
             return False
         self._loaded = self._seen
-        logger.info("%s, or dvc.yaml, was edited: it is loaded anew", self._workspace.params_file)
+        logger.info("%s, or dvc.yaml, was edited: reloading it", self._workspace.params_file)
         return True
 
     def _contents(self) -> list[str | None]:
@@ -58,13 +58,13 @@ class Edits:
             for stage in workspace.stages.values():
                 stage.parameters(workspace.values)
                 workspace.partitions(stage)
-        except Exception as error:  # there is no telling what half a file leads to
+        except Exception as error:  # an incomplete file can raise anything
             reason = " ".join(str(error).split())
-            raise InputError(f"{self._pipeline}: not a pipeline: {reason}; mend it") from error
+            raise InputError(f"{self._pipeline}: not a pipeline: {reason}; fix it") from error
 
 
 def _hash(file: Path) -> str | None:
     try:
         return hash_bytes(file.read_bytes())
-    except OSError:  # between two versions of it, there may be none
+    except OSError:  # an editor may be replacing it
         return None

@@ -23,14 +23,14 @@ logger = logging.getLogger("onepiece")
 
 
 def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
-    """Take one user's recommendation apart.
+    """Explain one user's recommendation.
 
     Args:
         workspace: holds the models and the data.
         user: raw id.
         part: ``submission`` explains what the champion submits, ``test`` what the evaluation of
-            the newest model saw; both under today's parameters, with a warning where that is not
-            what was made.
+            the newest model saw; both under the present parameters, with a warning where the asset
+            was made otherwise.
 
     Raises:
         InputError: no such user, or something is not materialised.
@@ -39,7 +39,7 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
     _warn_of_another(workspace, SUBMISSION if part == "submission" else "evaluation_report")
     modalities = workspace.params.modality_embeddings.modalities
     inputs = InferenceInputs.load(workspace.data, model, modalities)
-    find_user(inputs.interactions, user, part)  # refused before the catalogue is laid out
+    find_user(inputs.interactions, user, part)  # refused before the catalogue is built
     return explain_user(
         open_recommender(workspace, inputs),
         inputs.codebook.codes,
@@ -50,21 +50,21 @@ def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
 
 
 def open_recommender(workspace: Workspace, inputs: InferenceInputs) -> Recommender:
-    """A model with the workspace's cascade and its kept search index, ready to answer.
+    """A model with the workspace's cascade settings and stored search index, ready to recommend.
 
     Args:
-        workspace: as above.
+        workspace: holds both.
         inputs: the model and the data.
 
     Raises:
-        InputError: they do not go together, or there is nothing to recommend.
+        InputError: model and data do not match, or there is nothing to recommend.
     """
     recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
     return with_index(recommender, workspace.data / SEARCH_INDEX)[0]
 
 
 def champions(workspace: Workspace) -> tuple[Path, float]:
-    """Where the model lies that submits, and its blend.
+    """The folder of the model that submits, and its beam weight.
 
     Raises:
         InputError: there is none yet.
@@ -74,13 +74,13 @@ def champions(workspace: Workspace) -> tuple[Path, float]:
 
 
 def _warn_of_another(workspace: Workspace, asset: str) -> None:
-    """Say where the asset was made otherwise: what lies there may differ from what is explained."""
+    """Warn where the asset was made otherwise, so that it may differ from what is explained."""
     with suppress(InputError):  # nothing was made yet, or nothing could be made now
         folder = workspace.current_folder(asset)
         made, wanted = Lineage.read(folder).recipe, workspace.recipe(asset)
         if made != wanted:
             logger.warning(
-                "%s: made otherwise (%s); this explains what would be made now, by `%s`",
+                "%s: made otherwise (%s); this explains what would be made now by `%s`",
                 folder,
                 ", ".join(changes(made, wanted)),
                 follow_up(workspace, "materialize"),
@@ -91,15 +91,15 @@ def require_page(file: Path) -> None:
     """Refuse a place where no page can be written, before anything is computed.
 
     Raises:
-        InputError: a folder stands there, or its own folder cannot be one or be written to.
+        InputError: it is a folder, or its parent folder cannot be created or written to.
     """
     if file.is_dir():
-        raise InputError(f"{file}: a folder; name the file that the page becomes")
+        raise InputError(f"{file}: a folder; name a file for the page")
     require_folder(file.parent, writable=True)
 
 
 def _asked(workspace: Workspace, part: Part) -> tuple[Path, float]:
-    """Where the model lies that answered, and its blend."""
+    """The folder of the model that answered, and its beam weight."""
     if part == "submission":
         return champions(workspace)
     report = EvaluationReport.load(workspace.folder("evaluation_report"))

@@ -11,17 +11,17 @@ from model.inference.recommender import prepare_recommender
 
 
 def export(workspace: Workspace, folder: Path) -> str:
-    """Write what a submission would be made from now.
+    """Write the model and the vectors that a submission would be made from now.
 
     Args:
         workspace: holds the model and the data.
         folder: new, empty or an earlier export.
 
     Returns:
-        One sentence on what lies there.
+        One sentence on what was written.
 
     Raises:
-        InputError: something else lies there, or something is not materialised.
+        InputError: the folder holds something else, or something is not materialised.
     """
     require_export_folder(folder)
     model = workspace.input_folder(CHAMPION)
@@ -33,5 +33,5 @@ def export(workspace: Workspace, folder: Path) -> str:
         counts = export_model(recommender, model, folder, origin=made_from)
     return (
         f"{folder}: champion {model.name}, vectors of {counts['items']:,} items and "
-        f"{counts['users']:,} users ({counts['dim']} wide); README.md there tells what is what"
+        f"{counts['users']:,} users ({counts['dim']} wide); README.md there describes the files"
     )

@@ -1,4 +1,4 @@
-"""How a command can fail, and what it then says: one sentence where the user can mend it."""
+"""How a command can fail, and what it then says: one sentence where the user can fix it."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from assets.transient import forbidden_sentence, is_forbidden
 from model.errors import INPUT_ERROR_EXIT, InputError, is_disk_full
 
-RUN_FAILED, INTERRUPTED = 1, 130  # the second is what typer makes of KeyboardInterrupt
+RUN_FAILED, INTERRUPTED = 1, 130  # the second is typer's exit code of KeyboardInterrupt
 
 
 class RunFailedError(Exception):
@@ -17,7 +17,7 @@ class RunFailedError(Exception):
 
 
 def told(error: Exception) -> tuple[str, int] | None:
-    """What a command says of an error, and its exit code; None for a fault of the code.
+    """A command's message on an error, and its exit code; None for a bug.
 
     Args:
         error: what ended the command.
@@ -40,13 +40,13 @@ def _records_failed(error: sqlite3.OperationalError) -> str:
     home = os.environ["DAGSTER_HOME"]
     free = shutil.disk_usage(home).free
     return (
-        f"{home}: Dagster's records cannot be written ({error}; {free:,} bytes are free); make "
-        "room, or the folder writable, and run the same command again"
+        f"{home}: Dagster's records cannot be written ({error}; {free:,} bytes are free); free "
+        "some space or make the folder writable, and run the same command again"
     )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what led to it; SQLAlchemy and Dagster put theirs around SQLite's."""
+    """An error and its causes; SQLAlchemy and Dagster wrap SQLite's errors in their own."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

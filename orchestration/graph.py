@@ -16,7 +16,7 @@ def load_assets(
     """Import the assets of these names, each from the module of its name, and bind them.
 
     Importing only what is asked for keeps torch and faiss out of stages that do not need them.
-    What stands upstream of them is named without being imported.
+    Assets upstream of them are declared without being imported.
     """
 
     def bind(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -1,8 +1,8 @@
-"""A watch over ``dvc.lock`` while a `dvc repro`, or a run that records in it, lives.
+"""A guard of ``dvc.lock`` while a `dvc repro`, or a run that records in it, is alive.
 
-DVC empties the file and then writes it, after every stage. Killed in between it leaves half a file
-or none of it, and every later `dvc` command refuses to read that. The first stage of a `dvc repro`
-leaves a small process behind that remembers the last whole file, and puts it back if DVC dies at
+DVC truncates the file and then writes it, after every stage. Killed in between it leaves an empty
+or incomplete file, which every later `dvc` command refuses to read. The first stage of a `dvc
+repro` starts a small process that remembers the last complete file, and restores it if DVC dies at
 the wrong moment. What DVC had not recorded by then comes from its run cache or is made again.
 """
 
@@ -30,7 +30,7 @@ def dvc_above() -> int | None:
 
 
 def start_guard(writer: int, root: Path) -> None:
-    """Leave a guard behind, unless the writer has one.
+    """Start a guard process, unless the writer has one.
 
     Args:
         writer: number of the process that writes ``dvc.lock``.
@@ -38,7 +38,7 @@ def start_guard(writer: int, root: Path) -> None:
     """
     try:
         marker = _marker(root, writer).open("w")
-    except FileNotFoundError:  # no repository of DVC's
+    except FileNotFoundError:  # not a DVC repository
         return
     with marker:
         try:
@@ -51,16 +51,16 @@ def start_guard(writer: int, root: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            pass_fds=[marker.fileno()],  # the guard holds the lock; what a dead one left is free
+            pass_fds=[marker.fileno()],  # the guard inherits the lock, which ends with it
         )
 
 
 def guard(file: Path, lives: Callable[[], bool], seconds: float = LOOK_SECONDS) -> None:
-    """Remember the last whole ``file`` until its writer is gone; then mend what it left.
+    """Remember the last complete ``file`` until its writer is gone; then repair what it left.
 
     Args:
         file: a ``dvc.lock``.
-        lives: whether its writer does.
+        lives: whether its writer is alive.
         seconds: between two looks.
     """
     seen: tuple[int, int] | None = None
@@ -79,7 +79,7 @@ def guard(file: Path, lives: Callable[[], bool], seconds: float = LOOK_SECONDS) 
 
 
 def is_whole(content: bytes | None) -> bool:
-    """Whether this is all of a ``dvc.lock``: no stage or file without what DVC asks of it."""
+    """Whether this is a complete ``dvc.lock``: every stage and file has what DVC requires."""
     if not content or not content.endswith(b"\n"):
         return False
     try:
@@ -100,7 +100,7 @@ def _is_whole_stage(stage: Any) -> bool:
 
 
 def _mend(file: Path, whole: bytes | None) -> None:
-    """Without a file DVC begins a new one."""
+    """Restore the last complete file, or remove the broken one, so that DVC starts a new one."""
     if whole is None:
         file.unlink()
         return
@@ -127,7 +127,7 @@ def _content(file: Path) -> bytes | None:
 def _is_dvc(process: psutil.Process) -> bool:
     try:
         return any(Path(word).name == "dvc" for word in process.cmdline()[:3])
-    except psutil.Error:  # it ended, or is somebody else's
+    except psutil.Error:  # it ended, or belongs to another user
         return False
 
 

@@ -14,7 +14,7 @@ def with_values(file: Path, values: Mapping[str, Any]) -> str:
     """A parameter file's text with other values at some dotted keys.
 
     Raises:
-        InputError: the file is no YAML, or lacks one of the keys.
+        InputError: the file is not valid YAML, or lacks one of the keys.
     """
     text = file.read_text()
     try:
@@ -31,8 +31,8 @@ def with_values(file: Path, values: Mapping[str, Any]) -> str:
                     f"{file}: {dotted} shares its value with other keys by an anchor; write it out"
                 )
         if node is None:
-            raise InputError(f"{file}: has no key {dotted} to put a value at")
-        # The marks of a block may stand no further in than its key, which a value may not.
+            raise InputError(f"{file}: has no key {dotted} to put a value at; add it")
+        # A block's lines may be indented no further than its key, but a value has to be.
         indent = "  " if _is_block(node) else ""
         spans.append((node.start_mark.index, _end(node), indent + _as_yaml(value)))
     for start, end, written in sorted(spans, reverse=True):
@@ -48,7 +48,7 @@ def _child(node: Any, key: str) -> Any:
 
 
 def _shared(document: Any) -> set[int]:
-    """Identities of the nodes that stand at several places, by an anchor and its aliases."""
+    """Identities of the nodes that occur at several places, by an anchor and its aliases."""
     met, shared, pending = set(), set(), [document]
     while pending:
         node = pending.pop()
@@ -68,7 +68,7 @@ def _is_block(node: Any) -> bool:
 
 
 def _end(node: Any) -> int:
-    """Where a value's own text ends; a block list's mark stands behind the comments after it."""
+    """Where a value's own text ends; a block's end mark is behind the comments after it."""
     if _is_block(node) and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)

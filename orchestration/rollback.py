@@ -1,4 +1,4 @@
-"""`onepiece rollback`: an earlier champion again, in one step, on the record."""
+"""`onepiece rollback`: make an earlier model the champion again, and record it."""
 
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
             of other items than the data.
     """
     home = workspace.folder(CHAMPION)
-    workspace.input_folder(CHAMPION)  # refused before locks are made where nothing else is
+    workspace.input_folder(CHAMPION)  # refuse before a lock file is put into an empty folder
     with workspace.exclusive(CHAMPION):
         current, passed = workspace.input_folder(CHAMPION), 0
         if wanted:
@@ -60,8 +60,8 @@ def roll_back(workspace: Workspace, wanted: str | None) -> str:
 def _predecessor(current: Path) -> tuple[str, int]:
     """The nearest champion before this one that is another model, and how many were passed over.
 
-    A champion that was only measured anew, under other parameters of the cascade, was judged
-    against itself: to go back there would change nothing.
+    A champion that was only measured again, under other parameters of the cascade, was judged
+    against itself: going back to it would change nothing.
 
     Raises:
         InputError: there is none.
@@ -82,9 +82,9 @@ def _predecessor(current: Path) -> tuple[str, int]:
 
 
 def _require_its_items(workspace: Workspace, model: Path, current: str) -> None:
-    """Refuse a model from which nothing could be submitted, as the catalogue is another by now.
+    """Refuse a model that could not submit, because the catalogue has changed since.
 
-    Where the data is not whole, nothing tells what it will be: the next run makes it, and judges.
+    Where the data is incomplete this is not known yet: the next run makes the data, and judges.
 
     Raises:
         InputError: the model was trained on other items or features than those of the data.

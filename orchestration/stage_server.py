@@ -1,9 +1,9 @@
 """Stages of one `dvc repro`, forked from a process that has imported the slow packages once.
 
 DVC starts every stage as a process, and most of a small stage's time is the import of Dagster,
-PyTorch and the like. The first stage leaves a server behind from which the later ones are forked.
-It imports packages but none of our code, so that an edit between two stages counts, and ends when
-no stage has come for a while. Where there is no server a stage simply runs by itself.
+PyTorch and the like. The first stage starts a server from which the later ones are forked. It
+imports packages but none of this project's code, so that an edit between two stages takes effect,
+and ends when no stage has come for a while. Without a server, a stage runs in its own process.
 """
 
 import importlib
@@ -59,7 +59,7 @@ def run_stage() -> int | None:
 def _outcome(server: socket.socket) -> int:
     try:
         answer = server.recv(16)
-    except KeyboardInterrupt:  # the stage is told, and ends in its own time
+    except KeyboardInterrupt:  # the stage is interrupted as well; wait until it has ended
         server.shutdown(socket.SHUT_WR)
         answer = server.recv(16)
     return int(answer) if answer else KILLED
@@ -82,7 +82,7 @@ class _Stage(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         request: socket.socket = self.request
-        self.server.socket.close()  # ours alone is the connection
+        self.server.socket.close()  # this process needs only the connection
         message, files, *_ = socket.recv_fds(request, 1 << 16, 3)
         while not message.endswith(b"\n"):
             message += request.recv(1 << 16)
@@ -113,7 +113,7 @@ def _run() -> int:
 
 
 def _end_with(client: socket.socket) -> None:
-    """Be interrupted when the process that waits for us dies or is interrupted."""
+    """Interrupt this process when the one that waits for it dies or is interrupted."""
     if not client.recv(1):
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -123,7 +123,7 @@ class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
 
 
 def serve() -> None:
-    """Import a package between any two requests, then wait for stages until none come."""
+    """Import the packages, handling requests in between, then serve stages until none come."""
     SOCKET.unlink(missing_ok=True)
     with _Server(str(SOCKET), _Stage) as server:
         server.timeout = 0

@@ -46,6 +46,6 @@ def find_submission(workspace: Workspace, wanted: str | None) -> Path:
         raise InputError(none_yet(workspace))
     ids = [name for name in known if name.startswith(wanted)]
     if len(ids) != 1:
-        problem = "no submission has this id" if not ids else f"{len(ids)} submissions begin so"
+        problem = "no submission has this id" if not ids else f"{len(ids)} submissions match"
         raise InputError(f"{wanted}: {problem}; name one of {home}: {', '.join(known)}")
     return home / ids[0]

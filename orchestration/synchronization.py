@@ -1,8 +1,8 @@
-"""What stands on disk without Dagster having made it: told to Dagster as it is.
+"""Reports to Dagster the artefacts on disk that it did not make.
 
 DVC restores artefacts from its cache, pulls them from a remote, or another machine made them. A
-materialisation event without a run, with the artefact's own versions, tells the user interface,
-and shows and judges it as a run that found it unchanged would.
+materialisation event without a run, with the artefact's own versions, makes the user interface show
+it and its checks like a run that found it unchanged.
 """
 
 import hashlib
@@ -32,15 +32,15 @@ DATA_VERSION, CODE_VERSION = "dagster/data_version", "dagster/code_version"
 def report_existing(
     instance: dg.DagsterInstance, workspace: Workspace, made_by: str = "DVC or another machine"
 ) -> list[Target]:
-    """Tell Dagster of every artefact whose version it does not know; upstream first.
+    """Report to Dagster every artefact whose version it does not know, upstream first.
 
     Args:
-        instance: that is told.
-        workspace: where artefacts lie.
-        made_by: for the pages of the artefacts.
+        instance: to report to.
+        workspace: that holds the artefacts.
+        made_by: shown on the pages of the artefacts.
 
     Returns:
-        What was told.
+        The reported targets.
     """
     told = []
     for target in parse_targets(workspace, _present(workspace)):
@@ -49,7 +49,7 @@ def report_existing(
             continue
         shown = _show(workspace, target)
         if _news(instance, workspace, target) != tags:
-            continue  # replaced while it was looked at, or told of by the run that made it
+            continue  # replaced while it was read, or reported by the run that made it
         metadata = {**shown.metadata, "made by": made_by}
         instance.report_runless_asset_event(
             dg.AssetMaterialization(
@@ -69,7 +69,7 @@ def _present(workspace: Workspace) -> list[str]:
 def _news(
     instance: dg.DagsterInstance, workspace: Workspace, target: Target
 ) -> dict[str, str] | None:
-    """The tags of an artefact's materialisation; None where there is nothing to tell."""
+    """The tags of an artefact's materialisation; None where there is nothing to report."""
     try:
         folder = workspace.current_folder(target.asset, target.partition)
         recipe = Lineage.read(folder).recipe
@@ -99,15 +99,15 @@ def _tags(
 
 
 def _show(workspace: Workspace, target: Target) -> Shown:
-    """What a run that finds the artefact unchanged would show of it, or what little can be."""
+    """What a run that finds the artefact unchanged would show of it, or at least its path."""
     if workspace.refusal(target.asset, target.partition) == NOT_JUDGED:
         return _show_little(workspace, target)  # its maker may be judging it at this moment
     reset_peak_memory()
     try:
         maker = maker_of(target.asset)
         return maker.show(workspace, target.partition, seconds=0.0, reused=True)
-    except Exception as error:  # there is no telling what damaged files lead to
-        logger.warning("%s: cannot be described: %s; `onepiece verify` looks closer", target, error)
+    except Exception as error:  # damaged files can raise anything
+        logger.warning("%s: cannot be described: %s; run `onepiece verify`", target, error)
         return _show_little(workspace, target)
 
 
@@ -120,7 +120,7 @@ def _show_little(workspace: Workspace, target: Target) -> Shown:
 def _report_checks(
     instance: dg.DagsterInstance, target: Target, results: Sequence[dg.AssetCheckResult]
 ) -> None:
-    """Tell the outcome of checks, of the newest materialisation."""
+    """Report the outcome of checks on the newest materialisation."""
     if not results:
         return
     (record,) = instance.fetch_materializations(dg.AssetKey(target.asset), limit=1).records
@@ -145,7 +145,7 @@ def _report_checks(
 def _input_tags(
     instance: dg.DagsterInstance, workspace: Workspace, name: str, parents: Mapping[str, str]
 ) -> dict[str, str]:
-    """The version of an input and the event that stands for it, as Dagster itself notes them."""
+    """The version and the event of an input, in the tags that Dagster itself would use."""
     version = _input_version(workspace, name, parents)
     tags = {f"dagster/input_data_version/{name}": version}
     records = instance.fetch_materializations(dg.AssetKey(name), limit=1).records
@@ -155,9 +155,10 @@ def _input_tags(
 
 
 def _input_version(workspace: Workspace, name: str, parents: Mapping[str, str]) -> str:
-    """Of an artefact with versions the submission reads one, and Dagster knows all of them as one.
+    """The version of an input, as Dagster would record it.
 
-    One that is no longer the version to be read gives another number than Dagster's.
+    An asset that keeps several versions is one to Dagster, though one of them is read. If that is
+    no longer the version to be read, the result differs from Dagster's.
     """
     if name in parents:
         return parents[name]

@@ -45,8 +45,8 @@ def parse_targets(workspace: Workspace, names: Sequence[str]) -> list[Target]:
         keys = workspace.partitions(stage)
         if not keys:
             raise InputError(
-                f"{asset}: {stage.foreach} of {workspace.params_file} is empty; name there what is "
-                "to be made, params/ has examples"
+                f"{asset}: {stage.foreach} of {workspace.params_file} is empty; list there what is "
+                "to be made (params/ has examples)"
             )
         if partition and partition not in keys:
             raise InputError(
@@ -58,7 +58,7 @@ def parse_targets(workspace: Workspace, names: Sequence[str]) -> list[Target]:
 
 
 def with_upstream(workspace: Workspace, targets: Iterable[Target]) -> list[Target]:
-    """The targets and all that they are made from, upstream first."""
+    """The targets and everything that they are made from, upstream first."""
     found = set(targets)
 
     def add(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""`onepiece tune` and `onepiece adopt`: help a study along, and write its winner down."""
+"""`onepiece tune` and `onepiece adopt`: run a study's trials, and write down the best values."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ TAGS = {"onepiece/door": "command line"}
 
 
 def tune(workspace: Workspace, processes: int | None) -> str:
-    """Finish the study, beside whoever works on it already, and make its asset.
+    """Finish the study, together with other workers on it, and materialise its asset.
 
     Args:
         workspace: whose study.
@@ -28,7 +28,7 @@ def tune(workspace: Workspace, processes: int | None) -> str:
         A sentence on the winner.
 
     Raises:
-        InputError: bad input, or no trial came to its end.
+        InputError: bad input, or no trial completed.
         RunFailedError: something else went wrong.
     """
     materialize(workspace, workspace.stages[TUNING_STUDY].inputs, only=False, tags=TAGS)
@@ -49,7 +49,7 @@ def adopt(workspace: Workspace, into: Path | None) -> str:
 
     Args:
         workspace: whose study; one that is not finished yet gives its best so far.
-        into: the file to change; one that is not there begins as a copy of the workspace's.
+        into: the file to change; a missing one starts as a copy of the workspace's.
 
     Returns:
         A sentence on what was done.
@@ -61,7 +61,7 @@ def adopt(workspace: Workspace, into: Path | None) -> str:
     winner = report.best
     target = into or workspace.params_file
     if target.is_dir():
-        raise InputError(f"{target}: a folder; name the file that takes the values")
+        raise InputError(f"{target}: a folder; name a file for the values")
     source = target if target.exists() else workspace.params_file
     text = with_values(source, winner["parameters"])
     Params.parse(text, target)
@@ -70,7 +70,7 @@ def adopt(workspace: Workspace, into: Path | None) -> str:
 
 
 def _newest(workspace: Workspace) -> TuningReport:
-    """The study as it stands; the asset when nothing was tried yet with the present data."""
+    """The study as it is now; the asset where nothing was tried yet with the present data."""
     folder = workspace.folder(TUNING_STUDY)
     begun = folder.exists() or home_of(workspace).exists()
     present = read_study(workspace) if begun else None

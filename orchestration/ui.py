@@ -12,18 +12,18 @@ from orchestration.materialization import warn_of_another_file
 from orchestration.workspace import DATA_VARIABLE, PARAMS_VARIABLE
 
 HOST = "127.0.0.1"
-SENSOR_SECONDS = 6 * 3600  # a first look at raw files hashes all of them
+SENSOR_SECONDS = 6 * 3600  # the first tick hashes all raw files
 
 
 def serve(workspace: Workspace, port: int) -> None:
-    """Become `dagster dev`: web server, daemon and code server, ended by one Ctrl-C.
+    """Replace this process by `dagster dev`: web server, daemon and code server until Ctrl-C.
 
     Args:
         workspace: what the pages show and the runs work on.
         port: of the web server.
 
     Raises:
-        InputError: another process has the port, or the schedule is none.
+        InputError: the port is taken, or the schedule is invalid.
     """
     require_schedule(workspace)
     _require_port(port)
@@ -49,5 +49,5 @@ def _require_port(port: int) -> None:
             trial.bind((HOST, port))
         except OSError as error:
             raise InputError(
-                f"port {port} of {HOST}: {error.strerror}; choose another by --port"
+                f"port {port} of {HOST}: {error.strerror}; choose another with --port"
             ) from None

@@ -1,7 +1,7 @@
 """Dagster's web server with one more folder: the artefacts, so that its pages can link to theirs.
 
-A browser opens no ``file:`` address from a page of a server. What the artefacts hold as pages (a
-submission's lineage, the data docs of a check) is therefore served at the same address, read-only.
+A browser does not follow a ``file:`` link from a served page. The pages within artefacts (a
+submission's lineage, the data docs of a check) are therefore served at the same address, read-only.
 """
 
 import os
@@ -19,7 +19,7 @@ class ArtifactWebserver(DagsterWebserver):
     """Serves the data folder of ``ONEPIECE_DATA`` beside everything else."""
 
     def build_routes(self) -> list[BaseRoute]:
-        """The artefacts first: what is not theirs is Dagster's."""
+        """Dagster's routes, after the one of the artefacts."""
         files = StaticFiles(directory=os.environ[DATA_VARIABLE], check_dir=False)
         return [Mount(FILES_ADDRESS, files), *super().build_routes()]
 

@@ -1,1 +1,1 @@
-"""The commands of `onepiece`, a module per purpose; each import only what it needs when it runs."""
+"""The commands of `onepiece`, a module per purpose; each imports what it needs when it runs."""

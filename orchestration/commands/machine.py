@@ -43,7 +43,7 @@ def sync(params: ParamsFile = DEFAULT_PARAMS, data: DataFolder = DEFAULT_DATA) -
     workspace = open_existing(params, data)
     with open_instance(workspace) as instance:
         told = report_existing(instance, workspace)
-    typer.echo(f"told Dagster of {', '.join(map(str, told)) or 'nothing: it knows all'}")
+    typer.echo(f"reported to Dagster: {', '.join(map(str, told)) or 'nothing, it knows all'}")
 
 
 def doctor(data: DataFolder = DEFAULT_DATA) -> None:

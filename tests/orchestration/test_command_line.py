@@ -189,7 +189,7 @@ def test_control_c_is_one_sentence(tmp_path):
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert rest.strip() == "onepiece: interrupted; the same command carries on"
+    assert rest.strip() == "onepiece: interrupted; the same command resumes"
     assert not (tmp_path / "data" / "raw_data").exists()
     assert [path for path in tmp_path.rglob("*") if ".partial-" in path.name] == []
 

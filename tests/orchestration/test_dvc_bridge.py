@@ -20,7 +20,7 @@ def test_a_lock_that_cannot_be_read_is_set_aside(tmp_path, caplog, content):
         _set_damaged_lock_aside(file)
     assert not file.exists()
     assert (tmp_path / "dvc.lock.damaged").read_text() == content
-    assert "dvc.lock: damaged; set aside as dvc.lock.damaged and written anew" in caplog.text
+    assert "dvc.lock: damaged; set aside as dvc.lock.damaged and rewritten" in caplog.text
 
 
 def test_a_whole_lock_stays_and_none_is_none(tmp_path):

@@ -50,7 +50,7 @@ def test_it_is_kept_and_not_noted(root, caplog):
 def test_what_dvc_can_no_longer_read_is_one_sentence(root, file, text):
     recorder = DvcRecorder(root)
     (root / file).write_text(text)
-    with pytest.raises(InputError, match=r"one: DVC says: .*; mend that"):
+    with pytest.raises(InputError, match=r"one: DVC says: .*; fix that"):
         recorder.unrecorded(["one"])
 
 
