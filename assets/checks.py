@@ -58,7 +58,7 @@ class Check:
 
 
 def refusal(checks: Sequence[Check], results: Sequence[dg.AssetCheckResult]) -> str | None:
-    """The reasons of failed blocking checks, on which nothing may be built; None without any."""
+    """Why nothing may be built on an artefact: its failed blocking checks; None without any."""
     blocking = {check.name for check in checks if check.blocking}
     reasons = [
         result.description or "it gave no reason"

@@ -1,4 +1,4 @@
-"""The interface to what versions the data folder: DVC, or nothing."""
+"""The interface to whatever versions the data folder: DVC, or nothing."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -3,7 +3,7 @@
 Candidates have the ratio of width to depth of the study's best points. The law in size predicts the
 loss after a whole epoch. Where the study has a law in size and data as well, a candidate may see
 less, and that law predicts the loss from it. The plan is the cheapest candidate within the budget
-that no other is expected to beat by more than trainings of one model vary.
+that no other is expected to beat by more than repeated trainings of one model vary.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ SECONDS_PER_HOUR = 3600
 MAX_EXTRAPOLATION = 30.0  # size of the largest candidate over that of the largest point
 MAX_LAYERS = 96
 SIZE_AND_DATA = f"{SIZE},{DATA}"
-FLATTENS = "larger models would gain less than trainings of one model vary"
+FLATTENS = "larger models would gain less than repeated trainings of one model vary"
 
 Measure = Callable[[Point], tuple[int, float]]  # parameters and training FLOPs per token
 

@@ -29,8 +29,8 @@ from model.training.trainer import Trainer
 
 CODEBOOK = "codebook"
 INFONCE, BALANCE = "infonce", "balance"
-# Second number of the random stream's seed, beside the point's own seed, which the split may use
-# alone; order and negatives put an epoch or a step here, which is never as large.
+# Beside the point's seed, this seeds the draw of users: the split uses the seed alone, order and
+# negatives put an epoch or a step in this place, which is never as large.
 SHARES = 2**32 - 1
 
 
