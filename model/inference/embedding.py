@@ -13,8 +13,8 @@ from model.artifact import allocate, require_free_space
 from model.dataset.fused_embeddings import FusedEmbeddings
 from model.dataset.item_features import ItemFeatureStore
 from model.network.checkpoint import Checkpoint
-from model.network.few_rows import same_bits
 from model.network.onepiece import OnePiece
+from model.network.thread_invariance import thread_invariant
 from model.progress import track
 
 ITEMS_AT_ONCE = 8192
@@ -70,7 +70,7 @@ def embed_chunks(
     starts = range(0, len(item_ids), ITEMS_AT_ONCE)
     for start in track(starts, total=len(starts), what="embedding items", unit="chunk"):
         ids = torch.from_numpy(item_ids[start : start + ITEMS_AT_ONCE].astype(np.int64))
-        with torch.inference_mode(), same_bits(len(ids)):
+        with torch.inference_mode(), thread_invariant(len(ids)):
             vectors = network.embed_items(features.gather(ids.to(device))).float()
             vectors = F.normalize(vectors, dim=-1)
         yield vectors

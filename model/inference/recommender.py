@@ -25,8 +25,8 @@ from model.inference.inputs import InferenceInputs
 from model.inference.search import ExactSearch, VectorSearch
 from model.inference.trie import Trie, build_trie
 from model.network.checkpoint import Checkpoint
-from model.network.few_rows import same_bits
 from model.network.onepiece import EncoderOutput, OnePiece
+from model.network.thread_invariance import thread_invariant
 from model.network.unit import unit
 from model.params import CascadeParams
 from model.progress import track
@@ -106,7 +106,7 @@ class Recommender:
     @torch.inference_mode()
     def encode(self, batch: Batch) -> tuple[EncoderOutput, Tensor]:
         """The encoder's output and the users' unit vectors (B, D) float32."""
-        with same_bits(min(len(batch.last), len(batch.items.ids))):
+        with thread_invariant(min(len(batch.last), len(batch.items.ids))):
             encoded = self.network.encode(batch)
         return encoded, unit(encoded.hidden[batch.last])
 
@@ -147,7 +147,7 @@ class Recommender:
         ).to(self.device)
 
     def _beams(self, encoded: EncoderOutput, num_users: int) -> Beams:
-        with same_bits(num_users):
+        with thread_invariant(num_users):
             return beam_search(
                 self.network.decoder,
                 self.network.start_decoding(encoded),

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from model.inference import ragged
 from model.inference.filters import FullGroups, Seen
-from model.network.few_rows import same_bits
+from model.network.thread_invariance import thread_invariant
 
 BLOCK = 64
 SCORES_AT_ONCE = {"cpu": 2_000_000, "cuda": 200_000_000}
@@ -107,7 +107,7 @@ class ExactSearch:
         if missing:
             vectors = F.pad(vectors, (0, 0, 0, missing))
             bias = F.pad(bias, (0, missing))
-        with same_bits(len(queries)):
+        with thread_invariant(len(queries)):
             return torch.addmm(bias, queries, vectors.T)[:, : stop - start]
 
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from model.network.attention_plan import AttentionPlan
 from model.network.beam_attention import Memory, remember
 from model.network.feed_forward import EPSILON
-from model.network.few_rows import same_bits
 from model.network.hstu import NUM_TIME_BUCKETS, CrossHSTULayer
 from model.network.initialization import initialize
 from model.network.linear import Linear
 from model.network.tables import embedding_table
+from model.network.thread_invariance import thread_invariant
 
 if TYPE_CHECKING:
     from model.params import NetworkParams
@@ -124,7 +124,7 @@ class SidDecoder(nn.Module):
         parts = []
         for rows, memory in state.memory.pieces():
             part = query[rows]
-            with same_bits(min(part.shape[:-1].numel(), len(memory.hidden))):
+            with thread_invariant(min(part.shape[:-1].numel(), len(memory.hidden))):
                 for layer in level.layers:
                     assert isinstance(layer, CrossHSTULayer)
                     part = layer.attend_last(part, memory)

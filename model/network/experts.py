@@ -22,8 +22,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from model.network.backend import backend_for
-from model.network.few_rows import same_bits
 from model.network.routing import Routing
+from model.network.thread_invariance import thread_invariant
 
 
 def routed_experts(x: Tensor, w1: Tensor, w2: Tensor, routing: Routing) -> Tensor:
@@ -137,7 +137,7 @@ class _SegmentExperts(torch.autograd.Function):
     ) -> Tensor:
         out = torch.zeros_like(x)
         pre = x.new_empty(len(tokens), w1.shape[1])
-        limited = same_bits if torch.is_inference_mode_enabled() else nullcontext
+        limited = thread_invariant if torch.is_inference_mode_enabled() else nullcontext
         for expert, at in enumerate(segments):
             if at.start == at.stop:
                 continue

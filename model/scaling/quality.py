@@ -17,8 +17,8 @@ from model.inference.inputs import InferenceInputs
 from model.inference.recommender import ACTIONS
 from model.inference.search import ExactSearch
 from model.network.checkpoint import Checkpoint
-from model.network.few_rows import same_bits
 from model.network.onepiece import OnePiece
+from model.network.thread_invariance import thread_invariant
 from model.network.unit import unit
 from model.params import Params
 from model.scaling.grid import Point
@@ -149,7 +149,7 @@ def _embedding_ranks(
         params.cascade.batch_size,
         default_action=ACTIONS[params.cascade.default_action],
     ):
-        with torch.inference_mode(), same_bits(min(len(batch.last), len(batch.items.ids))):
+        with torch.inference_mode(), thread_invariant(min(len(batch.last), len(batch.items.ids))):
             moved = batch.to(device)
             queries = unit(network.encode(moved).hidden[moved.last])
         seen = seen_items(

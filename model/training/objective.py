@@ -49,7 +49,6 @@ class Objective(nn.Module):
         params: "LossParams",
         log_q: Tensor,
         codes: Tensor | None,
-        num_uniform_negatives: int,
         num_known_items: int,
     ) -> None:
         """Add the losses to a network.
@@ -59,12 +58,10 @@ class Objective(nn.Module):
             params: weights and forms of the losses.
             log_q: (num_items + 1,) float32 log shares of the training events.
             codes: (num_items + 1, levels) semantic IDs, None without a decoder.
-            num_uniform_negatives: drawn for each batch besides its own items.
-            num_known_items: from which they are drawn.
+            num_known_items: that uniform negatives are drawn from.
         """
         super().__init__()
         self.network, self.params = network, params
-        self.num_uniform_negatives = num_uniform_negatives
         self.num_known_items = num_known_items
         self.register_buffer("log_q", log_q, persistent=False)
         self.register_buffer("codes", codes, persistent=False)
@@ -138,7 +135,7 @@ class Objective(nn.Module):
                 for found in [ids] if self._gathers else of_each_process(ids):
                     self.streaming.update(found)
             return -self.streaming(ids)
-        num_draws, num_uniform = len(batch.target_ids), self.num_uniform_negatives
+        num_draws, num_uniform = len(batch.target_ids), self.params.num_uniform_negatives
         if self._gathers:
             num_draws = total(batch.target_ids.new_tensor(num_draws))  # the uniform ones are shared
         return -inclusion_log_probability(

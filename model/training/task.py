@@ -158,7 +158,6 @@ def build_trainer(
         training.loss,
         torch.from_numpy(inputs.statistics.log_q.copy()),
         None if inputs.codes is None else torch.from_numpy(inputs.codes.copy()),
-        training.loss.num_uniform_negatives,
         inputs.interactions.num_known_items,
     ).to(world.device)
     validation = Validation(
@@ -169,13 +168,13 @@ def build_trainer(
     )
     return Trainer(
         what or asset,
-        objective,
-        dataset,
-        validation,
-        training,
-        params.optimizer,
-        params.seed,
-        world,
+        objective=objective,
+        dataset=dataset,
+        validation=validation,
+        params=training,
+        optimizer_params=params.optimizer,
+        seed=params.seed,
+        world=world,
         rates=dict.fromkeys(inputs.initial_weights or (), float(training.inherited_rate)),
     )
 

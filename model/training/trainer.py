@@ -67,6 +67,7 @@ class Trainer:
     def __init__(
         self,
         what: str,
+        *,
         objective: Objective,
         dataset: SequenceDataset,
         validation: Validation,

@@ -29,7 +29,6 @@ def _objective(data, **changes):
         params,
         log_q,
         codes,
-        params.num_uniform_negatives,
         data.interactions.num_known_items,
     )
 

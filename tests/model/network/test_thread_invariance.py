@@ -13,8 +13,8 @@ from model.inference.search import ExactSearch
 from model.network import beam_attention
 from model.network.decoder import SidDecoder
 from model.network.experts import segment_experts
-from model.network.few_rows import same_bits
 from model.network.routing import sort_by_expert
+from model.network.thread_invariance import thread_invariant
 from tests.model.inference.fakes import (
     FakeBatch,
     FakeNetwork,
@@ -52,7 +52,7 @@ def test_of_a_product(with_threads, threads):
         x = normal(num_rows, 64)
 
         def product(x=x):
-            with same_bits(len(x)):
+            with thread_invariant(len(x)):
                 return x @ weight.T
 
         assert torch.equal(with_threads(1, product), with_threads(threads, product))

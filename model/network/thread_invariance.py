@@ -14,7 +14,7 @@ FEW = 32
 
 
 @contextmanager
-def same_bits(num_rows: int) -> Iterator[None]:
+def thread_invariant(num_rows: int) -> Iterator[None]:
     """Use a single thread inside the block if ``num_rows`` is small."""
     threads = torch.get_num_threads()
     if threads == 1 or num_rows >= FEW:
