@@ -73,7 +73,7 @@ def test_who_cannot_be_explained_is_refused_before_the_catalogue_is_laid_out(
 
 
 def test_a_folder_is_no_place_for_a_page(tmp_path):
-    with pytest.raises(InputError, match="a folder; name the file"):
+    with pytest.raises(InputError, match="a folder; name a file"):
         require_page(tmp_path)
     require_page(tmp_path / "page.html")
     (tmp_path / "file").touch()
