@@ -93,7 +93,7 @@ def _items(interactions: Interactions, raw_ids: Sequence[str]) -> np.ndarray:
     """(N,) int32 item ids."""
     items = items_named(interactions, raw_ids)
     if not items.all():
-        missing = raw_ids[items.argmin()]
+        missing = raw_ids[int(items.argmin())]
         example = interactions.raw_item_ids[0].as_py()
         raise InputError(f"no item {missing!r} in this data; ids look like {example!r}")
     return items.astype(np.int32)
