@@ -103,7 +103,8 @@ def export_model(
         _write_users(recommender, out / USERS)
         logq_weight = recommender.params.logq_weight
         (out / README).write_text(_README.format(**counts, logq_weight=logq_weight))
-        write_json(out / FACTS, {**counts, "logq_weight": logq_weight, "origin": dict(origin)})
+        facts = {"champion": model.name, "logq_weight": logq_weight, "origin": dict(origin)}
+        write_json(out / FACTS, counts | facts)
     return counts
 
 

@@ -57,7 +57,7 @@ def test_the_model_and_what_it_was_made_from_lie_beside_the_vectors(model, tmp_p
     recommender = fake_recommender(random_interactions(10, 60), cascade_params())
     counts = export_model(recommender, model, tmp_path / "out", origin={"seed": 42})
     facts = json.loads((tmp_path / "out" / "export.json").read_text())
-    assert facts == {**counts, "logq_weight": 0.0, "origin": {"seed": 42}}
+    assert facts == {**counts, "champion": "model", "logq_weight": 0.0, "origin": {"seed": 42}}
     assert (tmp_path / "out" / "codebook" / "bytes").read_text() == "codebook"
     assert (tmp_path / "out" / "recommender_checkpoint" / "bytes").exists()
 
