@@ -1,8 +1,8 @@
-"""A submission's shards in processes of their own.
+"""Compute a submission's shards in processes of their own.
 
 ``torchrun --nproc-per-node N -m model.inference shards --params F --data DIR --out FOLDER``
-lets the champion answer all users, shard by shard, a part of the shards on each process; what makes
-the submission then only collects them (FOLDER is DIR/.resume/submission).
+lets the champion recommend to all users, shard by shard, with the shards divided among the
+processes; making the submission then only collects them (FOLDER is DIR/.resume/submission).
 """
 
 import argparse
@@ -27,10 +27,10 @@ from model.params import Params
 
 
 def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.device) -> None:
-    """Answer this process's part of the users; the environment says which part that is.
+    """Fill this process's part of the shards, as RANK and WORLD_SIZE in the environment say.
 
     Raises:
-        InputError: no champion, or a user for whom ten items cannot be found: nobody is answered.
+        InputError: no champion, or a user for whom ten items cannot be found: no shard is filled.
     """
     champion = champion_folder(data)
     inputs = InferenceInputs.load(data, champion, params.modality_embeddings.modalities)
@@ -52,7 +52,7 @@ def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.de
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fill the shards; 2 after a refusal, whose sentence is the last line."""
+    """Fill the shards; return 2 after an input error, whose message is the last line."""
     parser = argparse.ArgumentParser(prog="python -m model.inference", description=__doc__)
     parser.add_argument("command", choices=["shards"])
     parser.add_argument("--params", type=Path, required=True)

@@ -1,13 +1,12 @@
-"""The cascade: beams propose, the embedding re-scores, filters clean up, search fills up.
+"""The cascade: beam search proposes, the embedding re-ranks, filters apply, search back-fills.
 
 The score of a proposed item is::
 
     cosine(user, item) - logq_weight * log q(item) + beam_weight * log p(semantic ID | user)
 
-in units of the cosine. An item that search fills in has no log p; it stands after all proposals,
-whatever its score, and is flagged. With ``cascade.num_sids`` 0 nothing is proposed, and search
-alone gives the list. Paper: section 2.1; there ``beam_weight`` is 0 and nothing
-fills up a short list.
+in units of the cosine. A back-filled item has no log p; it is ranked after all proposals, whatever
+its score, and is flagged. With ``cascade.num_sids`` 0 nothing is proposed, and search alone gives
+the list. Paper: section 2.1; there ``beam_weight`` is 0 and short lists are not back-filled.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from model.inference.filters import Seen, full_groups, most_within_cap, within_c
 from model.inference.recommender import Proposals, Recommender
 from model.inference.search import ExactSearch
 
-FOUND_AT_ONCE = 2**22  # items of all users in one search for back-fill: some 100 bytes for each
+FOUND_AT_ONCE = 2**22  # results of one back-fill search, over all its users: about 100 bytes each
 BEAM, BACK_FILL = 0, 1
 PATH_NAMES = ("beam", "back-fill")
 
@@ -45,7 +44,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Recommendations:
-    """Ten items for each user, in the order in which the users were asked for.
+    """Ten items for each user, in the order in which the users were given.
 
     Attributes:
         user_indices: (U,) int64.
@@ -65,13 +64,13 @@ class Recommendations:
 def recommend(
     recommender: Recommender, part: Part, users: np.ndarray, *, beam_weight: float
 ) -> Recommendations:
-    """Ten items for each of some users.
+    """Recommend ten items to each of the given users.
 
     Args:
         recommender: the checkpoint and its catalogue.
         part: which target the histories end before.
         users: (U,) user indices, ascending.
-        beam_weight: of the semantic ID's log-probability in the score.
+        beam_weight: weight of the semantic ID's log-probability in the score.
     """
     shape = (len(users), NUM_RECOMMENDATIONS)
     result = Recommendations(
@@ -94,7 +93,7 @@ def recommend(
 def rescore(
     proposals: Proposals, log_q: Tensor, *, logq_weight: float, beam_weight: float
 ) -> Tensor:
-    """Scores of the proposals, (B, M) float32; -inf for seen items and fillers."""
+    """Scores of the proposals, (B, M) float32; -inf for seen items and padding."""
     present = (proposals.rows >= 0) & ~proposals.hidden
     scores = proposals.cosines - logq_weight * log_q[proposals.rows.clamp(min=0)]
     if beam_weight:
@@ -110,15 +109,15 @@ def rank(
     num_results: int = NUM_RECOMMENDATIONS,
     cap: int | None = None,
 ) -> Ranked:
-    """Order the proposals, cap groups, and fill up to ten from embedding search.
+    """Rank the proposals, cap groups, and back-fill to ten items by embedding search.
 
     Args:
         recommender: the checkpoint and its catalogue.
-        proposals: of the beams.
-        beam_weight: of the semantic ID's log-probability in the score.
-        num_results: K, length of the lists, ten or more; beyond ten nothing is filled up, unless
-            search alone answers. The first ten are the same for every K.
-        cap: items of one group; ``cascade.max_per_group`` where None.
+        proposals: from beam search.
+        beam_weight: weight of the semantic ID's log-probability in the score.
+        num_results: K, length of the lists, at least ten; only the first ten are back-filled,
+            unless search alone gives the list. The first ten are the same for every K.
+        cap: most items of one group in a list; None means ``cascade.max_per_group``.
     """
     params, catalogue = recommender.params, recommender.catalogue
     cap = params.max_per_group if cap is None else cap
@@ -130,7 +129,7 @@ def rank(
     keep = within_cap(catalogue.groups_of(rows), cap)
     path = torch.full_like(rows, BEAM, dtype=torch.int8)
     ranked = _first(Ranked(rows, scores, path), keep, num_results)
-    # Ten by themselves: an index that is asked for more may find too few, and exact search answers.
+    # Ten first, by themselves: asked for more, an index may find too few and exact search answer.
     lengths = {NUM_RECOMMENDATIONS} if params.num_sids else {NUM_RECOMMENDATIONS, num_results}
     for wanted in sorted(lengths):
         short = (ranked.rows[:, :wanted] >= 0).sum(dim=1) < wanted
@@ -146,12 +145,12 @@ def _fill_up(
     cap: int,
     wanted: int,
 ) -> None:
-    """Append what search finds to the short lists of some users, in their place.
+    """Back-fill the short lists of some users by search, in place.
 
-    Searches again for those whom the cap leaves fewer than ``wanted`` and who can get more. Exact
-    search leaves out the groups that are full, so that every search fills a place; an index cannot,
-    and is searched deeper: a piece of the users at a time, since the deepest search is one of the
-    whole catalogue.
+    Repeats the search for users whom the cap leaves with fewer than ``wanted`` items and who can
+    get more. Exact search excludes full groups, so that every search fills a place; an index
+    cannot, and is searched deeper each time, for a chunk of users at once, since the deepest search
+    covers the whole catalogue.
     """
     deeper = not isinstance(recommender.search, ExactSearch)
     depth, first = wanted, slice(0, wanted)
@@ -175,10 +174,10 @@ def _append(
     first: slice,
     depth: int,
 ) -> Tensor:
-    """Append the best of ``depth`` items that are neither seen, proposed nor in the list.
+    """Append the best of ``depth`` search results that are not seen, proposed or listed already.
 
     Returns:
-        Those of the ``chosen`` users who still lack items, while search has more of them.
+        Those of the ``chosen`` users who still lack items and whose search is not exhausted.
     """
     seen = proposals.seen.of_users(chosen).with_rows(proposals.rows[chosen])
     seen = seen.with_rows(ranked.rows[chosen, first])
@@ -202,7 +201,7 @@ def _append(
 def _search(
     recommender: Recommender, queries: Tensor, depth: int, seen: Seen, listed: Tensor, cap: int
 ) -> tuple[Tensor, Tensor]:
-    """The best of some users, without groups that their ``listed`` rows (B, L) fill if it can."""
+    """Search for some users; exact search excludes groups that their ``listed`` (B, L) fill."""
     search, catalogue = recommender.search, recommender.catalogue
     if cap and isinstance(search, ExactSearch):
         full = full_groups(catalogue.groups, catalogue.groups_of(listed), cap)
@@ -213,7 +212,7 @@ def _search(
 def _unfinished(
     catalogue: Catalogue, proposals: Proposals, rows: Tensor, chosen: Tensor, cap: int
 ) -> Tensor:
-    """Those of the chosen users to whom the cap would leave more than they have."""
+    """Those of the chosen users who can still get more items within the cap."""
     if len(chosen) == 0:
         return chosen
     allowed = most_within_cap(catalogue.groups, proposals.seen.of_users(chosen), len(chosen), cap)

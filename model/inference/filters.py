@@ -1,6 +1,6 @@
 """What must not be recommended: seen items, cold items, a block list, too many of one group.
 
-Whole batches at a time; nothing here loops over users or items.
+Vectorised over batches; nothing here loops over users or items.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def allowed_items(
     filter_cold: bool,
     blocked: Sequence[int] | np.ndarray = (),
 ) -> np.ndarray:
-    """The items that anyone may be recommended, (C,) int32 ascending.
+    """The items that may be recommended at all, (C,) int32 ascending.
 
     Args:
         interactions: gives the candidates.
@@ -50,11 +50,11 @@ def allowed_items(
 
 @dataclass(frozen=True)
 class Seen:
-    """Which rows of the catalogue each user of a batch has in the history.
+    """The catalogue rows in the history of each user of a batch, as (user, row) pairs.
 
     Attributes:
-        owners: (T,) int64, user of the batch.
-        rows: (T,) int64, row of the catalogue. Sorted by owner, then row; no pair twice.
+        owners: (T,) int64, position of the user in the batch.
+        rows: (T,) int64, row of the catalogue. Sorted by owner, then row; pairs are distinct.
         num_rows: of the catalogue.
     """
 
@@ -67,7 +67,7 @@ class Seen:
         return Seen(self.owners.to(device), self.rows.to(device), self.num_rows)
 
     def contains(self, rows: Tensor) -> Tensor:
-        """(B, M) int64 rows of each user -> (B, M) bool."""
+        """Whether each user has seen rows: (B, M) int64 -> (B, M) bool."""
         users = torch.arange(len(rows), device=rows.device)[:, None]
         wanted = users * self.num_rows + rows
         keys = self.owners * self.num_rows + self.rows
@@ -84,7 +84,7 @@ class Seen:
         return Seen(keys // self.num_rows, keys % self.num_rows, self.num_rows)
 
     def of_users(self, chosen: Tensor) -> "Seen":
-        """The part of some users of the batch: (N,) int64 ascending; they become 0..N-1."""
+        """Select users of the batch, (N,) int64 ascending, and renumber them 0..N-1."""
         places = torch.searchsorted(chosen, self.owners).clamp(max=max(len(chosen) - 1, 0))
         keep = (
             chosen[places] == self.owners
@@ -103,7 +103,7 @@ def seen_items(
     rows: np.ndarray,
     num_rows: int,
 ) -> Seen:
-    """The catalogue rows that stand in the users' visible histories.
+    """The catalogue rows in the users' visible histories.
 
     Args:
         interactions: the events.
@@ -129,8 +129,8 @@ def within_cap(groups: Tensor, cap: int) -> Tensor:
 
     Args:
         groups: (B, M) int64 group of each item in order of preference; 0 is no group and uncapped,
-            negative marks a filler.
-        cap: items of one group; 0 keeps all.
+            negative is padding.
+        cap: most items of one group; 0 keeps all.
 
     Returns:
         (B, M) bool.
@@ -143,7 +143,7 @@ def within_cap(groups: Tensor, cap: int) -> Tensor:
 
 
 def _earlier_in_run(ordered: Tensor) -> Tensor:
-    """(B, M) sorted rows -> (B, M) int64: how many of the same value stand before each entry."""
+    """(B, M) sorted rows -> (B, M) int64: how many equal entries precede each one."""
     place = torch.arange(ordered.shape[1], device=ordered.device).expand_as(ordered)
     starts = torch.nn.functional.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0), value=True)
     return place - torch.where(starts, place, 0).cummax(dim=1).values
@@ -154,26 +154,26 @@ class FullGroups:
     """Groups of which a user's list holds as many as the cap allows.
 
     Attributes:
-        labels: (C,) int64 of each catalogue row: its group among those that anyone has in full,
-            from 1; 0 for every other group.
-        full: (B, L) bool, whether the user has it in full; nobody has label 0.
+        labels: (C,) int64 of each catalogue row: its group among those that are full for any user,
+            numbered from 1; 0 for every other group.
+        full: (B, L) bool, whether a label's group is full for the user; never so for label 0.
     """
 
     labels: Tensor
     full: Tensor
 
     def hides(self, start: int, stop: int) -> Tensor:
-        """(B, stop - start) bool: rows of the catalogue that would be one too many for a user."""
+        """(B, stop - start) bool: catalogue rows whose group is full for a user."""
         return self.full.index_select(1, self.labels[start:stop])
 
 
 def full_groups(groups: Tensor, listed: Tensor, cap: int) -> FullGroups:
-    """What lists within the cap have no room for.
+    """Find the groups that are full in lists within the cap.
 
     Args:
         groups: (C,) int64 group of each catalogue row; 0 is no group and uncapped.
-        listed: (B, M) int64 groups of the listed items; negative marks a filler.
-        cap: items of one group, 1 or more.
+        listed: (B, M) int64 groups of the listed items; negative is padding.
+        cap: most items of one group, 1 or more.
     """
     ordered = listed.sort(dim=1).values
     fills = (_earlier_in_run(ordered) == cap - 1) & (ordered > 0)
@@ -187,13 +187,13 @@ def full_groups(groups: Tensor, listed: Tensor, cap: int) -> FullGroups:
 
 
 def most_within_cap(groups: Tensor, seen: Seen, num_users: int, cap: int) -> Tensor:
-    """How many items a cap leaves to each user, were all that are not seen in one list.
+    """The most unseen items that each user's list can hold within the cap.
 
     Args:
         groups: (C,) int64 group of each catalogue row; 0 is no group and uncapped.
         seen: of the users.
         num_users: B.
-        cap: items of one group.
+        cap: most items of one group.
 
     Returns:
         (B,) int64.

@@ -28,22 +28,22 @@ def with_given_history(
     action: int,
     user: str | None = None,
 ) -> Interactions:
-    """The same items with a single user, whose events are the given ones.
+    """Replace all users by a single one, whose history ends with the given items.
 
-    The events are a minute apart and end with the last moment of the training data, or after
-    the user's own where those end later: nobody knows when they happen, and the network knows no
-    later time than that.
+    The given events are a minute apart and end with the last moment of the training data, or later
+    where the user's own events do: their real times are unknown, and the network has been trained
+    on no later time.
 
     Args:
-        interactions: all that happened; its items, candidates and vocabularies stay.
-        statistics: of the training part, know that moment.
+        interactions: the data set, whose items, candidates and vocabularies are kept.
+        statistics: of the training part, hold that moment.
         raw_item_ids: (N,) what the history ends with, oldest first.
         action: of these events.
-        user: raw id of the user whose events come before and whose features are taken; None
-            begins with nothing and has no features.
+        user: raw id of a user whose own events come first and whose features are used; None for a
+            user without earlier events and features.
 
     Returns:
-        One user, without held-out events: all of the history is seen by a submission.
+        One user, without held-out events: a submission sees the whole history.
 
     Raises:
         InputError: an item or the user is not in the data, or there is no event at all.
@@ -80,7 +80,7 @@ def answering(
     """The same network, catalogue and search, for other users of the same items.
 
     Args:
-        recommender: of all users, whose search index may be one that is kept.
+        recommender: of all users, whose search index may be a cached one.
         interactions: of the others.
         network_params: that the network was built with.
     """

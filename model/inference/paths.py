@@ -1,8 +1,8 @@
-"""Five ways to recommend to the same users from the same checkpoint, and where the target stands.
+"""Recommend to the same users in five ways from one checkpoint, and rank the target in each.
 
-Popularity and co-occurrence learn nothing; embedding-only searches all allowed items exactly;
-SID-only keeps the order of the beams; the cascade is what a submission uses. Where that is search
-alone, SID-only has beams of its own, as many IDs as the longest list.
+Popularity and co-occurrence only count; embedding-only searches all allowed items exactly; SID-only
+keeps the beam order; the cascade is what a submission uses. Where the cascade is search alone,
+SID-only runs a beam search of its own, for as many IDs as the longest list.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class PathLists:
     Attributes:
         users: (U,) user indices.
         targets: (U,) item ids.
-        ranks: per path (U,) int64, 1-based; 0 where the target is not among the longest cutoff.
+        ranks: per path (U,) int64, 1-based; 0 where the target is beyond the longest cutoff.
         top_rows: per path (U, 10) int64 catalogue rows, -1 for none.
         fate: (U,) int8, what the cascade did with the target.
     """
@@ -48,17 +48,17 @@ def rank_paths(
     *,
     counters: bool = True,
 ) -> PathLists:
-    """The lists of all paths for test users, and where each target stands in them.
+    """Recommend to test users along every path, and rank each target in the lists.
 
     Args:
-        recommender: makes them.
+        recommender: the checkpoint and its catalogue.
         users: (U,) user indices with a test target.
         beam_weight: of the cascade.
         cutoffs: the longest decides how long the lists are.
-        counters: also of popularity and co-occurrence.
+        counters: include popularity and co-occurrence.
     """
     interactions, catalogue = recommender.interactions, recommender.catalogue
-    # Whoever stands in a list of all items stands in every longer one.
+    # A list of the whole catalogue holds every target that a longer one would.
     longest = max(NUM_RECOMMENDATIONS, min(max(cutoffs), len(catalogue)))
     targets = np.asarray(interactions.item_ids[interactions.test_event[users]])
     counted = _counted_lists(recommender, users, longest) if counters else lambda proposals: {}
@@ -81,7 +81,7 @@ def rank_paths(
             "cascade": ranked.rows.cpu().numpy(),
         }
         for path, rows in lists.items():
-            # A target without a row must not meet the -1 of a short list.
+            # A target without a row must not match the -1 that pads a short list.
             wanted = np.where(target_rows >= 0, target_rows, -2)
             ranks[path][places] = metrics.ranks_in_lists(rows, wanted)
             top[path][places] = rows[:, :NUM_RECOMMENDATIONS]
@@ -91,7 +91,7 @@ def rank_paths(
 
 
 def _with_beams(recommender: Recommender, num_sids: int) -> Recommender:
-    """The recommender, with beams where it has none."""
+    """The recommender, with beam search enabled where it is off."""
     if recommender.params.num_sids:
         return recommender
     changes = {"num_sids": num_sids}
@@ -101,7 +101,7 @@ def _with_beams(recommender: Recommender, num_sids: int) -> Recommender:
 def _counted_lists(
     recommender: Recommender, users: np.ndarray, k: int
 ) -> Callable[[Proposals], dict[str, np.ndarray]]:
-    """Gives (B, k) of each counter to the users of a batch, who are among ``users``."""
+    """A function that gives the (B, k) lists of both counters for a batch of these ``users``."""
     interactions, catalogue = recommender.interactions, recommender.catalogue
     popularity = Popularity.of(catalogue.counts)
     sources, _, _ = last_items(interactions, users, "test")
@@ -120,13 +120,13 @@ def _counted_lists(
 
 
 def _embedding_lists(recommender: Recommender, proposals: Proposals, k: int) -> np.ndarray:
-    """Exact whatever ``cascade.search`` says: an index would make a weaker rival."""
+    """Exact search, whatever ``cascade.search`` says: an index would weaken the baseline."""
     _, rows = recommender.search.exact.search(proposals.queries, k, proposals.seen)
     return rows.cpu().numpy()
 
 
 def _sid_lists(proposals: Proposals, k: int) -> np.ndarray:
-    """Proposals in the order of the beams, seen ones left out: (B, k), -1 for none."""
+    """Proposals in beam order without seen ones: (B, k), -1 for none."""
     keep = (proposals.rows >= 0) & ~proposals.hidden
     order = (~keep).to(torch.int8).argsort(dim=1, stable=True)[:, :k]
     rows = torch.where(keep.gather(1, order), proposals.rows.gather(1, order), -1)

@@ -1,9 +1,9 @@
 """A sweep over beam width and K' (number of semantic IDs): score and speed side by side.
 
-It shows what a wider beam and more semantic IDs cost and bring. Every combination answers the same
-users after one pass of the encoder; embedding-only search, exact and through inverted lists with
-more and more probes, stands beside them with its own time, so that a user can choose. Times are
-measured on the spot: this is a study to look at, not an artefact to be reproduced.
+It shows the cost and benefit of a wider beam and more semantic IDs. Every combination serves the
+same users after one encoder pass; embedding-only search, exact and over inverted lists with
+increasing numbers of probes, is timed beside them for comparison. Times depend on the machine: this
+is a study to look at, not a reproducible artefact.
 """
 
 import time
@@ -30,7 +30,7 @@ from model.network.onepiece import EncoderOutput
 from model.params import LARGEST, Params
 
 BEAM_WIDTHS, NUM_SIDS = (5, 10, 20, 40), (48, 96, 192, 384, 768)
-PROBES = (1, 4, 16, 64)  # of the inverted lists, as far as there are as many
+PROBES = (1, 4, 16, 64)  # inverted lists probed, capped at their number
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Way:
         beam_width: of the cascade, else 0.
         num_items: K', semantic IDs or items fetched.
         answer: gives the fetched catalogue rows (B, M) and the ten (B, 10), -1 for none.
-        fetched: per batch, (B,) how many items each user was fetched; a narrow beam reaches fewer
-            IDs than K', and IDs that items share give more.
+        fetched: per batch, (B,) number of items fetched for each user: fewer than K' from a narrow
+            beam, more where items share IDs.
         places: per batch, (B,) the target's place among the fetched, 0 for none.
         ranks: per batch, the target's rank among the ten, 0 for none.
-        probes: inverted lists looked into, 0 for other paths.
-        seconds: beyond the encoder.
+        probes: inverted lists probed, 0 for other paths.
+        seconds: spent, without the encoder.
     """
 
     path: str
@@ -71,7 +71,7 @@ class Way:
     seconds: float = 0.0
 
     def run(self, encoded: Encoded, targets: np.ndarray) -> None:
-        """Answer a batch whose targets are catalogue rows, -2 for none."""
+        """Answer and time a batch; ``targets`` are catalogue rows, -2 for none."""
         _wait(encoded.queries.device)
         start = time.perf_counter()
         rows, ten = self.answer(encoded)
@@ -117,22 +117,22 @@ def study_quotas(
     beam_weight: float,
     action_weights: tuple[float, float, float],
 ) -> pd.DataFrame:
-    """Score and users per second over beam width x K', and of embedding-only search.
+    """Measure score and speed of each beam width x K', and of embedding-only search.
 
     Args:
-        recommender: one checkpoint; the cascade fills up by its search.
+        recommender: one checkpoint; its search back-fills the cascade.
         users: (U,) user indices with a test target.
-        beam_widths: tried.
-        num_sids: K' tried.
+        beam_widths: to try.
+        num_sids: values of K' to try.
         beam_weight: of the cascade.
         action_weights: weight of a user by the action of the target.
 
     Returns:
-        Columns ``path``, ``beam_width``, ``num_items``, ``probes``, ``fetched`` (items per user, in
-        the mean), ``recall`` (target among the fetched), ``hr@10``, ``ndcg@10``, ``score``,
-        ``users_per_second`` (beyond the encoder) and, of a cascade, ``embedding_recall``: the best
-        that embedding-only search reaches at the same speed or faster within the first items of
-        its lists, as many as ``fetched`` (rounded down); NaN where it is never as fast.
+        Columns ``path``, ``beam_width``, ``num_items``, ``probes``, ``fetched`` (mean items per
+        user), ``recall`` (target among the fetched), ``hr@10``, ``ndcg@10``, ``score``,
+        ``users_per_second`` (without the encoder) and, of a cascade, ``embedding_recall``: the best
+        recall that embedding-only search reaches at the same speed or faster within the first
+        ``fetched`` items (rounded down) of its lists; NaN where it is never as fast.
     """
     interactions, catalogue = recommender.interactions, recommender.catalogue
     exact = recommender.search.exact
@@ -147,10 +147,10 @@ def study_quotas(
         encoded = Encoded(indices, batch, *recommender.encode(batch))
         if not weights:
             index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
-            # Filled up by exact search they would be exact search under another name.
+            # Completed by exact search, short lists would hide what the index misses.
             lists = on_gpu(IndexSearch(index, exact, complete=False), recommender.device)
             ways += _inverted_lists(recommender, lists, num_sids)
-            for way in ways:  # what the first call compiles is nobody's cost
+            for way in ways:  # warm-up: compilation is not timed
                 way.answer(encoded)
         events = interactions.test_event[indices]
         rows = catalogue.rows[interactions.item_ids[events]]
@@ -163,7 +163,7 @@ def study_quotas(
 
 
 def _recall_at_equal_cost(ways: Sequence[Way], weights: np.ndarray) -> list[float]:
-    """Per way of a cascade the recall of embedding-only search, NaN for other ways."""
+    """The recall of embedding-only search for each way of a cascade, NaN for other ways."""
     searches = [way for way in ways if way.path != "cascade"]
     found = []
     for way in ways:
@@ -239,20 +239,20 @@ def study_run(
 
     Args:
         params: sections ``seed``, ``cascade``, ``evaluation_report`` and ``modality_embeddings``.
-        data: the run's folder; keeps its search index, as the submission's.
+        data: the run's data folder; its search index is cached there, as a submission's is.
         device: to compute on.
         beam_widths: tried beside the run's own.
         num_sids: K' tried beside the run's own.
 
     Raises:
-        InputError: an artefact is missing or damaged, no user has a test target, or no weight is
-            on any target's action.
+        InputError: an artefact is missing or damaged, no user has a test target, or every target's
+            action has weight 0.
     """
     section = params.evaluation_report
     beam_weight = beam_weight_of(data / "evaluation_report", params.cascade)
     inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     users = sample_test_users(inputs.interactions, section.max_users, params.seed)
-    # Refused before hours of study, of which no score could be made.
+    # Fails now rather than after hours of study without a score.
     user_weights(inputs.interactions, users, "test", section.action_weights)
     recommender = prepare_recommender(inputs, params.cascade, device)
     recommender, _ = with_index(recommender, data / SEARCH_INDEX)

@@ -1,9 +1,10 @@
-"""Approximate search through faiss: an index that is an artefact, with its recall measured.
+"""Approximate nearest-neighbour search with faiss: a saved index with its measured recall.
 
 ``ivf`` probes as many lists as it takes to find 95 % of the true ten (on real users), ``hnsw``
-walks a graph. Both are built from a seed by one thread where threads would decide the result.
-faiss answers -1 where it finds too few: such a user is searched exactly, so that a -1 never
-becomes an item. Built and kept on the CPU; where faiss has a GPU, ``ivf`` is searched there.
+traverses a graph. Both are built from a seed, on one thread where more would make the result
+nondeterministic. faiss returns -1 where it finds too few: such a user is searched exactly, so that
+a -1 never becomes an item. Built and stored on the CPU; where faiss has a GPU, ``ivf`` is searched
+there.
 """
 
 import os
@@ -38,7 +39,7 @@ Kind = Literal["ivf", "hnsw"]
 
 SEARCH_INDEX = "search_index"  # folder of the indexes beside the artefacts
 SEED = 0
-KEPT = 2  # indexes in a folder, the last used: the champion's and the challenger's
+KEPT = 2  # most recently used indexes of a folder: the champion's and the challenger's
 SAMPLE_USERS = 1000  # whose vectors choose the probes and measure the recall
 TARGET_RECALL = 0.95  # of the true ten
 HNSW_NEIGHBORS, HNSW_BUILD, HNSW_SEARCH = 32, 200, 128
@@ -53,9 +54,9 @@ class SearchIndex:
     Attributes:
         index: inner product over vectors with the bias as one more dimension.
         item_ids: (C,) int32, the item of each row.
-        facts: ``kind``, ``recall@10`` against exact search, ``queries`` that measured it (of which
-            none chose the probes, unless there is a single one), and what was chosen (``lists``,
-            ``probes`` or ``ef_search``).
+        facts: ``kind``, ``recall@10`` against exact search, number of ``queries`` that measured it
+            (held out from the choice of probes, unless there is only one), and what was chosen
+            (``lists``, ``probes`` or ``ef_search``).
     """
 
     index: Any
@@ -63,7 +64,7 @@ class SearchIndex:
     facts: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Write the index, its items and what is known of it."""
+        """Write the index, its items and its facts."""
         needed = self.index.ntotal * (self.index.d * 4 + 300)
         with atomic_folder(folder, needed_bytes=needed) as out:
             faiss.write_index(self.index, str(out / "index.faiss"))
@@ -89,13 +90,13 @@ class SearchIndex:
 
 @dataclass(frozen=True)
 class IndexSearch:
-    """Search through an index, exact where that finds too little; see ``VectorSearch``.
+    """Search an index, and exactly where it finds too few items; see ``VectorSearch``.
 
     Attributes:
         index: over the rows of ``exact``.
         exact: the vectors themselves.
-        deepest: results that the index can be asked for; who needs more is searched exactly.
-        complete: whether short lists are searched exactly; else -1 stands where nothing was found.
+        deepest: most results that the index can return; users who need more are searched exactly.
+        complete: whether short lists are searched exactly; else they are padded with -1.
     """
 
     index: SearchIndex
@@ -105,11 +106,11 @@ class IndexSearch:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Of the index, see :class:`SearchIndex`."""
+        """The index's facts, see :class:`SearchIndex`."""
         return self.index.facts
 
     def search(self, queries: Tensor, k: int, seen: Seen) -> tuple[Tensor, Tensor]:
-        """Ask for as many more as a user has seen, and leave those out."""
+        """Fetch as many more items as a user has seen, and filter those out."""
         scores = queries.new_full((len(queries), k), -torch.inf)
         rows = torch.full((len(queries), k), -1, device=queries.device)
         depths = self._depths(k, torch.bincount(seen.owners, minlength=len(queries)))
@@ -124,17 +125,17 @@ class IndexSearch:
         return scores, rows
 
     def _depths(self, k: int, num_seen: Tensor) -> Tensor:
-        """(B,) int64 how many items a user's search asks for, who has seen (B,) int64 of them.
+        """(B,) int64 search depth of each user, who has seen (B,) int64 items.
 
-        Which of many equal items an index gives depends on how many it is asked for. So a user's
-        depth follows from the own history, whoever shares the batch; rounded up to a power of two,
-        a few searches serve them all.
+        Which of several tied items an index returns depends on the depth. To be batch-invariant, a
+        user's depth therefore follows from that user's history alone; it is rounded up to a power
+        of two, so that a few searches serve the batch.
         """
         rounded = 2 ** torch.frexp((k + num_seen - 1).double()).exponent.long()
         return rounded.clamp(max=min(len(self.exact.vectors), self.deepest))
 
     def _unseen(self, queries: Tensor, k: int, depth: int, seen: Seen) -> tuple[Tensor, Tensor]:
-        """The k best unseen ones of ``depth`` that the index gives, -1 where these are fewer."""
+        """The k best unseen of ``depth`` results of the index, padded with -1."""
         found, places = self.index.index.search(_with_one(queries), depth)
         rows = torch.from_numpy(places).to(queries.device)
         keep = (rows >= 0) & ~seen.contains(rows)
@@ -149,12 +150,12 @@ class IndexSearch:
 
 
 def with_index(recommender: Recommender, folder: Path | None) -> tuple[Recommender, dict[str, Any]]:
-    """Let a recommender search as ``cascade.search`` says.
+    """Give a recommender the search that ``cascade.search`` names.
 
     Args:
         recommender: with exact search.
-        folder: of the indexes that are kept, each in a folder named after what it was built from:
-            built once, and opened by whoever searches the same vectors; None keeps none.
+        folder: cache of indexes, each in a folder named by a hash of what it was built from, so
+            that the same vectors are indexed once; None caches nothing.
 
     Returns:
         The recommender and the facts of its index (``kind`` alone where the search is exact).
@@ -173,9 +174,9 @@ def with_index(recommender: Recommender, folder: Path | None) -> tuple[Recommend
 
 
 def on_gpu(search: IndexSearch, device: torch.device) -> IndexSearch:
-    """A copy on the GPU, or the search as it is where there is none or it cannot hold the index.
+    """The search with its index copied to the GPU; unchanged without one or with too many probes.
 
-    Graphs have no form on a GPU.
+    faiss does not move graphs to a GPU.
     """
     has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
     probes = search.index.facts.get("probes", GPU_AT_MOST + 1)
@@ -189,7 +190,7 @@ def on_gpu(search: IndexSearch, device: torch.device) -> IndexSearch:
 def _open_or_build(
     exact: ExactSearch, item_ids: np.ndarray, kind: Kind, queries: Tensor, folder: Path | None
 ) -> SearchIndex:
-    """The index of these vectors, users and items; damaged or by other code it is built again."""
+    """Open the cached index of these inputs and this code; build it if missing or damaged."""
     if folder is None:
         return build_index(exact, item_ids, kind, queries, seed=SEED)
     arrays = (x.cpu().numpy() for x in (exact.vectors, exact.bias, queries))
@@ -198,8 +199,8 @@ def _open_or_build(
     if own.exists():
         with suppress(InputError):
             index = SearchIndex.load(own)
-            with suppress(OSError):  # a folder to read only, or one just removed
-                os.utime(own)  # the longest unused goes first
+            with suppress(OSError):  # read-only, or just removed
+                os.utime(own)  # the least recently used is evicted first
             return index
     index = build_index(exact, item_ids, kind, queries, seed=SEED)
     index.save(own)
@@ -208,15 +209,15 @@ def _open_or_build(
 
 
 def _forget_old(folder: Path) -> None:
-    """Keep the indexes that were used last; what another process is writing is left alone."""
-    remove_partial_folders(folder / "*")  # of all indexes, by dead writers
+    """Evict all but the most recently used indexes; skip what another process is writing."""
+    remove_partial_folders(folder / "*")  # of all indexes, left by dead writers
     finished = [path for path in folder.iterdir() if not path.name.startswith(".")]
     for other in sorted(finished, key=_last_used)[:-KEPT]:
         shutil.rmtree(other, ignore_errors=True)
 
 
 def _last_used(path: Path) -> float:
-    """Its time, the oldest where another process has just removed it."""
+    """When a folder was last used; 0 where another process has just removed it."""
     with suppress(OSError):
         return path.stat().st_mtime
     return 0.0
@@ -231,8 +232,8 @@ def build_index(
         exact: the vectors and the bias.
         item_ids: (C,) the item of each row.
         kind: of the index.
-        queries: (Q, D) user vectors: of inverted lists the even ones choose the number of probes
-            and the odd ones measure the recall; of a graph all do.
+        queries: (Q, D) user vectors: for ``ivf`` the even ones choose the number of probes and the
+            odd ones measure the recall; for ``hnsw`` all measure it.
         seed: of the inverted lists' k-means.
     """
     bias = exact.bias.cpu().numpy()[:, None]
@@ -243,7 +244,7 @@ def build_index(
     _, truth = exact.search(queries, 10, Seen(nothing, nothing, len(points)))
     if kind == "ivf":
         _choose_probes(index, facts, queries[::2], truth[::2])
-        if len(queries) > 1:  # the recall of those who chose would flatter the choice
+        if len(queries) > 1:  # on the queries that chose, recall would be biased upwards
             queries, truth = queries[1::2], truth[1::2]
     recall = _recall(index, queries, truth)
     facts |= {"kind": kind, "recall@10": recall, "queries": len(queries), "items": len(points)}
@@ -256,7 +257,7 @@ def _build_ivf(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
     quantizer = faiss.IndexFlatIP(width)
     index = faiss.IndexIVFFlat(quantizer, width, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed, index.cp.max_points_per_centroid = seed, MAX_POINTS
-    index.cp.min_points_per_centroid = 1  # fewer items than one list wants are no news
+    index.cp.min_points_per_centroid = 1  # no warning where items are too few for one list
     index.train(points)
     index.add(points)
     index.nprobe = 1
@@ -264,7 +265,7 @@ def _build_ivf(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
 
 
 def _choose_probes(index: Any, facts: dict[str, Any], queries: Tensor, truth: Tensor) -> None:
-    """Look into more lists until these queries find enough of the true ten."""
+    """Double the probes until these queries find enough of the true ten."""
     while _recall(index, queries, truth) < TARGET_RECALL and facts["probes"] < facts["lists"]:
         facts["probes"] = min(2 * facts["probes"], facts["lists"])
         _set_search_width(index, facts)
@@ -276,7 +277,7 @@ def _build_hnsw(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
     generator: Any = faiss.RandomGenerator  # pyright: ignore[reportAttributeAccessIssue]
     index.hnsw.rng = generator(seed)  # pyright: ignore[reportAttributeAccessIssue]
     threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # several link the graph in the order in which they arrive
+    faiss.omp_set_num_threads(1)  # with several, the graph depends on their timing
     try:
         index.add(points)
     finally:
@@ -286,7 +287,7 @@ def _build_hnsw(points: np.ndarray, seed: int) -> tuple[Any, dict[str, Any]]:
 
 
 def _set_search_width(index: Any, facts: dict[str, Any]) -> None:
-    """What faiss forgets when an index is written."""
+    """Set the number of probes, or hnsw's ``efSearch``, from the index's facts."""
     if "probes" in facts:
         index.nprobe = facts["probes"]
     else:
@@ -294,13 +295,13 @@ def _set_search_width(index: Any, facts: dict[str, Any]) -> None:
 
 
 def _recall(index: Any, queries: Tensor, truth: Tensor) -> float:
-    """Share of the true neighbours that the index finds among as many."""
+    """Recall@k of the index, where ``truth`` holds each query's k true neighbours."""
     _, found = index.search(_with_one(queries), truth.shape[1])
     hits = (truth.cpu().numpy()[:, :, None] == found[:, None, :]).any(axis=2)
     return float(hits[truth.cpu().numpy() >= 0].mean())
 
 
 def _with_one(queries: Tensor) -> np.ndarray:
-    """Queries with a 1 that meets the bias."""
+    """Queries with a 1 appended, which multiplies the bias."""
     ones = torch.ones(len(queries), 1, device=queries.device)
     return np.ascontiguousarray(torch.cat([queries, ones], dim=1).cpu().numpy())
