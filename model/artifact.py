@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and the free space they need.
+"""Atomic folders, which appear whole or not at all, and the free space they need.
 
 Every artefact is a frozen dataclass with ``save(folder)`` and ``load(folder)``. ``save`` writes
 through :func:`atomic_folder`: into a sibling with a temporary name, flushed to disk, then renamed.
@@ -43,10 +43,10 @@ class Artifact(Protocol):
 
 @contextmanager
 def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
-    """Give an empty folder to write into; on success it takes the place of ``folder``.
+    """Yield an empty folder to write into; on success it replaces ``folder``.
 
     Args:
-        folder: where the artefact shall stand; what stands there now stays until the swap.
+        folder: the artefact's place; what is there now stays until the swap.
         needed_bytes: estimated size, checked against the free space before anything is written.
 
     Raises:
@@ -72,7 +72,7 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Replace one file whole: temporary name, flush, rename."""
+    """Replace one file atomically: temporary name, flush, rename."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
@@ -133,11 +133,11 @@ def open_table(path: Path) -> pa.Table:
 
 
 def table_reader(path: Path) -> Callable[[], pa.Table]:
-    """Open a parquet file, memory-mapped; what is returned reads it.
+    """Open a parquet file, memory-mapped, and return a function that reads it.
 
     Raises:
-        InputError: missing or damaged, with the file's name; what lies before its footer is only
-            seen by reading it.
+        InputError: missing or damaged, with the file's name; opening checks the footer only,
+            reading the rest.
     """
     with _named_damage(path):
         file = pq.ParquetFile(path, memory_map=True)
@@ -150,7 +150,7 @@ def table_reader(path: Path) -> Callable[[], pa.Table]:
 
 
 def first_value(path: Path, column: str) -> Any:
-    """One value of a parquet file, of whose rows the first alone are read.
+    """The first value of a parquet file's column; only its first rows are read.
 
     Raises:
         InputError: missing or damaged, with the file's name.
@@ -161,7 +161,7 @@ def first_value(path: Path, column: str) -> Any:
 
 @contextmanager
 def _named_damage(path: Path) -> Iterator[None]:
-    """Whatever is wrong with a parquet file, with its name."""
+    """Report whatever is wrong with a parquet file as an ``InputError`` with its name."""
     try:
         yield
     except FileNotFoundError:
@@ -172,11 +172,11 @@ def _named_damage(path: Path) -> Iterator[None]:
 
 
 def named_version(home: Path, pointer: str) -> Path:
-    """The version of an artefact that a file beside its versions names.
+    """The folder of the version that a pointer file beside an artefact's versions names.
 
     Args:
         home: holds one folder per version.
-        pointer: name of the file.
+        pointer: name of the pointer file.
 
     Raises:
         InputError: there is no such file, or it holds no name.
@@ -194,7 +194,7 @@ def named_version(home: Path, pointer: str) -> Path:
 
 
 def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:
-    """Refuse before writing when the disk cannot hold it.
+    """Refuse, before writing, what the disk cannot hold.
 
     Raises:
         InputError: with the needed and the free bytes.
@@ -208,22 +208,22 @@ def require_free_space(folder: Path, needed_bytes: int, *, what: str) -> None:
 
 
 def allocate(file: int, size: int) -> None:
-    """Take the room for a file that will be written through a memory map.
+    """Reserve disk space for a file that will be written through a memory map.
 
-    Where none is left, a page of a map cannot be told so: the process would die by a signal.
+    Writing to a mapped page on a full disk raises no error: a signal kills the process.
 
     Args:
         file: its descriptor.
         size: in bytes, above 0.
 
     Raises:
-        OSError: the disk, or what the user may have of it, is full.
+        OSError: the disk or the user's quota is full.
     """
     os.posix_fallocate(file, 0, size)
 
 
 def disk_filled_up(what: str, folder: Path) -> InputError:
-    """The refusal when space ran out although it had been checked: others write as well.
+    """The error when space ran out although it had been checked, as others write too.
 
     Args:
         what: was being written.
@@ -237,14 +237,14 @@ def disk_filled_up(what: str, folder: Path) -> InputError:
 
 
 def require_folder(folder: Path, *, writable: bool) -> None:
-    """Refuse a place that cannot be a folder, and where asked one that cannot be written.
+    """Refuse a path that cannot be a folder or, if asked, cannot be written to.
 
     Raises:
-        InputError: a file stands there or above, or nobody may write there.
+        InputError: the path or a parent is a file, or this process may not write there.
     """
     folder = Path(folder).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         raise InputError(f"{nearest}: a file, where a folder is needed; choose another folder")
     if writable and not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"{nearest}: must not be written to; change that or choose another folder")
+        raise InputError(f"{nearest}: not writable; change that or choose another folder")

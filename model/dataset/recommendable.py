@@ -1,7 +1,7 @@
-"""What may be recommended at all, and whether that is enough for everyone.
+"""Which items may be recommended at all, and whether they suffice for every user.
 
-Asked before anything is trained or measured, since ``cascade`` may change at any time; a submission
-is also looked at when it is made, which is hours later.
+Checked before anything is trained or measured, since ``cascade`` may change at any time, and again
+when a submission is made, which is hours later.
 """
 
 import logging
@@ -30,20 +30,20 @@ def require_enough_candidates(
     *,
     of_everyone: bool = False,
 ) -> None:
-    """Refuse data of which nobody can be recommended ten items; name a user who cannot.
+    """Refuse data with fewer than ten items to recommend; warn of users who have too few left.
 
-    Data without a single event is let pass: vectors are all that is there.
+    Data without a single event passes: it consists of vectors only.
 
     Args:
         interactions: events and candidates.
         counts: (num_items + 1,) training events per item.
         params: the filters.
-        of_everyone: refuse a user who cannot as well, of whom only a warning tells otherwise: a
-            model can be measured without this user.
+        of_everyone: also refuse data where a single user has fewer than ten left, which otherwise
+            is only a warning: a model can be measured without that user.
 
     Raises:
         InputError: fewer than ten candidates are left by ``filter_cold``, ``blocked_items`` and
-            ``max_per_group``, or one of these names what is not in the data.
+            ``max_per_group``, or one of these names something that is not in the data.
     """
     if not interactions.num_events:
         return
@@ -121,11 +121,11 @@ def blocked_items(interactions: Interactions, raw_ids: Sequence[int | str]) -> n
     """The caller's block list as item ids, (N,) int64.
 
     Args:
-        interactions: know the raw ids.
+        interactions: hold the raw ids.
         raw_ids: ``cascade.blocked_items``.
 
     Raises:
-        InputError: an id that this data has not.
+        InputError: an id is not in this data.
     """
     if len(raw_ids) == 0:
         return np.zeros(0, np.int64)
@@ -166,7 +166,7 @@ def item_groups(
 def _users_who_saw_too_much(
     interactions: Interactions, allowed: np.ndarray, params: "CascadeParams"
 ) -> np.ndarray:
-    """(S,) int64 users for whom fewer than ten are left; only long histories are looked at."""
+    """(S,) int64 users for whom fewer than ten are left; only long histories are checked."""
     feature = params.group_feature if params.max_per_group else None
     groups = item_groups(interactions, np.arange(len(allowed)), feature)
     sizes = np.bincount(groups[allowed], minlength=int(groups.max()) + 1)

@@ -2,12 +2,12 @@
 
 A program of the forward kernel owns a block of queries of one row and head and walks the keys
 before them. Backward has two kernels: one owns queries again, for their gradient and the biases',
-the other owns keys and walks the queries after them. Scores, weights and their gradients live in
-registers and are computed again; products of 16-bit inputs are added up in float32. Only the
-gradients of the biases are added up atomically, so their last bits may differ from run to run.
+the other owns keys and walks the queries after them. Scores, weights and their gradients stay in
+registers and are recomputed; products of 16-bit inputs are accumulated in float32. Only the
+gradients of the biases use atomic additions: they are not deterministic in their last bits.
 
 Time buckets are found from their thresholds, as exactly as on the CPU: a logarithm in single
-precision proposes a bucket, the thresholds correct it by one.
+precision proposes a bucket, which the thresholds correct by one where needed.
 
 So far these kernels have run in Triton's interpreter and been compiled for compute capability 9.0,
 but have not run on a GPU.
@@ -20,13 +20,13 @@ from torch import Tensor
 
 from model.network.attention_plan import BUCKET_WIDTH, AttentionPlan
 
-BLOCK_16_BIT, BLOCK_32_BIT = 64, 32  # queries, and keys, at once: what the registers hold
+BLOCK_16_BIT, BLOCK_32_BIT = 64, 32  # queries, and keys, per block: what the registers hold
 TILE_BYTES = 1 << 15  # at most, of one block: a kernel holds some five in shared memory
-SMALLEST_BLOCK = 16  # of a product
+SMALLEST_BLOCK = 16  # that tl.dot takes
 NUM_WARPS = 8
-STAGES, WIDE_STAGES = 3, 1  # loads under way in a loop: wide heads leave shared memory for one
-WIDEST_STAGED = 128  # of a head; at 256, three stages want 273 KiB, and an H200 has 227
-MAX_LOTS = 64  # rows share this many sums of each bias, so that atomic additions seldom collide
+STAGES, WIDE_STAGES = 3, 1  # pipelined loads of a loop: wide heads leave shared memory for one
+WIDEST_STAGED = 128  # widest head with STAGES; at 256, three need 273 KiB, and an H200 has 227
+MAX_LOTS = 64  # partial sums of each bias, shared by rows: atomic additions seldom collide
 
 
 def attend(
@@ -40,13 +40,13 @@ def attend(
     scale: float,
 ) -> Tensor:
     """As :func:`model.network.attention.hstu_attention`."""
-    if q.dtype == torch.float64:  # a compiled kernel takes a number in single precision
+    if q.dtype == torch.float64:  # a compiled kernel gets scalars in single precision
         q, scale = q * scale, 1.0
     return _Attention.apply(q, k, v, position_bias, time_bias, plan, scale)
 
 
 class _Attention(torch.autograd.Function):
-    """Keeps its inputs and nothing else."""
+    """Saves only its inputs for the backward pass, which recomputes the rest."""
 
     @staticmethod
     def forward(ctx, q, k, v, position_bias, time_bias, plan, scale):  # pyright: ignore
@@ -92,7 +92,7 @@ def _block(q: Tensor) -> int:
 
 
 def _room(q: Tensor) -> int:
-    """The size of a head as the kernels need it, a power of two."""
+    """The size of a head, padded to the power of two that the kernels need."""
     return max(16, triton.next_power_of_2(q.shape[2]))
 
 
@@ -104,7 +104,7 @@ def _strided(*tensors: Tensor) -> list[Tensor | int]:
 def _pairs(
     plan: AttentionPlan, position_bias: Tensor | None, time_bias: Tensor | None
 ) -> list[Tensor | None]:
-    """What makes the bias of a pair: offsets, biases, and times where they count."""
+    """Kernel arguments for the bias of a pair: offsets, biases, and times for a time bias."""
     contiguous = [x if x is None else x.contiguous() for x in (position_bias, time_bias)]
     times = [None, None] if time_bias is None else [plan.timestamps, plan.bucket_thresholds]
     return [plan.offsets, *contiguous, *times]
@@ -128,7 +128,7 @@ def _constants(plan: AttentionPlan, q: Tensor, position_bias: Tensor | None) -> 
 
 
 def _zeros(lots: int, bias: Tensor | None, q: Tensor) -> Tensor | None:
-    """(lots, entries, H) sums of a bias' gradient."""
+    """Zeros for (lots, entries, H) partial sums of a bias' gradient."""
     if bias is None:
         return None
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
@@ -140,7 +140,7 @@ def _tile(
     x, token, head_stride, step, begin, places, count, head,
     SIZE: tl.constexpr, ROOM: tl.constexpr,
 ):  # fmt: skip
-    """Pointers to (places, ROOM) numbers of one head, and which of them there are."""
+    """Pointers to (places, ROOM) numbers of one head, and the mask of those that exist."""
     dims = tl.arange(0, ROOM)
     rows = (begin + places).to(tl.int64)[:, None] * token + head * head_stride
     return x + rows + dims[None, :] * step, (places < count)[:, None] & (dims < SIZE)[None, :]
@@ -152,7 +152,7 @@ def _score(
     HEADS: tl.constexpr, POSITIONS: tl.constexpr, BUCKETS: tl.constexpr, WIDTH: tl.constexpr,
     SUM: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Scores (queries, keys) with their biases, and where in each bias these stand."""
+    """Scores (queries, keys) with biases added, and each pair's index into either bias."""
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=SUM) * scale
     distance = tl.maximum(i[:, None] - j[None, :], 0)
     at_position, at_time = distance, distance

@@ -1,4 +1,4 @@
-"""How often an item is among the negatives, estimated while training (Yi et al., RecSys 2019)."""
+"""Streaming estimate of how often an item is among the negatives (Yi et al., RecSys 2019)."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ class StreamingLogQ(nn.Module):
     interval: Tensor
 
     def __init__(self, num_rows: int) -> None:
-        """Make room for the ids 0..num_rows - 1."""
+        """Allocate the state of the ids 0..num_rows - 1."""
         super().__init__()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("last_step", torch.zeros(num_rows, dtype=torch.int64))
@@ -22,7 +22,7 @@ class StreamingLogQ(nn.Module):
 
     @torch.no_grad()
     def update(self, ids: Tensor) -> None:
-        """Take in (C,) int64 distinct ids of a batch of all processes: their states stay alike."""
+        """Count (C,) int64 distinct ids of all processes' batch: their states stay equal."""
         self.step += 1
         seen = self.interval[ids]
         waited = (self.step - self.last_step[ids]).float()
@@ -34,7 +34,7 @@ class StreamingLogQ(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """(C,) int64 ids -> (C,) float32 log probability that each of them is in a batch.
 
-        What never was in one counts as the rarest: as if it came for the first time now.
+        An id that was never in one counts as the rarest: as if it appeared for the first time now.
         """
         interval = self.interval[ids]
         return -torch.where(interval > 0, interval, self.step).clamp(min=1.0).log()

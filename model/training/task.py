@@ -69,16 +69,16 @@ def train(
         world: this process among all.
         state_folder: keeps the state of an unfinished training between runs.
         out: the checkpoint's folder.
-        events_folder: for TensorBoard, written whenever the state is kept; None writes none.
-        interrupted: asked after every step.
-        keep_state: whether it is kept in the end too, until the caller has done with ``out``.
+        events_folder: for TensorBoard, written whenever the state is saved; None writes none.
+        interrupted: polled after every step.
+        keep_state: keep the state after the end too, until the caller is done with ``out``.
 
     Returns:
         Whether the training is finished; if not, its state is kept.
 
     Raises:
-        InputError: weights to start from that do not fit; no target that counts; a loss that is
-            not a number.
+        InputError: initial weights do not fit; no target has a weight above 0; the loss is not a
+            number.
     """
     trainer, states = resumed_trainer(inputs, params, asset, world, state_folder)
 
@@ -88,7 +88,7 @@ def train(
 
     try:
         finished = trainer.run(states, interrupted, on_keep=show)
-    finally:  # also where the loss is not a number any more: its curve says since when
+    finally:  # also when the loss has become NaN: its curve shows since when
         show()
     if not finished:
         return False
@@ -108,27 +108,27 @@ def resumed_trainer(
     state_folder: Path,
     what: str | None = None,
 ) -> tuple[Trainer, StateFolder]:
-    """A training where an earlier process left it, else before its first step.
+    """Set up a training, resumed from the state that an earlier process left, if any.
 
     Args:
         inputs: the artefacts.
         params: of the whole pipeline.
-        asset: whose training parameters hold.
+        asset: whose training parameters apply.
         world: this process among all.
         state_folder: keeps the state of an unfinished training between runs.
-        what: is trained, for the log; None for the asset.
+        what: name of the training in the log; None for the asset's.
 
     Returns:
         The training, and where its state is kept.
 
     Raises:
-        InputError: weights to start from that do not fit; no target that counts.
+        InputError: initial weights do not fit; no target has a weight above 0.
     """
     trainer = build_trainer(inputs, params, asset, world, what)
     states = StateFolder(state_folder, fingerprint(inputs, params, asset))
     known = states.load()
     if known is not None:
-        logger.info("%s: going on from step %d", trainer.what, known.facts["step"])
+        logger.info("%s: resuming from step %d", trainer.what, known.facts["step"])
         trainer.restore(known)
     return trainer, states
 
@@ -136,10 +136,10 @@ def resumed_trainer(
 def build_trainer(
     inputs: TrainingInputs, params: "Params", asset: str, world: World, what: str | None = None
 ) -> Trainer:
-    """Everything laid out for the first step; see :func:`resumed_trainer` for the arguments.
+    """Set up a training before its first step; see :func:`resumed_trainer` for the arguments.
 
     Raises:
-        InputError: weights to start from that do not fit; no target that counts.
+        InputError: initial weights do not fit; no target has a weight above 0.
     """
     training = getattr(params, asset)
     network_params = params.network.model_dump(mode="json")
@@ -180,10 +180,10 @@ def build_trainer(
 
 
 def start_from(network: OnePiece, weights: dict[str, Tensor], asset: str) -> None:
-    """Take over the encoder's weights; the decoder, which it lacks, keeps its own.
+    """Initialise from the encoder's weights; the decoder, which it lacks, keeps its own.
 
     Raises:
-        InputError: they are of another network, whether it is larger or smaller.
+        InputError: they are of another network, be it larger or smaller.
     """
     own = network.state_dict()
     for name, tensor in weights.items():
@@ -202,8 +202,8 @@ def _misfit(asset: str, what: str) -> InputError:
 def fingerprint(inputs: TrainingInputs, params: "Params", asset: str) -> str:
     """A hash of everything that decides the result: parameters, artefacts and code.
 
-    Code counts as :data:`CODE` names it: an unfinished training is not gone on with by other code,
-    under whose name alone the checkpoint would stand.
+    Code is what :data:`CODE` names: an unfinished training is not resumed by other code, which
+    alone the checkpoint's lineage would then name.
     """
     chosen = {
         name: getattr(params, name).model_dump(mode="json")

@@ -196,7 +196,7 @@ def test_a_file_is_no_folder(tmp_path):
 def test_a_place_that_must_not_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr("model.artifact.os.access", lambda path, mode: path != tmp_path)
     require_folder(tmp_path / "new", writable=False)
-    with pytest.raises(InputError, match=f"{tmp_path}: must not be written to"):
+    with pytest.raises(InputError, match=f"{tmp_path}: not writable; change"):
         require_folder(tmp_path / "new", writable=True)
 
 

@@ -47,7 +47,7 @@ def test_killed_in_every_stage_in_turn_a_world_is_the_same_in_the_end(finished, 
 
     lines = log.read_text()
     for name in TRAINED:
-        assert lines.count(f"{name}: going on from step") == 2  # again, when all but published
+        assert lines.count(f"{name}: resuming from step") == 2  # again, when all but published
         assert not (world.data / ".resume" / name).exists()
     assert lines.count("was killed; closing it") == len(list(_deaths(_targets(world))))
     assert _lineages(world) == _lineages(finished)

@@ -62,7 +62,7 @@ def test_a_terminated_run_lets_go_and_another_goes_on_from_its_state(opened, fol
 
     again = _launch(opened)
     assert opened.wait(again, 900) == "SUCCESS"  # two hundred steps, on a busy machine
-    assert any("going on from step" in line for line in opened.log(again))
+    assert any("resuming from step" in line for line in opened.log(again))
 
 
 @pytest.mark.long

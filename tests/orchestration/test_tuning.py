@@ -100,7 +100,7 @@ def test_a_trial_that_was_stopped_goes_on_from_its_state(world, caplog, steps):
         _work(world(num_trials=1), lambda: next(asked, True))
     with caplog.at_level("INFO", "onepiece"):
         assert _work(world(num_trials=1)) == unbroken
-    assert "trial 0: going on from step" in caplog.text
+    assert "trial 0: resuming from step" in caplog.text
 
 
 def test_several_processes_share_one_study(world):
