@@ -45,7 +45,7 @@ class _PlainLoader(yaml.SafeLoader):
                 continue
             if key.value in known:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value} stands there twice; keep one",
+                    problem=f"key {key.value} is given twice; keep one",
                     problem_mark=key.start_mark,
                 )
             known.add(key.value)
@@ -171,7 +171,7 @@ class Params(Section):
 # What pydantic calls an extra input and a required field.
 _MESSAGES = {
     "extra_forbidden": "there is no such key; correct or remove it",
-    "missing": "is missing, and every key has to be there; params.yaml shows it",
+    "missing": "is missing, and every key is required; params.yaml shows it",
 }
 
 

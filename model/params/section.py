@@ -10,7 +10,7 @@ LARGEST = 2**31 - 1  # what every library that is handed a number can hold
 
 def _no_truth_value(value: Any) -> Any:
     if isinstance(value, bool):  # which Python takes for 0 or 1
-        raise ValueError("true and false are no numbers")
+        raise ValueError("true and false are not numbers")
     return value
 
 
@@ -49,7 +49,7 @@ ModalityName = Annotated[str, Field(pattern=r"^\w[\w.\-]*$"), AfterValidator(_no
 def _distinct(names: list[str]) -> list[str]:
     twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
-        raise ValueError(f"{', '.join(twice)} stands there more than once")
+        raise ValueError(f"{', '.join(twice)} is listed more than once")
     return names
 
 

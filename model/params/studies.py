@@ -42,7 +42,7 @@ class ScalingStudyParams(Section):
                     f"and up to {LARGEST}"
                 )
         if len(set(self.points)) < len(self.points):
-            raise ValueError("points names one point twice")
+            raise ValueError("points names a point twice")
         if {name.split("_l")[0] for name in self.points} != set(self.protocols):
             raise ValueError("protocols must name the protocols of points, and no others")
         return self

@@ -72,7 +72,7 @@ def test_ids_are_read_as_they_are_written():
     ("change", "told"),
     [
         (lambda v: v.update(sed=1), r"sed: there is no such key; correct or remove it"),
-        (lambda v: v.pop("seed"), r"seed: is missing, and every key has to be there"),
+        (lambda v: v.pop("seed"), r"seed: is missing, and every key is required"),
         (lambda v: v["raw_data"].update(format="csv"), r"raw_data\.format: .*'recbole'"),
         (lambda v: v["raw_data"]["synthetic_world"].update(num_items=1), r"num_items: .*100"),
         (
@@ -115,7 +115,7 @@ def test_ids_are_read_as_they_are_written():
         ),
         (
             lambda v: v["modality_embeddings"]["modalities"].append("81"),
-            r"modality_embeddings\.modalities: .*81 stands there more than once",
+            r"modality_embeddings\.modalities: .*81 is listed more than once",
         ),
         *(
             (
@@ -183,7 +183,7 @@ def test_ids_are_read_as_they_are_written():
         *(
             (
                 lambda v, section=section, key=key: v[section].update({key: True}),
-                rf"{section}\.{key}: .*true and false are no numbers",
+                rf"{section}\.{key}: .*true and false are not numbers",
             )
             for section, key in (
                 ("optimizer", "clip_norm"),
@@ -282,9 +282,9 @@ def test_no_file_and_no_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("seed: 42", "seed: 42\nseed: 43", r"key seed stands there twice; keep one in .*line 3"),
-        ("  dim: 64", "  dim: 64\n  dim: 128", "key dim stands there twice"),
-        ('"81": 32,', '"81": 32, "81": 64,', "key 81 stands there twice"),
+        ("seed: 42", "seed: 42\nseed: 43", r"key seed is given twice; keep one in .*line 3"),
+        ("  dim: 64", "  dim: 64\n  dim: 128", "key dim is given twice"),
+        ('"81": 32,', '"81": 32, "81": 64,', "key 81 is given twice"),
         ("  format", "\tformat", r"not valid YAML: .*'\\t' that cannot start any token.*line 5"),
         ("seed: 42", "seed: 2020-13-45", "not valid YAML: month must be in 1..12"),
         ("seed: 42", f"seed: {'9' * 5000}", "not valid YAML: Exceeds the limit"),
