@@ -1,9 +1,9 @@
-"""The nouns: one Dagster asset per artefact, a plain function in the module of the same name.
+"""The assets: one per artefact, each a plain function in the module of the same name.
 
 Upstream first: ``raw_data``, ``interactions``, ``item_statistics``, ``modality_embeddings``,
 ``coverage_report``, ``encoder_checkpoint``, ``fused_embeddings``, ``codebook``,
-``recommender_checkpoint``, ``evaluation_report``, ``champion`` and ``submission``. Beside that
-line: ``scaling_points``, ``scaling_study``, ``tuning_study``. All other modules serve them:
+``recommender_checkpoint``, ``evaluation_report``, ``champion`` and ``submission``. Off that
+line: ``scaling_points``, ``scaling_study``, ``tuning_study``. All other modules support them:
 
 Every asset:  ``artifact_asset`` (begin here), ``maker``, ``checks``, ``stages``, ``workspace``
 Its page:     ``report_metadata``, ``report_pictures``, ``training_metadata``

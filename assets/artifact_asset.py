@@ -1,13 +1,13 @@
-"""One decorator: a plain function over library values becomes a Dagster asset with lineage.
+"""A decorator that makes a plain function over library values a Dagster asset with lineage.
 
     @artifact_asset(group="items", kinds={"faiss"})
     def codebook(params: Params, fused_embeddings: FusedEmbeddings) -> Codebook:
         return build_codebook(...)
 
-The name is the asset's, the folder's below the data folder and the DVC stage's. Every parameter
-but the four of ``maker.GIVEN`` names an upstream asset and is opened by its annotation's ``load``.
-What comes back is saved, gets its lineage beside it and appears in one step. When nothing that
-decides its content has changed, it is not made again.
+The function's name is also that of the asset, of its folder below the data folder and of the DVC
+stage. Every parameter but the four of ``maker.GIVEN`` names an upstream asset and is opened by its
+annotation's ``load``. The result is saved with its lineage and published atomically. While nothing
+that decides its content changes, it is reused.
 """
 
 import inspect
@@ -38,7 +38,7 @@ from model.partial_folders import finish_exchange, publish_folder
 
 logger = logging.getLogger("onepiece")
 
-# A run over several partitions at once is what we want of it, whatever its maturity.
+# backfill_policy is in beta; we use it for single runs over several partitions.
 warnings.filterwarnings("ignore", message=".*backfill_policy", category=dg.BetaWarning)
 
 OWNER = "team:recommendation"
@@ -57,19 +57,19 @@ def artifact_asset(
     checks: Sequence[Check] = (),
     publish: Callable[[Workspace, Path, str], None] | None = None,
 ) -> Callable[[Callable[..., Artifact]], dg.AssetsDefinition]:
-    """Make an asset of a function; see the module's text.
+    """Make an asset of a function; see the module's docstring.
 
     Args:
         group: of the asset, in the graph.
         kinds: technologies, shown as badges.
-        deps: assets that must stand before it but are not opened for it.
+        deps: assets that must exist before it is made but are not opened for it.
         pool: concurrency pool.
         backend: names what computes it on this machine, where that depends on the machine.
         tags: of the asset.
         describe: metadata from the finished artefact.
         checks: what must hold of it.
-        publish: puts a finished folder in its place, told the run's id; None replaces what
-            stands there.
+        publish: puts a finished folder in its place, given the run's id; None replaces the
+            previous one.
     """
 
     def decorate(function: Callable[..., Artifact]) -> dg.AssetsDefinition:
@@ -87,7 +87,7 @@ def artifact_asset(
             description=inspect.cleandoc(function.__doc__ or ""),
             deps=_deps(maker),
             check_specs=_check_specs(maker),
-            config_schema={},  # without one Dagster takes whatever a launch gives, to no effect
+            config_schema={},  # without one Dagster accepts and ignores any config
         )
         def compute(
             context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
@@ -116,7 +116,7 @@ def _check_specs(maker: Maker) -> list[dg.AssetCheckSpec]:
 
 @contextmanager
 def _telling_dagster(maker: Maker, workspace: Workspace, retries: int) -> Iterator[None]:
-    """What went wrong, as Dagster has it: refused for good, worth another try, or a fault."""
+    """Translate an error for Dagster: a failure without retries, a retry, or the error itself."""
     try:
         yield
     except InputError as error:  # the same input would be refused again
@@ -133,7 +133,7 @@ def _telling_dagster(maker: Maker, workspace: Workspace, retries: int) -> Iterat
 
 
 def _as_refusal(error: Exception, name: str, data: Path) -> InputError | None:
-    """What nobody but the user can mend, wherever it was met."""
+    """An error that only the user can fix (full disk, permissions), as an ``InputError``."""
     if is_disk_full(error):
         return disk_filled_up(name, data)
     if is_forbidden(error):
@@ -178,8 +178,8 @@ def _joint_version(made: Sequence[Made]) -> str:
 def _log_partitions(context: dg.AssetExecutionContext, made: Sequence[Made]) -> None:
     """Give every partition of a range its own data version and metadata.
 
-    One result of a run over several partitions reaches all of them alike; a second event for each
-    says what is true of it alone.
+    Dagster applies the one result of a run over several partitions to all of them; a second event
+    gives each partition its own.
     """
     for one in made:
         keys = [one.partition] if one.partition is not None else None
@@ -197,7 +197,7 @@ def _log_partitions(context: dg.AssetExecutionContext, made: Sequence[Made]) -> 
 
 
 def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: str) -> Made:
-    """Make an artefact, or find that it stands; check it; have it recorded."""
+    """Make an artefact unless it is current; check it; have it recorded."""
     target = workspace.stages[maker.name].target(partition)
     with workspace.exclusive(maker.name, partition):
         finish_exchange(workspace.folder(maker.name, partition))
@@ -206,7 +206,7 @@ def _ensure(maker: Maker, workspace: Workspace, partition: str | None, run_id: s
         recipe = workspace.recipe(maker.name, partition)
         reused = not workspace.force and is_current(workspace, recipe)
         with nullcontext() if reused else workspace.device(maker.pool):
-            started = time.monotonic()  # what another held the device for is no cost of this one
+            started = time.monotonic()  # waiting for the device does not count
             reset_peak_memory()
             if reused:
                 logger.info("%s: unchanged, reused", target)

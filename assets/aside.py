@@ -1,4 +1,4 @@
-"""Partitions that the parameters no longer name wait in ``.aside`` until they are named again."""
+"""Partitions that the parameters no longer name are kept in ``.aside`` until named again."""
 
 import fcntl
 import logging
@@ -17,9 +17,9 @@ logger = logging.getLogger("onepiece")
 def set_aside_unnamed(workspace: Workspace, stage: Stage) -> None:
     """Move partitions that the parameters no longer name out of their asset's folder.
 
-    DVC sees what reads them all depend on that folder: with one too many in it everything below
-    looks changed wherever only those that are named have been fetched. One that the parameter
-    file names by now stays: a run that began later has made it.
+    To DVC, what reads the partitions depends on that whole folder: with an extra one in it,
+    everything downstream looks changed wherever only the named ones have been fetched. One that the
+    parameter file names by now stays: a run that began later has made it.
 
     Raises:
         InputError: another process has held one of them for a day.
@@ -28,7 +28,7 @@ def set_aside_unnamed(workspace: Workspace, stage: Stage) -> None:
         return
     try:
         now = Params.load(workspace.params_file)
-    except InputError:  # being edited: who knows what it will name
+    except InputError:  # being edited: what it will name is unknown
         return
     named = {*workspace.partitions(stage), *stage.partitions(now.model_dump(mode="json"))}
     for file in workspace.folder(stage.name).glob(f"*/{LINEAGE_FILE}"):
@@ -45,19 +45,19 @@ def set_aside_unnamed(workspace: Workspace, stage: Stage) -> None:
 
 
 def bring_back_named(workspace: Workspace, stage: Stage) -> None:
-    """Put back what a run that does not name it has set aside since this one looked.
+    """Put back named partitions that another run, which does not name them, has set aside.
 
     Raises:
         InputError: another process has held one of them for a day.
     """
     for name in stage.partitions(workspace.values):
-        if is_aside(workspace, stage.name, name):  # no lock for nothing: readers may hold it long
+        if is_aside(workspace, stage.name, name):  # no needless lock: readers may hold it long
             with workspace.locked(stage.target(name), fcntl.LOCK_EX):
                 bring_back(workspace, stage.name, name)
 
 
 def bring_back(workspace: Workspace, asset: str, partition: str) -> None:
-    """Put a partition that is named again where it lay; whether it holds is asked after."""
+    """Put a partition that is named again in its place; whether it is current is checked later."""
     if is_aside(workspace, asset, partition):
         folder = workspace.folder(asset, partition)
         folder.parent.mkdir(exist_ok=True)
@@ -65,7 +65,7 @@ def bring_back(workspace: Workspace, asset: str, partition: str) -> None:
 
 
 def is_aside(workspace: Workspace, asset: str, partition: str) -> bool:
-    """Whether a partition has been set aside and nothing stands in its place."""
+    """Whether a partition has been set aside and its place is empty."""
     waits = _aside(workspace, asset, partition).exists()
     return waits and not workspace.folder(asset, partition).exists()
 

@@ -1,4 +1,4 @@
-"""The published codebook that ``codebook.frozen_from`` names, among what an artefact is made of."""
+"""The published codebook that ``codebook.frozen_from`` names, as a parent of an artefact."""
 
 from pathlib import Path
 
@@ -6,30 +6,30 @@ from assets.hashing import HashCache
 from model.artifact import read_json
 from model.errors import InputError
 
-FROZEN = "frozen_codebook"  # begins its name among an artefact's parents
+FROZEN = "frozen_codebook"  # prefix of its name among an artefact's parents
 
 
 def require_frozen_codebook(
     frozen: Path, hashes: HashCache, *, named_in: Path, replaced: Path
 ) -> dict[str, str]:
-    """Refuse a folder that holds no published codebook, or that will not last.
+    """Refuse a folder that holds no published codebook, or that would be overwritten.
 
     Args:
         frozen: ``codebook.frozen_from``.
         hashes: md5s of files already read.
         named_in: the parameter file that names the folder.
-        replaced: where the codebook appears that is made of it.
+        replaced: the folder of the codebook that will be made from it.
 
     Returns:
-        The folder's hash, by the codebook's generation and revision.
+        The folder's hash, keyed by the codebook's generation and revision.
 
     Raises:
-        InputError: it holds none, is the one that will be replaced, or cannot be read.
+        InputError: it holds none, is the one that would be replaced, or cannot be read.
     """
     if frozen.resolve().is_relative_to(replaced.resolve()):
         raise InputError(
-            f"codebook.frozen_from: {frozen} is replaced by what is made of it; copy it out of "
-            "the data folder first and name the copy"
+            f"codebook.frozen_from: {frozen} would be replaced by the codebook made from it; copy "
+            "it out of the data folder first and name the copy"
         )
     if not (frozen / "codebook.json").exists():
         raise InputError(
@@ -39,7 +39,7 @@ def require_frozen_codebook(
     facts = read_json(frozen / "codebook.json")
     if not isinstance(facts, dict) or not {"generation", "revision"} <= facts.keys():
         raise InputError(
-            f"{frozen / 'codebook.json'}: names no generation and revision, so it is of no "
+            f"{frozen / 'codebook.json'}: names no generation and revision, so this is no "
             "published codebook; copy the folder again from where it was published"
         )
     name = f"{FROZEN}/{facts['generation']}/revision_{facts['revision']}"

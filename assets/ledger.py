@@ -1,4 +1,4 @@
-"""A table of all submissions in DuckDB: a convenience that the manifests can always rebuild."""
+"""A table of all submissions in DuckDB, which can always be rebuilt from the manifests."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from assets.manifest_file import Manifest, read_manifest
 from assets.workspace import SUBMISSION, Workspace
 from model.errors import InputError
 
-if TYPE_CHECKING:  # held by an annotation it is still there when DuckDB ends, which complains
+if TYPE_CHECKING:  # a runtime annotation outlives DuckDB at exit, which complains
     from duckdb import DuckDBPyConnection as Connection
 
 logger = logging.getLogger("onepiece")
@@ -32,7 +32,7 @@ COLUMNS = ("id", "created", "champion", "git_revision", "dirty", *_FIGURES)
 
 
 def update_ledger(workspace: Workspace) -> Path:
-    """Let the table hold the submissions on disk and no other; a damaged one is made anew.
+    """Make the table match the submissions on disk; rebuild a damaged file.
 
     Returns:
         The DuckDB file.
@@ -61,7 +61,7 @@ def read_ledger(workspace: Workspace) -> list[dict[str, Any]]:
 def _open_to_read(workspace: Workspace) -> "Connection":
     if os.access(workspace.data, os.W_OK):
         return duckdb.connect(str(update_ledger(workspace)), read_only=True)
-    ledger = duckdb.connect()  # somebody else's folder: the table lives as long as we read it
+    ledger = duckdb.connect()  # not writable by us: an in-memory table will do
     _enter(workspace, ledger)
     return ledger
 
@@ -72,7 +72,7 @@ def _enter_into(file: Path, workspace: Workspace) -> None:
 
 
 def _enter(workspace: Workspace, ledger: "Connection") -> None:
-    """Write the table anew: a folder may be gone, or have come back with another manifest."""
+    """Rewrite the whole table: a folder may be gone, or be back with another manifest."""
     rows = list(_rows(workspace))
     ledger.begin()
     ledger.execute(_TABLE)

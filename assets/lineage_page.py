@@ -1,4 +1,4 @@
-"""A submission's lineage as one HTML page that stands alone: graph, hashes, metrics, plots."""
+"""A submission's lineage as one self-contained HTML page: graph, hashes, metrics, plots."""
 
 import base64
 import html
@@ -36,7 +36,7 @@ pre { background: #f6f8fa; padding: 1rem; overflow: auto; max-height: 30rem; }
 
 
 def as_page(manifest: Manifest, data: Path) -> str:
-    """The page.
+    """Render the page.
 
     Args:
         manifest: of the submission.
@@ -77,7 +77,7 @@ def as_page(manifest: Manifest, data: Path) -> str:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
-    """A column per path, so that the page need not be wide."""
+    """A row per metric and a column per path, which keeps the page narrow."""
     names, rows = metric_rows(metrics)
     columns = list(zip(names, *rows, strict=True))
     return _table(["metric", *columns[0][1:]], [list(column) for column in columns[1:]])
@@ -169,7 +169,7 @@ def _places(artifacts: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def _box(name: str, entry: Mapping[str, Any], place: tuple[int, int]) -> str:
-    """Name and hash; a codebook's generation, which is wider than the box, where a mouse rests."""
+    """Name and hash; a codebook's generation, which is wider than the box, as a tooltip."""
     x, y = place
     return (
         f"<g><title>{html.escape(name + generation_of(entry))}</title>"

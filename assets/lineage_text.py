@@ -7,7 +7,7 @@ from typing import Any
 from assets.manifest_file import Manifest
 
 SHORT = 8
-_VALUE = 60  # letters of a parameter's value: there are long lists
+_VALUE = 60  # characters of a parameter's value: lists can be long
 _REFERENCE = "cascade"  # the path that makes submissions
 _AT_TEN, _SCORE = "@10", "score"  # what the text shows; the page has them all
 
@@ -42,13 +42,13 @@ def as_text(manifest: Manifest) -> str:
 
 
 def code_version(git: Mapping[str, Any]) -> str:
-    """The revision of a manifest, and whether it is the whole truth."""
+    """The git revision of a manifest, and whether there were uncommitted changes."""
     dirty = " (with uncommitted changes)" if git["dirty"] else ""
     return f"{git['revision'] or 'outside git'}{dirty}"
 
 
 def measured_with(manifest: Mapping[str, Any]) -> str:
-    """What the metrics are of, where the submission was made with other parameters or data."""
+    """With which parameters and data the metrics were measured, where not the submission's."""
     others, data = manifest.get("measured_with", {}), manifest.get("measured_on", {})
     shown = [f"cascade.{name} {shorten(str(value), _VALUE)}" for name, value in others.items()]
     parts = [f"with {', '.join(shown)}"] if shown else []
@@ -57,7 +57,7 @@ def measured_with(manifest: Mapping[str, Any]) -> str:
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """The metrics of every path that was measured as the cascade was.
+    """The metrics of every path that has all of the cascade's.
 
     Returns:
         Column names, ``path`` first, and a row per path.
@@ -88,7 +88,7 @@ def as_mermaid(manifest: Manifest) -> str:
 
 
 def generation_of(entry: Mapping[str, Any]) -> str:
-    """What a codebook is called, to stand after its name; nothing where a manifest does not say."""
+    """A codebook's generation, as a suffix to its name; empty where a manifest does not say."""
     if "generation" not in entry:
         return ""
     ids = f", IDs {entry['semantic_ids'][:SHORT]}" if "semantic_ids" in entry else ""
@@ -108,7 +108,7 @@ def parents_of(artifacts: Mapping[str, Any], name: str) -> list[str]:
 
 
 def upstream_first(artifacts: Mapping[str, Any]) -> list[str]:
-    """Names in an order in which every artefact stands after what it was made from."""
+    """Names in topological order: every artefact after what it was made from."""
     ordered: list[str] = []
 
     def add(name: str) -> None:

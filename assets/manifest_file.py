@@ -1,4 +1,4 @@
-"""A submission's manifest as it lies there: read, and held against the submission beside it."""
+"""A submission's manifest: reading it, and checking the submission's files against it."""
 
 import json
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class Origin(TypedDict):
 class Manifest(Origin):
     """``manifest.json``; docs/outputs.md says what each key means.
 
-    The last two are of the finished file, and earlier versions wrote some of the others not at all.
+    The last two are added when the file is finished; earlier versions lack some of the others.
     """
 
     id: str
@@ -51,7 +51,7 @@ def version_name(lineage: Lineage) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read a manifest and see that nobody edited it.
+    """Read a manifest and verify its hash.
 
     Raises:
         InputError: missing, damaged or edited.
@@ -63,7 +63,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def submission_damage(folder: Path, hashes: HashCache) -> list[str]:
-    """Sentences on all that is not as it was when a submission was made; none where it is whole."""
+    """A sentence on everything that changed since a submission was made; none if it is intact."""
     try:
         manifest, lineage = read_manifest(folder), Lineage.read(folder)
     except InputError as error:

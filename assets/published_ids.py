@@ -1,6 +1,6 @@
-"""IDs that an earlier run has given out hold: what would break them is refused.
+"""Semantic IDs that an earlier run published stay valid: a codebook that breaks them is refused.
 
-What stands in the data folder decides nothing of what is made, only whether it may be.
+The codebook in the data folder never influences what is made, only whether it may be made.
 """
 
 import logging
@@ -21,13 +21,13 @@ logger = logging.getLogger("onepiece")
 
 
 def require_codebook_possible(workspace: Workspace, interactions: Interactions) -> None:
-    """Refuse, before an encoder is trained, a codebook that its items' ids alone rule out.
+    """Refuse, before an encoder is trained, a codebook that the items' ids alone rule out.
 
-    Where all depends on the vectors, of which another encoder's differ, a warning says so.
+    What depends on the vectors, which differ with another encoder, is only warned of.
 
     Raises:
-        InputError: too few semantic IDs; a published codebook that does not fit, or that what
-            stands in the data folder has overtaken or contradicts.
+        InputError: too few semantic IDs; a published codebook that does not fit, or that the
+            codebook in the data folder supersedes or contradicts.
     """
     params, width = workspace.params.codebook, workspace.params.network.dim
     if params.frozen_from is None:
@@ -52,7 +52,7 @@ def require_codebook_possible(workspace: Workspace, interactions: Interactions) 
         raise _overtaken(workspace, standing, frozen.revision, change)
     new = len(standing.published) - len(frozen.published)
     if new > 0:
-        # No refusal: after a loss the same encoder is made again, and gives them the same IDs.
+        # Only a warning: a lost encoder that is made again unchanged gives them the same IDs.
         logger.warning(
             "codebook.frozen_from: %s (revision %d) lacks %d items of %s; another encoder may give "
             "them other IDs, which is refused only after its training; %s",
@@ -68,8 +68,8 @@ def require_ids_hold(made: Codebook, workspace: Workspace) -> None:
     """Refuse to replace an extension of the same generation by one that contradicts it.
 
     Raises:
-        InputError: IDs that the earlier run gave out would move or be lost, or one revision would
-            stand for two sets of IDs.
+        InputError: published IDs would change or be lost, or one revision would denote two sets of
+            IDs.
     """
     standing = _standing(workspace, made.generation)
     if standing is None:
@@ -80,7 +80,7 @@ def require_ids_hold(made: Codebook, workspace: Workspace) -> None:
 
 
 def _standing(workspace: Workspace, generation: str) -> Codebook | None:
-    """What an earlier run has given out of a generation; None where it is nothing whole."""
+    """The intact codebook of a generation that an earlier run left; None if there is none."""
     folder = workspace.folder(CODEBOOK)
     if not folder.exists() or workspace.refusal(CODEBOOK) or damage(folder, workspace.hashes):
         return None
@@ -102,6 +102,6 @@ def _overtaken(
 
 
 def _keep(workspace: Workspace, standing: Codebook) -> str:
-    """How to go on from the standing extension."""
+    """How to continue from the existing extension."""
     folder, copy = workspace.folder(CODEBOOK), f"codebook_revision_{standing.revision}"
     return f"keep it by `cp -r {folder} {copy}` and name that copy in codebook.frozen_from"

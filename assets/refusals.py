@@ -1,7 +1,7 @@
-"""What a blocking check refused is remembered, so that nothing is built on it.
+"""A record of what blocking checks refused, so that nothing is built on it.
 
-A refusal is of one artefact, by the hash of its lineage: what DVC puts in its place is another, one
-that had passed.
+A refusal is keyed by the hash of the artefact's lineage: what DVC restores in its place is another
+artefact, one that had passed.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Refusals:
     """The refusals of one data folder.
 
     Attributes:
-        folder: where they lie, a file for each.
+        folder: holds them, one file each.
     """
 
     folder: Path
@@ -29,7 +29,7 @@ class Refusals:
         return file.read_text() if file.exists() else None
 
     def note(self, target: str, lineage: Lineage, reason: str | None) -> None:
-        """Remember, or forget, that a blocking check failed: nothing may be built on it."""
+        """Record why a blocking check failed, so that nothing is built on it; None clears it."""
         file = self._file(target, lineage)
         if reason is None:
             file.unlink(missing_ok=True)
@@ -37,7 +37,7 @@ class Refusals:
             atomic_write(file, reason)
 
     def await_judgement(self, target: str, lineage: Lineage) -> None:
-        """Refuse what is about to appear until it is judged, though its maker dies before."""
+        """Refuse a new artefact until it is checked, even if the run that made it dies before."""
         atomic_write(self._file(target, lineage), NOT_JUDGED)
 
     def _file(self, target: str, lineage: Lineage) -> Path:

@@ -43,7 +43,7 @@ def why_outdated(workspace: Workspace, recipe: Recipe) -> str | None:
 
 
 def edited_since(workspace: Workspace, recipe: Recipe) -> str | None:
-    """What was edited of a recipe after this process had read it; None where nothing was."""
+    """What has changed in a recipe since this process read it; None if nothing has."""
     try:
         reread = replace(workspace, params=Params.load(workspace.params_file))
         now = reread.recipe(recipe.asset, recipe.partition)
@@ -55,10 +55,10 @@ def edited_since(workspace: Workspace, recipe: Recipe) -> str | None:
 
 
 def require_recorded_source(workspace: Workspace, asset: str) -> None:
-    """Refuse what has been read from other raw files than those that stand in its lineage.
+    """Refuse an artefact that was read from other raw files than its lineage records.
 
     Raises:
-        InputError: they have changed since ``raw_data`` was made, though only in their content.
+        InputError: the raw files' content has changed since ``raw_data`` was made.
     """
     raw_data = workspace.params.raw_data
     if RAW_DATA not in workspace.stages[asset].inputs or raw_data.format == "synthetic":
@@ -78,7 +78,7 @@ def _damage(workspace: Workspace, lineage: Lineage, folder: Path) -> list[str]:
 
 
 def changes(made: Recipe, wanted: Recipe) -> Iterator[str]:
-    """What differs between the recipe that something was made from and another."""
+    """What differs between the recipe that an artefact was made from and another."""
     parents = _differing(made.parents, wanted.parents)
     if SOURCE in parents:
         yield "other raw files"

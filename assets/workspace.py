@@ -1,4 +1,4 @@
-"""What an asset may ask for: the parameters, where artefacts lie, and who else must be told."""
+"""What every asset works with: parameters, places of artefacts, recipes, locks, the recorder."""
 
 import fcntl
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ LATEST_FILE = "latest"  # names the newest version
 
 
 def is_artifact(parent: str) -> bool:
-    """Whether a parent lies in the data folder, as raw files and a frozen codebook do not."""
+    """Whether a parent lies in the data folder, unlike raw files and a frozen codebook."""
     return parent.split("/")[0] not in (SOURCE, FROZEN)
 
 
@@ -38,12 +38,12 @@ class Workspace:
 
     Attributes:
         root: the repository, where ``dvc.yaml`` stands.
-        params_file: what was loaded.
+        params_file: the parameter file.
         params: its values.
         data: the folder of all artefacts.
-        force: make everything anew, changed or not.
-        read_only: only look: not even remember what was hashed.
-        recorder: told of every new output.
+        force: make everything again, changed or not.
+        read_only: for commands that only read: hashes are not cached on disk either.
+        recorder: records every new output.
     """
 
     root: Path
@@ -65,31 +65,31 @@ class Workspace:
         return self.data.resolve() == (self.root / "data").resolve()
 
     def folder(self, asset: str, partition: str | None = None) -> Path:
-        """Where an artefact lies."""
+        """The folder of an artefact."""
         return self.data / asset if partition is None else self.data / asset / partition
 
     def current_folder(self, asset: str, partition: str | None = None) -> Path:
-        """Where the newest version of an artefact lies.
+        """The folder of an artefact's newest version.
 
         Raises:
-            InputError: there is none yet, of an asset whose versions are kept.
+            InputError: an asset whose versions are kept has none yet.
         """
         if asset in VERSIONED:
             return named_version(self.folder(asset), LATEST_FILE)
         return self.folder(asset, partition)
 
     def input_folder(self, asset: str, partition: str | None = None) -> Path:
-        """Where others read an artefact: of all judged models, the champion.
+        """The folder that other assets read: of all judged models, the champion's.
 
         Raises:
-            InputError: there is none yet, of an asset whose versions are kept.
+            InputError: an asset whose versions are kept has none yet.
         """
         if asset == CHAMPION:
             return champion_folder(self.data)
         return self.current_folder(asset, partition)
 
     def staging(self, asset: str, partition: str | None = None) -> Path:
-        """Where an artefact is made before it takes its place."""
+        """The folder in which an artefact is made before it is published."""
         return self.data / ".staging" / (asset if partition is None else f"{asset}@{partition}")
 
     def version(self, asset: str, partition: str | None = None) -> str:
@@ -108,7 +108,7 @@ class Workspace:
 
     @cached_property
     def main_line(self) -> list[str]:
-        """A submission and all that it is made from, upstream first; the rest must be asked for."""
+        """A submission and all that it is made from, upstream first; others are made on request."""
         found = {SUBMISSION}
         for stage in reversed(self.stages.values()):
             if stage.name in found:
@@ -122,27 +122,27 @@ class Workspace:
 
     @cached_property
     def hashes(self) -> HashCache:
-        """md5s of files that have not changed since they were last read."""
+        """Cached md5s of files that have not changed since they were last read."""
         return HashCache(self.data / ".hashes.json", remember=not self.read_only)
 
     @property
     def refusals(self) -> Refusals:
-        """What blocking checks have refused of this data folder."""
+        """The artefacts of this data folder that blocking checks refused."""
         return Refusals(self.data / ".refused")
 
     def refusal(self, asset: str, partition: str | None = None) -> str | None:
-        """Why a blocking check refused what now lies in the asset's folder; None when it passed."""
+        """Why a blocking check refused the artefact in the asset's folder; None if none did."""
         try:
             lineage = Lineage.read(self.current_folder(asset, partition))
-        except InputError:  # nothing whole lies there
+        except InputError:  # missing or damaged
             return None
         return self.refusals.reason(self.stages[asset].target(partition), lineage)
 
     def recipe(self, asset: str, partition: str | None = None) -> Recipe:
-        """What the asset would be made from, were it made now.
+        """What the asset would be made from if it were made now.
 
         Raises:
-            InputError: something upstream is not there.
+            InputError: something upstream is missing or was refused.
         """
         stage = self.stages[asset]
         return Recipe(
@@ -173,10 +173,10 @@ class Workspace:
         return parents
 
     def require_decoder(self) -> None:
-        """Refuse parameters of a recommender that could not propose anything.
+        """Refuse parameters of a recommender that could not propose semantic IDs.
 
         Raises:
-            InputError: no loss trains its semantic ID decoder.
+            InputError: no loss trains its decoder.
         """
         if not self.params.recommender_checkpoint.loss.sid_weights:
             raise InputError(
@@ -199,11 +199,11 @@ class Workspace:
 
     @contextmanager
     def exclusive(self, asset: str, partition: str | None = None) -> Iterator[None]:
-        """Hold an artefact for writing and what it is made from for reading.
+        """Lock an artefact for writing and what it is made from for reading.
 
-        Whoever wants to make it as well, or to replace what it is made from, waits. Locks are
-        taken from downstream to upstream, so that no two processes can wait for each other; the
-        recorder's come first, because inside ``dvc repro`` they are held before we begin.
+        A process that wants to make it too, or to replace what it is made from, waits. Locks are
+        taken from downstream to upstream, so that no deadlock is possible; the recorder's come
+        first, because inside ``dvc repro`` they are held before we begin.
 
         Raises:
             InputError: another process has held one of them for a day.
@@ -218,7 +218,7 @@ class Workspace:
 
     @contextmanager
     def reading(self, asset: str) -> Iterator[None]:
-        """Hold what an asset is made from for reading: whoever wants to replace it waits.
+        """Lock what an asset is made from for reading: a process that wants to replace it waits.
 
         Raises:
             InputError: another process has held one of them for a day.
@@ -231,18 +231,18 @@ class Workspace:
             yield
 
     def device(self, pool: str | None, *, shared: bool = False) -> AbstractContextManager[None]:
-        """Hold the machine's device, from whichever door one comes; nothing where none is needed.
+        """Lock the machine's device, however the run was started; no lock where none is needed.
 
-        Dagster's own pool orders the runs that it starts. This lock is taken last of all, so that
-        nobody who has it waits for anything else.
+        Dagster's own pool orders only the runs that Dagster starts. This lock is taken last of all,
+        so that no holder waits for anything else.
 
         Args:
-            pool: the device's; None for none.
-            shared: with others who share it too.
+            pool: the device's concurrency pool; None where no device is needed.
+            shared: whether others may share it at the same time.
         """
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         return nullcontext() if pool is None else self.locked(pool, mode)
 
     def locked(self, target: str, mode: int) -> AbstractContextManager[None]:
-        """Hold one lock of the data folder; see :func:`assets.locks.locked`."""
+        """Take one lock of the data folder; see :func:`assets.locks.locked`."""
         return locked(self.data / ".locks" / target, mode)

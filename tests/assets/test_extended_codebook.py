@@ -159,5 +159,5 @@ def test_two_re_assignments_of_one_generation_are_told_apart_before_the_encoder_
 
 def test_the_folder_itself_is_no_copy_and_that_is_said_before_the_encoder_is_trained(workspace):
     folder = workspace.folder("codebook")
-    with pytest.raises(InputError, match="is replaced by what is made of it; copy it out"):
+    with pytest.raises(InputError, match="would be replaced by the codebook made from it; copy"):
         _possible(extending(workspace, folder), range(170))
