@@ -1,1 +1,1 @@
-"""The verbs: command line, jobs, schedule, sensors, Dagster's servers, the bridge to DVC."""
+"""What runs the assets: command line, jobs, schedule, sensors, Dagster's servers, DVC bridge."""

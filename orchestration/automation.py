@@ -1,4 +1,4 @@
-"""What runs without being asked: jobs, the retraining schedule, the sensor for new raw files."""
+"""Jobs, and what starts them: the retraining schedule and the sensor for new raw files."""
 
 import json
 import time
@@ -48,10 +48,10 @@ def build_jobs(workspace: Workspace) -> list[Any]:
 
 
 def require_schedule(workspace: Workspace) -> None:
-    """Refuse what no clock can follow.
+    """Refuse an invalid cron schedule.
 
     Raises:
-        InputError: ``automation.retrain_cron`` is no cron schedule.
+        InputError: ``automation.retrain_cron`` is none.
     """
     wanted = workspace.params.automation.retrain_cron
     if not is_valid_cron_schedule(wanted):
@@ -62,9 +62,9 @@ def require_schedule(workspace: Workspace) -> None:
 
 
 def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
-    """Retrain by the clock of ``automation.retrain_cron``; at most one retraining waits.
+    """Retrain on the schedule ``automation.retrain_cron``; at most one retraining is queued.
 
-    None starts while a delivery arrives: half of one may look like a whole one.
+    None starts while a delivery arrives: an incomplete one may look complete.
 
     Raises:
         InputError: it is no cron schedule.
@@ -95,15 +95,15 @@ def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
 
 
 def build_sensor(workspace: Workspace, job: Any) -> dg.SensorDefinition:
-    """Retrain when the raw files' content changes and the delivery has come to rest."""
+    """Retrain when the raw files' content has changed and the delivery has settled."""
 
     @dg.sensor(
         name="new_raw_data",
         job=job,
         minimum_interval_seconds=30,
         description=(
-            "Starts a full retraining when the content of raw_data.source is new. Dates do not "
-            "count, and files that still change are left to arrive."
+            "Starts a full retraining when the content of raw_data.source is new. Modification "
+            "dates do not count, and files that still change are waited for."
         ),
     )
     def new_raw_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -124,7 +124,7 @@ def build_sensor(workspace: Workspace, job: Any) -> dg.SensorDefinition:
             context.update_cursor(json.dumps(cursor))
             return dg.SkipReason(cursor["why"])
         waiting = _waiting_retrain(context.instance)
-        if waiting is not None:  # it begins after this delivery came to rest, and reads it
+        if waiting is not None:  # it begins after this delivery has settled, and reads it
             context.update_cursor(json.dumps(cursor))
             return dg.SkipReason(f"run {waiting[:8]} is already waiting to retrain")
         request = dg.RunRequest(run_key=f"raw data {decided} {cursor['deliveries']}")
@@ -134,7 +134,7 @@ def build_sensor(workspace: Workspace, job: Any) -> dg.SensorDefinition:
 
 
 def build_light_automation() -> dg.AutomationConditionSensorDefinition:
-    """Keep assets that cost little in step with what they are made from; never train."""
+    """Keep cheap assets up to date with what they are made from; never train."""
     return dg.AutomationConditionSensorDefinition(
         "light_assets",
         target=list(LIGHT),
@@ -156,16 +156,16 @@ def build_synchronization(workspace: Workspace) -> dg.SensorDefinition:
         lock = workspace.root / "dvc.lock"
         digest = hash_bytes(lock.read_bytes()) if lock.exists() else "none"
         if digest == context.cursor:
-            return dg.SkipReason("dvc.lock is as it was")
+            return dg.SkipReason("dvc.lock is unchanged")
         told = report_existing(context.instance, workspace)
         context.update_cursor(digest)
-        return dg.SkipReason(f"told of {', '.join(map(str, told)) or 'nothing new'}")
+        return dg.SkipReason(f"reported {', '.join(map(str, told)) or 'nothing new'}")
 
     return made_elsewhere
 
 
 def _unsettled_delivery(workspace: Workspace) -> str | None:
-    """Why what a retraining would read may be half of a delivery; None where nothing says so."""
+    """Why a retraining might read an incomplete delivery; None where nothing suggests so."""
     source = Path(workspace.params.raw_data.source)
     if workspace.params.raw_data.format == "synthetic" or not source.is_dir():
         return None
@@ -174,7 +174,7 @@ def _unsettled_delivery(workspace: Workspace) -> str | None:
 
 
 def _already_read(workspace: Workspace) -> dict[str, Any]:
-    """What a first look compares with: the content that the present artefacts were made from."""
+    """The sensor's initial state: the content that the present artefacts were made from."""
     try:
         parents = Lineage.read(workspace.folder("raw_data")).recipe.parents
     except InputError:  # nothing was read yet: whatever lies there is new
@@ -183,6 +183,6 @@ def _already_read(workspace: Workspace) -> dict[str, Any]:
 
 
 def _waiting_retrain(instance: dg.DagsterInstance) -> str | None:
-    """The run that will retrain as soon as it may begin."""
+    """The id of a queued retraining run; None if there is none."""
     waiting = instance.get_runs(dg.RunsFilter(statuses=_WAITING, tags={RETRAIN_TAG: "full"}))
     return waiting[0].run_id if waiting else None

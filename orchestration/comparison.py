@@ -9,7 +9,7 @@ from model.inference.champion import CHAMPION
 from orchestration.report import METRICS, PATHS
 
 _MISSING = "(none)"
-# What `onepiece report` shows, and what tells whether two such figures may be compared.
+# What `onepiece report` shows, and what decides whether two such figures are comparable.
 _HEADLINES = {f"{path}.{metric}" for path in PATHS for metric in METRICS}
 _HEADLINES |= {"users", "candidates", "masked_actions", "cold_filtered", "validation.score"}
 
@@ -20,7 +20,7 @@ def compare(first: Manifest, second: Manifest, *, all_metrics: bool = False) -> 
     Args:
         first: a manifest.
         second: another.
-        all_metrics: not the headline ones alone, those of `onepiece report`.
+        all_metrics: show all metrics, not just the headline ones of `onepiece report`.
     """
     sections = {
         "raw data": _changed(_raw_files(first), _raw_files(second)),
@@ -47,7 +47,7 @@ def _code(first: Manifest, second: Manifest) -> Iterator[str]:
 
 
 def _code_of(manifest: Manifest) -> dict[str, str]:
-    """By artefact; champions are one, whose folder has another name each time."""
+    """Code hashes by artefact; champions share one key, since each has a folder of its own."""
     champion = f"{CHAMPION}/"
     return {
         CHAMPION if name.startswith(champion) else name: entry["code"]
@@ -62,7 +62,7 @@ def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
 
 
 def _changed_metrics(first: Manifest, second: Manifest, *, all_metrics: bool) -> list[str]:
-    """And what they are of, where that is not a submission's own cascade."""
+    """Changed metrics, after changes in what they were measured with and on."""
     figures = [flattened(one["metrics"]) for one in (first, second)]
     shown = figures
     if not all_metrics:

@@ -22,14 +22,14 @@ _EVENTS_AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Cost:
-    """What the making of one artefact took.
+    """What making one artefact took.
 
     Attributes:
         target: asset or partition.
-        seconds: of the run that finished it; of a training that was interrupted the last part.
+        seconds: of the run that finished it; only the last part of an interrupted training.
             Trials of `onepiece tune` and shards that torchrun filled are computed outside the run
             that collects them, and do not count.
-        memory_mib: most memory of the process, or of a worker of it.
+        memory_mib: peak memory of the process, or of one of its workers.
         bytes: on disk.
         made: when it was finished.
         run: id of the Dagster run.
@@ -50,11 +50,11 @@ class Cost:
 
 
 def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
-    """What Dagster noted when the artefacts that stand were made.
+    """What Dagster recorded when the present artefacts were made.
 
     Returns:
-        The costs, upstream first, and the names of artefacts whose making no run noted: DVC
-        brought them, the run was killed right after, or Dagster's records were removed.
+        The costs, upstream first, and the names of artefacts without a record: DVC brought them,
+        the run was killed right after, or Dagster's records were removed.
 
     Raises:
         InputError: nothing was made yet.
@@ -64,7 +64,7 @@ def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
         raise InputError(
             f"{workspace.data}: nothing was made yet; run `{follow_up(workspace, 'materialize')}`"
         )
-    if not workspace.home.exists():  # and none is made to be read
+    if not workspace.home.exists():  # reading creates none
         return [], [str(target) for target, _ in present]
     costs, unknown = [], []
     with open_unchanged(workspace) as instance:
@@ -78,7 +78,7 @@ def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
 
 
 def size_of_data(workspace: Workspace) -> dict[str, int]:
-    """How many users, items, events and candidates there are; nothing where none were read yet."""
+    """Numbers of users, items, events and candidates; empty before ``interactions`` is made."""
     folder = workspace.folder("interactions")
     if not folder.exists():
         return {}
@@ -110,7 +110,7 @@ def as_text(size: Mapping[str, int], costs: Sequence[Cost], unknown: Sequence[st
 
 
 def _present(workspace: Workspace) -> Iterator[tuple[Target, str]]:
-    """Artefacts that stand, upstream first, with the hash of their content."""
+    """The present artefacts, upstream first, with the hash of their content."""
     named = [name for name, stage in workspace.stages.items() if workspace.partitions(stage)]
     for target in parse_targets(workspace, named):
         with suppress(InputError):  # not there, or damaged
@@ -119,7 +119,7 @@ def _present(workspace: Workspace) -> Iterator[tuple[Target, str]]:
 
 
 def _cost(instance: dg.DagsterInstance, target: Target, content: str) -> Cost | None:
-    """By the newest event of a run that made just this content."""
+    """From the newest event of a run that made exactly this content; None if there is none."""
     for record in _events(instance, target):
         event = record.asset_materialization
         metadata = event.metadata if event else {}
@@ -138,7 +138,7 @@ def _cost(instance: dg.DagsterInstance, target: Target, content: str) -> Cost | 
 
 
 def _events(instance: dg.DagsterInstance, target: Target) -> Iterator[dg.EventLogRecord]:
-    """All that was told of a target, newest first."""
+    """All materialisation events of a target, newest first."""
     wanted = dg.AssetRecordsFilter(
         asset_key=dg.AssetKey(target.asset),
         asset_partitions=None if target.partition is None else [target.partition],

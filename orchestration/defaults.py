@@ -1,4 +1,4 @@
-"""What a command acts on where it is not told."""
+"""The parameter file and data folder of a command that names none."""
 
 from pathlib import Path
 

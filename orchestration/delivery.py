@@ -1,14 +1,14 @@
-"""Whether raw files have arrived whole: two questions to one folder.
+"""Whether raw files have arrived completely: two checks of a folder.
 
-:func:`judge_delivery`: is something new here, and has it come to rest? The sensor asks again and
-again, with the memory of its last look. To it a folder is settled when names, sizes and dates have
-stayed as they were from look to look, whatever the dates say.
+:func:`judge_delivery`: is something new here, and has it settled? The sensor asks repeatedly, with
+the state of its last look. A folder has settled when names, sizes and modification dates have not
+changed from look to look, whatever the dates are.
 
-:func:`find_unsettled`: may what lies here be half of a delivery? The schedule asks once and
-remembers nothing, so only a file's age can tell: since its ctime, when it came to be as it is, as
-a copy may have brought an old date along.
+:func:`find_unsettled`: may this be an incomplete delivery? The schedule asks once and keeps no
+state, so only a file's age can tell: that of its ctime, since a copy may have kept the modification
+date of its original.
 
-To both, a name that a copy in progress gives to its files says that they have not arrived.
+Both take a file named as by a copy in progress as not arrived.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any
 
 from assets.hashing import HashCache, hash_bytes, is_hidden, list_files
 
-# Names under which rsync, browsers and the like write what they have not fetched whole yet.
+# Names under which rsync, browsers and the like write incomplete files.
 _BEING_COPIED = re.compile(r"\..+\.\w{6}|.+\.(tmp|temp|part|partial|filepart|crdownload|download)")
 _ABANDONED_SECONDS = 86_400  # a copy that has not grown for so long was killed
 
@@ -28,18 +28,18 @@ _ABANDONED_SECONDS = 86_400  # a copy that has not grown for so long was killed
 def judge_delivery(
     source: Path, seen: dict[str, Any], *, hashes: HashCache, settled_seconds: float, now: float
 ) -> tuple[str | None, dict[str, Any]]:
-    """Decide whether a folder holds something new and whole.
+    """Decide whether a folder holds something new and complete.
 
     Args:
         source: the folder of raw files.
-        seen: what the last look left: ``look``, ``since``, ``content``, ``deliveries``.
+        seen: the state that the last look left: ``look``, ``since``, ``content``, ``deliveries``.
         hashes: md5s of files already read.
         settled_seconds: for how long nothing may have changed.
         now: seconds.
 
     Returns:
-        The content's hash when it is new and has come to rest, else None; and what this look
-        leaves for the next, with the reason under ``why``.
+        The content's hash if it is new and has settled, else None; and the state for the next look,
+        with the reason under ``why``.
     """
     try:
         look = _look(source)
@@ -57,16 +57,16 @@ def judge_delivery(
     content = hashes.hash_visible(source)
     left = {**seen, "looked_into": look, "content": content}
     if content == seen.get("content"):
-        return None, {**left, "why": "dates changed, the content did not"}
+        return None, {**left, "why": "only modification dates changed, not the content"}
     deliveries = seen.get("deliveries", 0) + 1
     return content, {**left, "deliveries": deliveries, "why": "new content"}
 
 
 def find_unsettled(source: Path, *, settled_seconds: float, now: float) -> str | None:
-    """Why a folder's files may not all have arrived, as one look tells; None where nothing says so.
+    """Why a folder's files may not all have arrived, by a single look; None if nothing suggests so.
 
-    What counts is when a file came to be as it is: its date may be that of what it is a copy of.
-    Hidden files, which nobody reads, count only where a copy in progress gives them their names.
+    A file's age is that of its ctime: a copy may have its original's modification date. Hidden
+    files, which nobody reads, count only if they are named as by a copy in progress.
 
     Args:
         source: the folder of raw files.
@@ -88,14 +88,14 @@ def find_unsettled(source: Path, *, settled_seconds: float, now: float) -> str |
 
 def _copy_in_progress(source: Path, now: float) -> str | None:
     for name in filter(_is_being_copied, list_files(source)):
-        with suppress(FileNotFoundError):  # it has just got its own name
+        with suppress(FileNotFoundError):  # it has just got its final name
             if now - (source / name).stat().st_ctime < _ABANDONED_SECONDS:
                 return f"{name} is being copied"
     return None
 
 
 def _look(source: Path) -> str:
-    """A hash over names, sizes and dates: cheap, and different while files are being written."""
+    """A hash over names, sizes and dates: cheap, and changing while files are being written."""
     facts = []
     for name in list_files(source):
         state = (source / name).stat()

@@ -1,4 +1,4 @@
-"""Command lines that are printed for the user to go on with."""
+"""Command lines that are printed as next steps for the user."""
 
 import shlex
 from pathlib import Path
@@ -8,12 +8,12 @@ from orchestration.defaults import DEFAULT_DATA, DEFAULT_PARAMS
 
 
 def follow_up(workspace: Workspace, command: str, *arguments: str) -> str:
-    """A command of `onepiece` that acts on the same parameters and data, as a shell takes it.
+    """A command of `onepiece` on the same parameters and data, quoted for a shell.
 
     Args:
-        workspace: that it shall act on.
+        workspace: that it acts on.
         command: its name.
-        arguments: no options; one that begins with "-" is not taken for any.
+        arguments: positional; one that begins with "-" is kept from being read as an option.
     """
     options = _options(workspace)
     if any(argument.startswith("-") for argument in arguments):

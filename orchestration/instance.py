@@ -26,8 +26,8 @@ _OF_THIS_PROCESS = {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
     },
-    # Slots of a pool are for the runs that Dagster starts. Inside `dvc repro` DVC's locks are held
-    # already: to wait for a slot then could be to wait for somebody who waits for us.
+    # Pool slots are for the runs that Dagster starts. Inside `dvc repro` DVC's locks are held
+    # already, so that waiting for a slot could deadlock.
     "concurrency": {"pools": {"granularity": "run"}},
 }
 
@@ -53,9 +53,9 @@ def open_instance(workspace: Workspace) -> dg.DagsterInstance:
 
 
 def open_unchanged(workspace: Workspace) -> dg.DagsterInstance:
-    """The instance of a home that is there, for a look: its configuration and runs stay as found.
+    """Open the instance of an existing home without changing its configuration or runs.
 
-    Its home is named in the environment, where Dagster and our own messages look for it.
+    Sets DAGSTER_HOME in the environment, where Dagster and our own messages look for it.
     """
     os.environ["DAGSTER_HOME"] = str(workspace.home)
     return dg.DagsterInstance.from_ref(
@@ -64,17 +64,17 @@ def open_unchanged(workspace: Workspace) -> dg.DagsterInstance:
 
 
 def process_tag(run_id: str) -> str:
-    """The process of a run, so that another can see whether it still lives.
+    """Identify the process of a run, so that another process can see whether it is alive.
 
-    It names the run: one that is executed again in the user interface inherits its tags.
+    Includes the run's id, since a re-execution in the user interface inherits the run's tags.
     """
     return f"{run_id} {os.getpid()} {_started(os.getpid())}"
 
 
 def in_run_worker(workspace: Workspace) -> dg.ResourceDefinition:
-    """The workspace for runs that Dagster starts in a process of theirs, which is noted.
+    """The workspace for runs that Dagster starts in a process of their own, which is recorded.
 
-    What DVC has restored Dagster is told first: a run notes which versions of its inputs are known.
+    Reports what DVC has restored first, since a run records the versions known of its inputs.
     """
 
     def note(context: dg.InitResourceContext) -> Workspace:
@@ -84,11 +84,11 @@ def in_run_worker(workspace: Workspace) -> dg.ResourceDefinition:
             report_existing(context.instance, workspace)
         return workspace
 
-    return dg.ResourceDefinition(note, config_schema={})  # without one anything would be taken
+    return dg.ResourceDefinition(note, config_schema={})  # without one, any config is accepted
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs whose process was killed as failed and give back what ended runs still hold."""
+    """Mark runs whose process was killed as failed and free slots of finished runs."""
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
         run_id, pid, started = run.tags.get(PROCESS_TAG, "- 0 -").split()
         if run_id != run.run_id or _started(int(pid)) == started:
@@ -103,7 +103,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in kernel ticks: together with the number it is unique."""
+    """When a process started, in kernel ticks: together with the pid it is unique."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except OSError:

@@ -36,15 +36,15 @@ class Reason:
     """Why a target takes part in a run.
 
     Attributes:
-        state: what becomes of it: made, reused after another look, or refused.
-        sentence: what speaks for that.
+        state: what becomes of it: made, reused after another check, or refused.
+        sentence: the reason.
     """
 
     state: str
     sentence: str
 
 
-_SET_ASIDE = Reason(REUSED, "set aside; brought back, and made again where it no longer holds")
+_SET_ASIDE = Reason(REUSED, "set aside; brought back, and made again if out of date")
 
 
 def materialize(
@@ -56,7 +56,7 @@ def materialize(
         workspace: parameters and data folder.
         names: assets or partitions (``modality_embeddings@81``); none means all that a submission
             is made from.
-        only: leave alone what stands upstream of them.
+        only: leave alone what is upstream of them.
         tags: of the run.
 
     Returns:
@@ -69,7 +69,7 @@ def materialize(
     targets = targets_of(workspace, names, only=only)
     require_folder(workspace.data, writable=True)
     with open_instance(workspace) as instance:
-        report_existing(instance, workspace)  # a run notes which versions of its inputs are known
+        report_existing(instance, workspace)  # a run records the known versions of its inputs
         wanted = targets if only or workspace.force else outdated(workspace, targets)
         if not wanted:
             logger.info("%s: up to date", ", ".join(names) or "everything")
@@ -83,7 +83,7 @@ def materialize(
 
 
 def warn_of_another_file(workspace: Workspace) -> None:
-    """DVC records nothing of another parameter file, whose artefacts replace what it recorded."""
+    """Warn that another parameter file's artefacts are unrecorded and replace recorded ones."""
     foreign = workspace.params_file != workspace.root / DEFAULT_PARAMS
     if foreign and workspace.is_own_data and (workspace.root / LOCK).exists():
         logger.warning(
@@ -95,7 +95,7 @@ def warn_of_another_file(workspace: Workspace) -> None:
 
 
 def outdated(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:
-    """Those that must be made, and those that a killed run made but did not record."""
+    """Targets that must be made, and those that a killed run made but did not record."""
     found = stale(workspace, targets)
     standing = [str(target) for target in targets if target not in found]
     unrecorded = set(workspace.recorder.unrecorded(standing)) if standing else set()
@@ -103,12 +103,12 @@ def outdated(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:
 
 
 def stale(workspace: Workspace, targets: Sequence[Target]) -> list[Target]:
-    """Those that are missing, damaged, out of date, or stand below one that is."""
+    """Targets that are missing, damaged, out of date, or downstream of one that is."""
     return list(reasons(workspace, targets))
 
 
 def reasons(workspace: Workspace, targets: Sequence[Target]) -> dict[Target, Reason]:
-    """Those that are missing, damaged, out of date, or stand below one that is, each with why."""
+    """Targets that are missing, damaged, out of date, or downstream of one that is, and why."""
     found: dict[Target, Reason] = {}
     for target in targets:
         above = set(workspace.stages[target.asset].inputs)
@@ -122,7 +122,7 @@ def reasons(workspace: Workspace, targets: Sequence[Target]) -> dict[Target, Rea
 def _below(above: Sequence[Target], found: Mapping[Target, Reason]) -> Reason | None:
     refused = any(found[other].state == REFUSED for other in above)
     names = ", ".join(dict.fromkeys(other.asset for other in above))
-    return Reason(REFUSED if refused else MADE, f"stands below {names}") if above else None
+    return Reason(REFUSED if refused else MADE, f"downstream of {names}") if above else None
 
 
 def _reason(workspace: Workspace, target: Target) -> Reason | None:
@@ -171,7 +171,7 @@ def run(
 
 
 def _failure(outcome: dg.ExecuteInProcessResult, workspace: Workspace) -> BaseException:
-    """What to tell the user: the sentence of a refusal, or the failing step and its error."""
+    """What to tell the user: the message of a refusal, or the failing step and its error."""
     for event in outcome.all_events:
         if not event.is_step_failure:
             continue
@@ -200,12 +200,12 @@ def _chain(error: Any) -> list[Any]:
 
 
 def _message(error: Any) -> str:
-    """Without the class that Python's traceback puts before it."""
+    """An error's message without the class name that Python puts before it."""
     return re.sub(rf"^[\w.]*{error.cls_name}: ", "", error.message.strip())
 
 
 def split_into_runs(workspace: Workspace, targets: Sequence[Target]) -> list[list[Target]]:
-    """What goes into one run: the main line as a whole, then each target beside it alone.
+    """Group targets into runs: those of the main line together, then every other one alone.
 
     Partitions of a study are long trainings: each is recorded, and can fail, by itself.
     """

@@ -1,4 +1,4 @@
-"""`onepiece plan`: what the next model should be, by the laws of the scaling study."""
+"""`onepiece plan`: the recommended size of the next model, by the laws of the scaling study."""
 
 from assets.workspace import Workspace
 from model.errors import InputError
@@ -23,7 +23,7 @@ def plan(
         protocol: whose study; None where there is only one.
 
     Raises:
-        InputError: no study, not one budget above 0, or one that is too small.
+        InputError: no study, not exactly one budget, or one that is not above 0 or too small.
     """
     if (flops is None) == (hours is None):
         raise InputError("give one budget: --gpu-hours or --flops")

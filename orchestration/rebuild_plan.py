@@ -1,4 +1,4 @@
-"""What of a submission can be made again from a revision and parameters, and what cannot."""
+"""Which parts of a submission can be made again from a revision and parameters."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class RebuildPlan:
     """How a submission is made again.
 
     Attributes:
-        taken: assets that are put in place as they were, found by their hashes.
+        taken: assets that are not made but copied or restored by their hashes.
         targets: assets that are made, upstream first.
         why: one sentence per reason to take something instead of making it.
     """
@@ -44,7 +44,7 @@ class Revision:
     seed: int
 
     def obstacle(self, key: str, entry: Mapping[str, Any]) -> str | None:
-        """Why it does not make an artefact as the manifest records it, or None."""
+        """Why this revision does not reproduce an artefact as recorded; None if it does."""
         path, _, replaced = key.partition("#")
         stage = self.stages.get(path.split("/")[0])
         if stage is None or entry["code"] != stage.code_hash(self.root):
@@ -62,14 +62,16 @@ def plan_rebuild(
     raw_lost: bool,
     frozen_lost: bool,
 ) -> RebuildPlan:
-    """Make everything again, but for a champion of earlier code, parameters or data.
+    """Plan to make everything again, except a champion of earlier code, parameters or data.
 
     Args:
         manifest: of the submission.
         parents: of the submission itself.
-        revision: what there is to make it with.
-        raw_lost: whether the raw files of that time are gone; what was read from them is taken.
-        frozen_lost: whether the published codebook that its own extends is gone; its own is taken.
+        revision: the code and parameters to make it with.
+        raw_lost: whether the raw files of that time are gone; then what was read from them is
+            taken.
+        frozen_lost: whether the published codebook that the submission's extends is gone; then the
+            submission's is taken.
 
     Raises:
         InputError: something that only the submission's own run can have made needs code that
@@ -101,7 +103,7 @@ def plan_rebuild(
 
 
 def _line(artifacts: Mapping[str, Any], names: list[str]) -> list[str]:
-    """These artefacts and all that they were made from, by key."""
+    """The keys of these artefacts and of all their ancestors."""
     found: dict[str, None] = {}
 
     def add(key: str) -> None:

@@ -1,9 +1,9 @@
 """`onepiece rebuild`: the same bytes again, from the code revision and data that a manifest names.
 
 The code is checked out beside the repository, the parameters are written from the manifest, and
-everything is made anew in a data folder that no other submission shares, since the champion of one
+everything is made again in a data folder that no other submission shares, since the champion of one
 would decide whether that of another is promoted. Raw files that have changed since, and a champion
-of an earlier run, are found by their hashes.
+of an earlier run, are restored by their hashes.
 """
 
 import logging
@@ -44,7 +44,7 @@ logger = logging.getLogger("onepiece")
 
 
 def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
-    """Make a submission again and compare.
+    """Make a submission again and compare the two.
 
     Args:
         workspace: where the submission lies.
@@ -88,10 +88,10 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
 def _find_raw_files(
     workspace: Workspace, manifest: Manifest, storage: DvcStorage, restored: Path
 ) -> str | None:
-    """The folder of the raw files as they were: where they lay, or restored; None if lost."""
+    """The folder of the unchanged raw files: the original or a restored one; None if lost."""
     source = manifest["params"]["raw_data"]["source"]
     recorded = manifest["artifacts"][RAW_DATA]["parents"].get(SOURCE)
-    if recorded is None:  # synthetic: written anew
+    if recorded is None:  # synthetic: generated again
         return source
     if Path(source).exists() and workspace.hashes.hash_visible(Path(source)) == recorded:
         return source
@@ -105,10 +105,10 @@ def _find_raw_files(
 
 
 def _parameters(params: Mapping[str, Any], source: str | None, plan: RebuildPlan) -> dict[str, Any]:
-    """Those of the manifest, but for raw files that lie elsewhere and a codebook that is taken.
+    """The manifest's parameters, adjusted for restored raw files and a codebook that is taken.
 
-    It is the only asset that its section decides; nobody shall look, before the encoder is
-    trained, whether one could be made of it: what it extends may be gone.
+    No other asset depends on the section ``codebook``. Changing it skips the check, before the
+    encoder is trained, whether a codebook is possible: the one that it extends may be gone.
     """
     raw = {**params[RAW_DATA], "source": source or params[RAW_DATA]["source"]}
     values = {**params, RAW_DATA: raw}
@@ -127,7 +127,7 @@ def _put_in_place(
     """Copy what is taken from the data folder, or restore it from DVC's cache, by hash.
 
     Raises:
-        InputError: nobody has it any more.
+        InputError: it is in neither of them.
     """
     for key, entry in manifest["artifacts"].items():
         if key.split("/")[0] not in plan.taken or "#" in key:
@@ -175,7 +175,7 @@ def _git(root: Path, *arguments: str) -> None:
 
 
 def _materialize(code: Path, targets: Sequence[str], params_file: Path, data: Path) -> None:
-    """Run the pipeline with that code, here: relative paths of raw files are ours."""
+    """Run that code's pipeline in this directory, to which raw files' paths are relative."""
     command = [sys.executable, "-m", "orchestration", "materialize", "--only", *targets]
     where = ["--params", str(params_file), "--data", str(data)]
     environment = {**os.environ, "PYTHONPATH": str(code.absolute()), "PYTHONSAFEPATH": "1"}

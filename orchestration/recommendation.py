@@ -1,4 +1,4 @@
-"""`onepiece recommend`: ten items after a history that is given, without a log or a submission."""
+"""`onepiece recommend`: ten items for a given history, without a log or a submission."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +18,13 @@ from orchestration.text_table import columns
 def recommend(
     workspace: Workspace, items: Sequence[str], *, action: str, user: str | None
 ) -> Explanation:
-    """What the champion recommends after a history, under today's parameters of the cascade.
+    """What the champion recommends after a history, under the current cascade parameters.
 
     Args:
         workspace: holds the model and the data.
         items: raw ids of what the history ends with, oldest first.
         action: what was done with them: exposure, click or conversion.
-        user: raw id of the user whose own events come before them; None for nobody.
+        user: raw id of the user whose own events come before them; None for no user.
 
     Raises:
         InputError: no such item or user, no event at all, or something is not materialised.

@@ -1,4 +1,4 @@
-"""`onepiece report`: what a run came to, on one screen."""
+"""`onepiece report`: the results of a run, on one screen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,11 +23,11 @@ _NEEDED = {"masked_actions", "beam_weight_tuned"}  # which evaluations of earlie
 
 
 def read_facts(workspace: Workspace) -> dict[str, Any]:
-    """What the report tells, as the artefacts have it.
+    """The facts of the report, as the artefacts hold them.
 
     Returns:
         ``coverage`` by modality, ``collisions`` by source, the ``evaluation`` with the name of the
-        ``model`` that it is of, the ``champion`` that submits, and the ``submission``'s folder.
+        measured ``model``, the ``champion`` that submits, and the ``submission``'s folder.
 
     Raises:
         InputError: an artefact is not there yet, or an earlier version's.
@@ -80,7 +80,7 @@ def _evaluation(file: Path) -> Mapping[str, Any]:
 
 
 def who_competes(evaluation: Mapping[str, Any]) -> str:
-    """Which targets were looked for, and among what."""
+    """Which targets were ranked, and among which candidates."""
     allowed, candidates = evaluation["allowed_items"], evaluation["candidates"]
     among = f"{allowed:,} of {candidates:,}" if allowed < candidates else f"{candidates:,}"
     actions = [ACTIONS[number] for number in evaluation["masked_actions"]]
@@ -90,7 +90,7 @@ def who_competes(evaluation: Mapping[str, Any]) -> str:
     said = f"Held-out target of {evaluation['users']:,} users, ranked among {among} candidates"
     said += f", {masked}"
     if strangers := evaluation["targets_not_candidates"]:
-        said += f"; {strangers:,} targets are no candidates, and missed"
+        said += f"; {strangers:,} targets are no candidates and count as missed"
     return said
 
 

@@ -1,10 +1,10 @@
-"""A table as a terminal shows it."""
+"""Plain-text tables for a terminal."""
 
 from collections.abc import Sequence
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text in columns: the first to the left, the others to the right."""
+    """Align text in columns: the first to the left, the others to the right."""
     lines = [header, *rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
     shown = []

@@ -39,8 +39,8 @@ def tokenize_sources(
         ``collisions``: rows as in a codebook's ``report.json``, one per source and method.
 
     Raises:
-        InputError: a source or method that there is not, or bad input.
-        RunFailedError: the coverage is not what the parameter file demands.
+        InputError: an unknown source or method, or bad input.
+        RunFailedError: the coverage is below what the parameter file demands.
     """
     _require_known(workspace, names, methods)
     params = workspace.params
@@ -108,7 +108,7 @@ def as_text(found: Mapping[str, Any]) -> str:
 
 
 def _labelled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows whose sources are called by their method as well, where there are several."""
+    """Rows whose source includes the method, where there are several methods."""
     several = len({row["method"] for row in rows}) > 1
     return [
         {**row, "source": f"{row['source']} {row['method']}" if several else row["source"]}

@@ -20,12 +20,12 @@ from orchestration.submissions import find_submission, newest_id
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one artefact.
+    """What was found out about one artefact.
 
     Attributes:
         path: below the data folder.
-        problem: one sentence, or None when all is as it was.
-        note: how it was found when it is not simply there.
+        problem: one sentence, or None if it is intact.
+        note: where it was found, if not in its place.
     """
 
     path: str
@@ -37,11 +37,11 @@ def verify(workspace: Workspace, wanted: str | None) -> list[Finding]:
     """Check a submission and everything upstream of it, reading every byte.
 
     An older submission's ancestors may have been replaced since; they are then looked for in
-    DVC's cache. The newest one's must be what lies in the data folder, but for the training of a
-    champion whose challenger lost: there the challenger's artefacts may lie.
+    DVC's cache. The newest one's must lie in the data folder, except those that the training of a
+    challenger that lost has replaced.
 
     Args:
-        workspace: where everything lies.
+        workspace: holds the submission and its ancestors.
         wanted: a submission's id; None for the newest.
 
     Raises:
@@ -65,7 +65,7 @@ def verify(workspace: Workspace, wanted: str | None) -> list[Finding]:
 
 
 def describe(findings: Sequence[Finding]) -> str:
-    """A line per finding, and how many are as they were."""
+    """A line per finding, and how many are intact."""
     lines = []
     for finding in findings:
         mark = "ok " if finding.problem is None else "!! "
@@ -75,7 +75,7 @@ def describe(findings: Sequence[Finding]) -> str:
 
 
 def _verify_raw_files(workspace: Workspace, manifest: Manifest) -> list[Finding]:
-    """The delivery where it lies, or DVC's copy of it; nothing of a world that we wrote."""
+    """The raw files in place, or DVC's copy of them; nothing for synthetic data."""
     if SOURCE not in manifest["artifacts"]["raw_data"]["parents"]:
         return []
     source = manifest["params"]["raw_data"]["source"]
@@ -90,12 +90,12 @@ def _verify_raw_files(workspace: Workspace, manifest: Manifest) -> list[Finding]
     storage = DvcStorage(workspace.root)
     if all(storage.file(expected[name]) for name in changed):
         return [Finding(source, None, "replaced since; intact in DVC's cache")]
-    problem = f"{len(changed)} of its files are not as they were, {changed[0]} the first"
+    problem = f"{len(changed)} of its files are not as they were, such as {changed[0]}"
     return [Finding(source, problem)]
 
 
 def _verify_frozen_codebooks(artifacts: Mapping[str, Any]) -> list[Finding]:
-    """The published codebooks that the submission's own extend, where they lie."""
+    """The published codebooks that the submission's own extend."""
     findings = []
     for entry in artifacts.values():
         folder = frozen_from(entry)
@@ -111,13 +111,13 @@ def _problem_of_frozen(entry: Mapping[str, Any], folder: Path) -> str | None:
 
 
 def frozen_from(entry: Mapping[str, Any]) -> Path | None:
-    """The published codebook that an artefact of a manifest extends, if it does."""
+    """The published codebook that an artefact of a manifest extends, if any."""
     extends = any(name.split("/")[0] == FROZEN for name in entry["parents"])
     return Path(entry["params"]["codebook"]["frozen_from"]) if extends else None
 
 
 def is_frozen_intact(entry: Mapping[str, Any]) -> bool:
-    """Whether the published codebook that an artefact extends, if any, is as it was."""
+    """Whether the published codebook that an artefact extends, if any, is intact."""
     folder = frozen_from(entry)
     if folder is None:
         return True
@@ -150,7 +150,7 @@ def _find(
 
 
 def problem_on_disk(workspace: Workspace, path: str, expected: str) -> str | None:
-    """What is wrong with an artefact of the data folder that should have a hash, reading it all."""
+    """What is wrong with an artefact, given its expected hash, if anything; reads every byte."""
     folder = workspace.data / path
     if not folder.is_dir():
         return "it is missing"
@@ -167,7 +167,7 @@ def problem_on_disk(workspace: Workspace, path: str, expected: str) -> str | Non
 
 
 def _of_the_last_challenger(workspace: Workspace) -> dict[str, str]:
-    """Hashes of what the newest judged model was made from, by path; of none nothing."""
+    """Hashes of what the newest judged model was made from, by path; empty without one."""
     try:
         judged = read_json(workspace.current_folder(CHAMPION) / ANCESTORS_FILE)
     except InputError:

@@ -18,10 +18,11 @@ PARAMS_VARIABLE, DATA_VARIABLE = "ONEPIECE_PARAMS", "ONEPIECE_DATA"
 def open_workspace(
     params_file: Path, data: Path, *, force: bool = False, read_only: bool = False
 ) -> Workspace:
-    """Load the parameters and decide who keeps the versions.
+    """Load the parameters and choose the recorder of versions.
 
     Raises:
-        InputError: the parameter file is missing or wrong, or ``data`` is no folder of its own.
+        InputError: the parameter file is missing or wrong, ``data`` is not a folder, or it holds
+            the code or lies among the raw files.
     """
     params = Params.load(params_file)
     require_folder(data, writable=False)
@@ -51,7 +52,7 @@ def _require_own_folder(data: Path, raw_data: RawDataParams) -> None:
 
 
 def open_existing(params_file: Path, data: Path) -> Workspace:
-    """A workspace in which something was made before: nothing is created to be read.
+    """Open the workspace of an existing data folder, for reading.
 
     Raises:
         InputError: as :func:`open_workspace`, or there is no such folder.
@@ -66,7 +67,7 @@ def open_existing(params_file: Path, data: Path) -> Workspace:
 def workspace_from_environment() -> Workspace:
     """What `onepiece ui` and Dagster's own processes work on.
 
-    `ONEPIECE_PARAMS` and `ONEPIECE_DATA` hand the command line's choice down to them.
+    `ONEPIECE_PARAMS` and `ONEPIECE_DATA` pass the command line's choice on to them.
     """
     return open_workspace(
         Path(os.environ.get(PARAMS_VARIABLE, ROOT / DEFAULT_PARAMS)),

@@ -64,7 +64,7 @@ def test_where_nothing_was_made_all_is_and_no_folder_appears(here):
     assert list(told)[:2] == ["raw_data", "interactions"]
     assert list(told)[-1] == "submission"
     assert told["raw_data"] == ("made", "not there yet")
-    assert told["interactions"] == ("made", "stands below raw_data")
+    assert told["interactions"] == ("made", "downstream of raw_data")
     assert {state for state, _ in told.values()} == {"made"}
     assert not here.data.exists()
 
@@ -105,7 +105,7 @@ def test_what_changed_is_said(gated):
     state, reason = told["interactions"]
     assert state == "made"
     assert reason.startswith("other parameters (interactions.split.")
-    assert told[PARTITIONS[0]] == ("made", "stands below interactions")
+    assert told[PARTITIONS[0]] == ("made", "downstream of interactions")
 
 
 def test_all_is_made_by_force(gated):
@@ -120,7 +120,7 @@ def test_what_failed_its_check_is_looked_at_again(gated):
     told = gated.tell(PARTITIONS[0])
     workspace.refusals.note("interactions", judged, None)
     assert told["interactions"] == ("reused", "to be checked again: too few users")
-    assert told[PARTITIONS[0]] == ("made", "stands below interactions")
+    assert told[PARTITIONS[0]] == ("made", "downstream of interactions")
 
 
 def test_a_recommender_without_a_decoder_is_refused_before_anything_is_made(here):
@@ -139,4 +139,4 @@ def test_what_would_be_refused_is_told(here):
     state, reason = told["raw_data"]
     assert state == "refused"
     assert "none: raw_data.source of" in reason
-    assert told["interactions"] == ("refused", "stands below raw_data")
+    assert told["interactions"] == ("refused", "downstream of raw_data")

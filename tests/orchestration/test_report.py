@@ -80,7 +80,7 @@ def test_the_figures_of_an_earlier_version_are_refused(copied):
         ({"allowed_items": 116}, "among 116 of 150 candidates, seen items masked"),
         ({"masked_actions": []}, "150 candidates, seen items not masked"),
         ({"masked_actions": [1, 2]}, "150 candidates, items of own clicks and conversions masked"),
-        ({"targets_not_candidates": 2}, "masked; 2 targets are no candidates, and missed"),
+        ({"targets_not_candidates": 2}, "masked; 2 targets are no candidates and count as missed"),
     ],
 )
 def test_it_says_among_what_targets_were_looked_for(facts, told):
