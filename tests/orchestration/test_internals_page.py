@@ -15,7 +15,7 @@ TESTS = ROOT / "tests" / "orchestration"
 
 def read_items():
     """By file of ours, everything that its item of the last list sets as code."""
-    section = PAGE.partition("\n## Names that are not ours")[2]
+    section = PAGE.partition("\n## Private names of Dagster and DVC")[2]
     items = re.findall(r"^- `([\w/]+\.py)`:(.*(?:\n  .*)*)", section, re.M)
     return {file: re.findall(r"`([^`]+)`", text) for file, text in items}
 

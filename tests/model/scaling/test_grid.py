@@ -36,7 +36,7 @@ def test_the_protocols():
 
 
 def test_a_width_that_heads_do_not_divide_is_refused():
-    with pytest.raises(InputError, match=r"joint_l1_d12_.* has width 12, .* multiple of the 8"):
+    with pytest.raises(InputError, match=r"joint_l1_d12_.* has width 12, .* no multiple of 8, "):
         Point.parse("joint_l1_d12_e1_f100_s0").apply(pipeline_params())
 
 
@@ -54,7 +54,7 @@ def test_a_loss_that_the_file_switches_off_is_refused():
     [
         (["joint_l1_d8_e1_f101_s0"], ["joint"], "points names 'joint_l1_d8_e1_f101_s0'"),
         (["joint_l1_d8_e1_f0_s0"], ["joint"], "without leading zeros"),
-        (["joint_l1_d8_e1_f100_s0"] * 2, ["joint"], "one point twice"),
+        (["joint_l1_d8_e1_f100_s0"] * 2, ["joint"], "names a point twice"),
         ([f"joint_l1_d8_e1_f100_s{2**31}"], ["joint"], "and up to 2147483647"),
         (["joint_l1_d8_e1_f100_s0"], [], "protocols must name the protocols of points"),
         ([], ["joint"], "protocols must name the protocols of points"),
