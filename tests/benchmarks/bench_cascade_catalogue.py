@@ -192,7 +192,7 @@ def plot(sizes: list[int], table: dict[str, list[float]], file: Path) -> None:
         axes.loglog(sizes[: len(costs)], costs, style)
     axes.legend(list(table), frameon=False)
     axes.set_xlabel("items in the catalogue")
-    axes.set_ylabel("processor milliseconds per user, beyond the encoder")
+    axes.set_ylabel("ms per user (processor time)")
     figure.tight_layout()
     figure.savefig(file, dpi=110)
 
