@@ -23,9 +23,11 @@ def export(workspace: Workspace, folder: Path) -> str:
     Raises:
         InputError: the folder holds something else, or something is not materialised.
     """
+    folder = folder.resolve()  # what a link leads to is replaced, not the link
     require_export_folder(folder)
-    model = workspace.input_folder(CHAMPION)
+    workspace.input_folder(CHAMPION)  # refused before a lock's file is made
     with workspace.reading(SUBMISSION):
+        model = workspace.input_folder(CHAMPION)  # another may have been promoted while we waited
         made_from = origin(workspace, workspace.recipe(SUBMISSION).parents)
         modalities = workspace.params.modality_embeddings.modalities
         inputs = InferenceInputs.load(workspace.data, model, modalities)

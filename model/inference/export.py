@@ -60,6 +60,9 @@ def require_export_folder(folder: Path) -> None:
         InputError: it cannot be created or written to, or holds something other than an export.
     """
     require_folder(folder, writable=True)
+    require_folder(folder.parent, writable=True)  # where it is written before it takes its place
+    if folder.is_mount():
+        raise InputError(f"{folder}: a mount point cannot be replaced; name a folder inside it")
     if folder.exists() and any(folder.iterdir()) and not (folder / FACTS).is_file():
         raise InputError(
             f"{folder}: holds something that is no export; name a new folder, or an earlier export "

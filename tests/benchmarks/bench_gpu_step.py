@@ -135,6 +135,8 @@ def main() -> None:
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU; --device cpu and smaller sizes show what is printed")
     extra = infonce_extra_bytes(given.positions, given.dim, device)
+    if device.type == "cuda":  # the oracle's losses round their factors as the trainer's do
+        torch.set_float32_matmul_precision("high")
     pairs = f"{given.positions:,} x {given.positions:,}"
     print(f"InfoNCE, {pairs}: {extra / 2**20:,.0f} MiB extra (asked: 2,048)")
     stack = Stack(given.dim, given.heads, given.layers, given.length).to(device)

@@ -7,10 +7,11 @@ import sys
 
 import pyarrow.parquet as pq
 
-from assets.workspace import SUBMISSION
+from assets.workspace import CHAMPION, SUBMISSION, Workspace
 from model.inference.submission import TABLE
 from model.network.checkpoint import Checkpoint
 from model.tokenizer.codebook import Codebook
+from orchestration.export import export
 
 
 def test_the_snippet_of_its_readme_runs_alone_and_ranks_as_the_scores_do(finished, tmp_path):
@@ -45,6 +46,27 @@ def test_the_model_opens_and_its_origin_is_the_submissions(finished, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     for name in ("artifacts", "params", "raw_files", "seed"):
         assert facts["origin"][name] == manifest[name], name
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_champion_is_the_one_under_the_lock(
+    finished, tmp_path, monkeypatch
+):
+    (tmp_path / "large_disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "large_disk")
+    usual, found = Workspace.input_folder, []
+
+    def promoted_meanwhile(self, asset, partition=None):
+        folder = usual(self, asset, partition)
+        if asset == CHAMPION:
+            found.append(folder)
+            return folder if len(found) > 1 else folder.with_name("superseded")
+        return folder
+
+    monkeypatch.setattr(Workspace, "input_folder", promoted_meanwhile)
+    told = export(finished.workspace, tmp_path / "link")
+    assert told.startswith(f"{tmp_path / 'large_disk'}: champion {found[0].name}, ")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "large_disk" / "items.parquet").exists()
 
 
 def test_a_folder_of_something_else_is_refused_in_one_sentence(finished, tmp_path):

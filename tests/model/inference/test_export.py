@@ -1,6 +1,8 @@
 """The folder that other systems read: as the submission ranks, and never in another's place."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -69,6 +71,19 @@ def test_a_folder_that_holds_anything_else_is_left_alone(model, tmp_path):
     require_export_folder(tmp_path / "new")
     with pytest.raises(InputError, match="holds something that is no export; name a new folder"):
         require_export_folder(model)
+
+
+def test_a_mount_point_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path)
+    with pytest.raises(InputError, match="a mount point cannot be replaced; name a folder inside"):
+        require_export_folder(tmp_path)
+
+
+def test_the_folder_above_must_be_writable(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(InputError, match="not writable"):
+        require_export_folder(tmp_path / "mine")
 
 
 def test_a_model_that_is_not_whole_leaves_the_earlier_export(model, tmp_path):
