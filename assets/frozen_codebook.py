@@ -9,19 +9,16 @@ from model.errors import InputError
 FROZEN = "frozen_codebook"  # prefix of its name among an artefact's parents
 
 
-def require_frozen_codebook(
+def hash_frozen_codebook(
     frozen: Path, hashes: HashCache, *, named_in: Path, replaced: Path
 ) -> dict[str, str]:
-    """Refuse a folder that holds no published codebook, or that would be overwritten.
+    """The hash of a published codebook's folder, keyed by its generation and revision.
 
     Args:
         frozen: ``codebook.frozen_from``.
         hashes: md5s of files already read.
         named_in: the parameter file that names the folder.
         replaced: the folder of the codebook that will be made from it.
-
-    Returns:
-        The folder's hash, keyed by the codebook's generation and revision.
 
     Raises:
         InputError: it holds none, is the one that would be replaced, or cannot be read.

@@ -5,9 +5,7 @@ The codebook in the data folder never influences what is made, only whether it m
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
-from assets.frozen_codebook import require_frozen_codebook
 from assets.lineage import damage
 from assets.workspace import CODEBOOK, Workspace
 from model.dataset.interactions import Interactions
@@ -33,12 +31,7 @@ def require_codebook_possible(workspace: Workspace, interactions: Interactions) 
     if params.frozen_from is None:
         require_semantic_ids(interactions, None, params, width)
         return
-    require_frozen_codebook(
-        Path(params.frozen_from),
-        workspace.hashes,
-        named_in=workspace.params_file,
-        replaced=workspace.folder(CODEBOOK),
-    )
+    workspace.frozen_codebook_hash()  # refuses what it cannot read before hours of training
     frozen = open_published(params.frozen_from)
     require_semantic_ids(interactions, frozen, params, width)
     standing = _standing(workspace, frozen.generation)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from assets.frozen_codebook import FROZEN, require_frozen_codebook
+from assets.frozen_codebook import FROZEN, hash_frozen_codebook
 from assets.hashing import HashCache
 from assets.lineage import Lineage, Recipe, folder_hash
 from assets.locks import locked
@@ -165,11 +165,8 @@ class Workspace:
                 parents[folder.relative_to(self.data).as_posix()] = folder_hash(folder)
         if not stage.inputs and self.params.raw_data.format != "synthetic":
             parents[SOURCE] = self.source_hash()
-        frozen = self.params.codebook.frozen_from
-        if CODEBOOK in stage.sections and frozen is not None:
-            parents |= require_frozen_codebook(
-                Path(frozen), self.hashes, named_in=self.params_file, replaced=self.folder(CODEBOOK)
-            )
+        if CODEBOOK in stage.sections and self.params.codebook.frozen_from is not None:
+            parents |= self.frozen_codebook_hash()
         return parents
 
     def require_decoder(self) -> None:
@@ -195,6 +192,21 @@ class Workspace:
             self.hashes,
             named_in=self.params_file,
             read_by_dvc=self.is_own_data,
+        )
+
+    def frozen_codebook_hash(self) -> dict[str, str]:
+        """The hash of ``codebook.frozen_from``, keyed by its generation and revision.
+
+        Raises:
+            InputError: it holds no published codebook, would be replaced, or cannot be read.
+        """
+        frozen = self.params.codebook.frozen_from
+        assert frozen is not None, "asked only where one is named"
+        return hash_frozen_codebook(
+            Path(frozen),
+            self.hashes,
+            named_in=self.params_file,
+            replaced=self.folder(CODEBOOK),
         )
 
     @contextmanager

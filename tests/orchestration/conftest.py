@@ -65,6 +65,15 @@ def copied(finished, tmp_path) -> World:
     return _copy(finished.params_file.parent, tmp_path)
 
 
+@pytest.fixture
+def source(tmp_path):
+    """A folder of raw files, as a delivery leaves it."""
+    source = tmp_path / "raw"
+    source.mkdir()
+    (source / "events.parquet").write_bytes(b"one")
+    return source
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory) -> Path:
     """A tiny repository in which `dvc repro` has made everything once.

@@ -20,14 +20,6 @@ from tests.orchestration.tiny_world import write_tiny_params
 SETTLED = 60.0
 
 
-@pytest.fixture
-def source(tmp_path):
-    source = tmp_path / "raw"
-    source.mkdir()
-    (source / "events.parquet").write_bytes(b"one")
-    return source
-
-
 def _reading(source, tmp_path, settled_seconds):
     raw = {"format": "recbole", "source": str(source)}
     automation = {"settled_seconds": settled_seconds}

@@ -12,14 +12,6 @@ SETTLED = 60.0
 
 
 @pytest.fixture
-def source(tmp_path):
-    source = tmp_path / "raw"
-    source.mkdir()
-    (source / "events.parquet").write_bytes(b"one")
-    return source
-
-
-@pytest.fixture
 def look(source):
     """Looks at the folder at a given second, with the memory of the looks before."""
     memory = {}
