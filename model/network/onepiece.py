@@ -33,7 +33,7 @@ class EncoderOutput:
 
     Attributes:
         hidden: (T, dim) one state per token.
-        item_vectors: (U, dim) the identity path of the batch's distinct items, not normalised.
+        item_vectors: (U, dim) the batch's distinct items as targets, not normalised.
         balance_loss: () of all experts, weighted.
         plan: of the rows, for the decoder.
     """
@@ -57,6 +57,7 @@ class OnePiece(nn.Module):
         super().__init__()
         self.time_bias = params.time_bias
         self.input_dropout = params.input_dropout
+        self.dual_path = params.features.dual_path
         self.items = ItemTower(schema, params.features, params.dim)
         self.context = ContextTower(schema, params.features, params.dim)
         self.users = UserTower(schema, params.features, params.dim)
@@ -72,8 +73,12 @@ class OnePiece(nn.Module):
         return self._decoder
 
     def embed_items(self, items: ItemFeatures) -> Tensor:
-        """The identity path: (N, dim), not normalised."""
-        return self.items(items)
+        """Items as targets and candidates: (N, dim), not normalised."""
+        return self._as_targets(self.items(items))
+
+    def _as_targets(self, item_vectors: Tensor) -> Tensor:
+        """The identity path; without the dual path the same ReLU as in the sequence."""
+        return item_vectors if self.dual_path else F.relu(item_vectors)
 
     def encode(self, batch: Batch) -> EncoderOutput:
         """Run the encoder over B packed rows of T tokens."""
@@ -92,7 +97,7 @@ class OnePiece(nn.Module):
         for layer in self.layers:
             x, loss = layer(x, plan, batch.rows)
             losses.append(loss)
-        hidden = self.norm(x)
+        hidden, item_vectors = self.norm(x), self._as_targets(item_vectors)
         if self.skip is not None:
             hidden = hidden + self.skip(item_vectors, batch)
         return EncoderOutput(

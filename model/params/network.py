@@ -32,7 +32,9 @@ class FeatureParams(Section):
     absolute_time: bool
     action: bool
     next_action: bool
+    exposure_mask: bool  # an exposure asked for next adds nothing; else it has a vector of its own
     context_dropout: Dropout  # of absolute time and popularity, per token, in training
+    dual_path: bool  # ReLU in the sequence only; else of targets and candidates too
 
     @model_validator(mode="after")
     def _tells_items_apart(self) -> Self:

@@ -50,6 +50,8 @@ FULL, DENSE = "nothing", "experts (dense, same active size)"
 WITHOUT: dict[str, dict[str, Any]] = {
     FULL: {},
     "next action": {"network.features.next_action": False},
+    "exposure mask": {"network.features.exposure_mask": False},
+    "dual path": {"network.features.dual_path": False},
     "time": {
         "network.features.relative_time": False,
         "network.features.absolute_time": False,

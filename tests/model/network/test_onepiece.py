@@ -87,6 +87,23 @@ def test_the_next_action_changes_the_query_and_an_exposure_asks_for_nothing(data
     assert not network.context.tables["next_action"].weight[0].any()
 
 
+def test_without_the_exposure_mask_an_exposure_asks_for_itself(data):
+    params = network_params(features={"exposure_mask": False})
+    network = data.network(params).eval()
+    table = network.context.tables["next_action"]
+    batch = data.training_batch(params)
+    asked = torch.zeros_like(batch.next_actions)
+    with torch.no_grad():
+        before = network.encode(dataclasses.replace(batch, next_actions=asked)).hidden
+        table.weight[1].normal_()
+        after = network.encode(dataclasses.replace(batch, next_actions=asked)).hidden
+        clicks = network.encode(dataclasses.replace(batch, next_actions=asked + 1)).hidden
+        table.weight[1].normal_()
+        again = network.encode(dataclasses.replace(batch, next_actions=asked + 1)).hidden
+    assert not torch.allclose(before, after, atol=1e-3)
+    assert torch.equal(clicks, again)
+
+
 def test_candidates_may_point_anywhere_but_inputs_are_rectified(data):
     """The dual path: identity for targets and candidates, ReLU in the sequence."""
     network = data.network(PARAMS).eval()
@@ -100,6 +117,20 @@ def test_candidates_may_point_anywhere_but_inputs_are_rectified(data):
     assert (seen["x"][is_item] >= 0).all()
     assert (vectors < 0).any()
     assert (vectors > 0).any()
+
+
+def test_without_the_dual_path_targets_are_rectified_as_the_sequence_is(data):
+    params = network_params(features={"dual_path": False}, history_skip=3)
+    network, dual = data.network(params).eval(), data.network(network_params(history_skip=3)).eval()
+    dual.load_state_dict(network.state_dict())
+    batch = data.training_batch(params)
+    with torch.no_grad():
+        encoded, vectors = network.encode(batch), network.embed_items(batch.items)
+        free = dual.embed_items(batch.items)
+        hidden = dual.encode(batch).hidden
+    assert torch.equal(vectors, free.clamp(min=0))
+    assert torch.equal(encoded.item_vectors, vectors)
+    assert not torch.allclose(hidden, encoded.hidden)  # the history skip shows targets
 
 
 @pytest.mark.parametrize(
