@@ -103,17 +103,16 @@ class EventDatabase:
         found = self._fetch("SELECT time, count(*) AS n FROM events GROUP BY time ORDER BY time")
         return found["time"], found["n"]
 
-    def popularity(self, boundaries: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Keys and codes of every item in every bucket, see ``ItemStatistics``.
+    def popularity(self, boundaries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bucket, item and code of every item in every bucket, see ``ItemStatistics``; in order.
 
         Args:
             boundaries: (B + 1,) of the buckets.
-            num_rows: I + 1, the factor of the bucket in a key.
         """
         starts = pa.table({"start": boundaries[:-1], "bucket": np.arange(1, len(boundaries))})
         self._connection.register("buckets", starts)
         found = self._fetch(
-            f"""
+            """
             WITH bucketed AS (
                 SELECT bucket, item, count(*) AS n
                 FROM events ASOF JOIN buckets ON events.time >= buckets.start
@@ -124,13 +123,13 @@ class EventDatabase:
                        count(*) OVER (PARTITION BY bucket) AS items
                 FROM bucketed
             )
-            SELECT bucket * {num_rows} + item AS key,
+            SELECT bucket, item,
                    (1 + (2000 * fewer + items) // (2 * items))::SMALLINT AS code
-            FROM ranked ORDER BY key
+            FROM ranked ORDER BY bucket, item
             """
         )
         self._connection.unregister("buckets")
-        return found["key"], found["code"]
+        return found["bucket"], found["item"], found["code"]
 
     def by_month(self) -> pa.Table:
         """Events and distinct items by month (UTC) and action."""

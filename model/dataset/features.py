@@ -29,12 +29,13 @@ class ArrayColumn:
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """(B, L) int32 of rows (B,), right-padded with 0; L is the longest, at least 1."""
-        begins = np.asarray(self.offsets[rows])
-        lengths = np.asarray(self.offsets[rows + 1]) - begins
+        offsets, values = np.asarray(self.offsets), np.asarray(self.values)  # maps index slowly
+        begins = offsets[rows]
+        lengths = offsets[rows + 1] - begins
         column = np.arange(lengths.max(initial=1))
         inside = column < lengths[:, None]
         dense = np.zeros(inside.shape, np.int32)
-        dense[inside] = self.values[(begins[:, None] + column)[inside]]
+        dense[inside] = values[(begins[:, None] + column)[inside]]
         return dense
 
 

@@ -81,9 +81,10 @@ class ItemFeatureStore:
         matrix = self._matrices[modality]
         places = rows.clamp(min=0).to(matrix.device)
         found = matrix.index_select(0, places).to(self.device).float()
+        lengths = torch.linalg.vector_norm(found, dim=-1, keepdim=True)
+        lengths.clamp_min_(SMALLEST_LENGTH).masked_fill_(~present[:, None], float("inf"))
         # In place: a full catalogue of wide vectors is more memory than a step's activations.
-        found /= torch.linalg.vector_norm(found, dim=-1, keepdim=True).clamp_min_(SMALLEST_LENGTH)
-        return found.masked_fill_(~present[:, None], 0.0), present
+        return found.div_(lengths), present
 
     def _place(self, column: np.ndarray) -> Tensor:
         return _view(column).to(self.device)

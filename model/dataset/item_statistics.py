@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from model.artifact import atomic_folder, open_array, open_table
 from model.dataset.interactions import Interactions
+from model.dataset.popularity_table import build_table, look_up
 
 if TYPE_CHECKING:  # a training machine may lack pydantic
     from model.params import ItemStatisticsParams
@@ -26,7 +27,8 @@ _ARRAYS = (
     "last_timestamp",
     "life_cycle",
     "bucket_boundaries",
-    "pop_keys",
+    "pop_starts",
+    "pop_items",
     "pop_codes",
 )
 
@@ -46,9 +48,11 @@ class ItemStatistics:
         bucket_boundaries: (B + 1,) int64 ascending; bucket b holds times t with
             ``bucket_boundaries[b - 1] <= t < bucket_boundaries[b]``. Buckets are of equal frequency
             up to ties, and fewer than asked for where there are fewer distinct times.
-        pop_keys: (M,) int64 ascending, bucket * (I + 1) + item for every item seen in a bucket.
-        pop_codes: (M,) int16, 1 + ten times the percentile of the item's count among the items
-            of its bucket: 1..1001.
+        pop_starts: (B + 2,) int64, with the next two a table of every item seen in a bucket, see
+            :mod:`model.dataset.popularity_table`.
+        pop_items: (S,) int32 item of each slot of the table, 0 for none.
+        pop_codes: (S,) int16, 1 + ten times the percentile of the item's count among the items
+            of its bucket: 1..1001; 0 where the slot has no item.
         monthly: table of ``month`` (YYYY-MM), ``action_type``, ``events``, ``items``.
     """
 
@@ -58,7 +62,8 @@ class ItemStatistics:
     last_timestamp: np.ndarray
     life_cycle: np.ndarray
     bucket_boundaries: np.ndarray
-    pop_keys: np.ndarray
+    pop_starts: np.ndarray
+    pop_items: np.ndarray
     pop_codes: np.ndarray
     monthly: pa.Table
 
@@ -85,12 +90,10 @@ class ItemStatistics:
         Returns:
             int16 of the inputs' common shape, 0 where the item was not seen in that bucket.
         """
-        if not len(self.pop_keys):
-            return np.zeros(np.broadcast_shapes(item_ids.shape, timestamps.shape), np.int16)
-        before = self.time_bucket(timestamps).astype(np.int64) - 1
-        keys = before * len(self.log_q) + item_ids
-        places = np.minimum(np.searchsorted(self.pop_keys, keys), len(self.pop_keys) - 1)
-        return np.where(self.pop_keys[places] == keys, self.pop_codes[places], 0).astype(np.int16)
+        before = np.maximum(self.time_bucket(timestamps).astype(np.int64) - 1, 0)
+        buckets, items = np.broadcast_arrays(before, item_ids.astype(np.int64))
+        table = (self.pop_starts, self.pop_items, self.pop_codes)
+        return look_up(table, buckets.ravel(), items.ravel()).reshape(items.shape)
 
     def save(self, folder: Path) -> None:
         """Write every array and the monthly table."""
@@ -129,8 +132,9 @@ def compute_item_statistics(
     ):
         counts, first, last = events.by_item(interactions.num_items)
         boundaries = bucket_boundaries(*events.by_time(), params.num_time_buckets)
-        pop_keys, pop_codes = events.popularity(boundaries, interactions.num_items + 1)
+        popularity = events.popularity(boundaries)
         monthly = events.by_month()
+    pop_starts, pop_items, pop_codes = build_table(*popularity, len(boundaries) - 1)
     seen = counts.sum(axis=1) > 0
     return ItemStatistics(
         counts=counts,
@@ -139,7 +143,8 @@ def compute_item_statistics(
         last_timestamp=last,
         life_cycle=np.concatenate([_calendar(first, seen), _calendar(last, seen)], axis=1),
         bucket_boundaries=boundaries,
-        pop_keys=pop_keys,
+        pop_starts=pop_starts,
+        pop_items=pop_items,
         pop_codes=pop_codes,
         monthly=monthly,
     )

@@ -2,7 +2,7 @@
 
 The bytes are those of :func:`model.dataset.packing.pack`. An event is read once; its index among
 the distinct items comes from a hash table of the size of the batch, not of the catalogue, and its
-popularity from a binary search among the items of one time bucket. Importing this needs numba.
+popularity from the one on disk. Importing this needs numba.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,11 @@ from model.dataset.packing import (
     PackedTokens,
     Windows,
 )
+from model.dataset.popularity_table import MIXER, home
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
+_home = njit(**OPTIONS)(home)
 FREE = -1  # an empty slot of the hash table
-UNKNOWN = -1  # a bucket's start that was not searched yet
-TOGETHER = 64  # tokens whose popularity is searched at once
-MIXER = 2_654_435_761  # Knuth's: spreads neighbouring ids over the table
 PER_TOKEN = {
     name: (3,) if name in ("gaps", "calendar") else ()
     for name in (
@@ -60,10 +59,11 @@ class Packer:
             interactions.item_ids, interactions.action_types, interactions.timestamps
         )
         self._statistics = _opened(
-            statistics.bucket_boundaries, statistics.pop_keys, statistics.pop_codes
+            statistics.bucket_boundaries,
+            statistics.pop_starts,
+            statistics.pop_items,
+            statistics.pop_codes,
         )
-        self._bucket_starts = np.full(statistics.num_time_buckets + 1, UNKNOWN, np.int64)
-        self._num_rows = len(statistics.log_q)
         self._wanted = tuple(
             bool(wanted[name]) for name in ("relative_time", "absolute_time", "popularity")
         )
@@ -79,8 +79,6 @@ class Packer:
         found = _fill(
             self._events,
             self._statistics,
-            self._bucket_starts,
-            self._num_rows,
             self._wanted,
             (windows.begins, windows.ends, windows.next_actions, offsets),
             extra_items.astype(np.int64),
@@ -104,7 +102,7 @@ def _opened(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @compiled(**OPTIONS)
-def _fill(events, statistics, bucket_starts, num_rows, wanted, windows, extra_items, tokens, table):
+def _fill(events, statistics, wanted, windows, extra_items, tokens, table):
     """Write all tokens; items are numbered by first occurrence. Returns the number of items."""
     begins, ends, asked, offsets = windows
     distinct = 1  # 0 comes first
@@ -117,8 +115,7 @@ def _fill(events, statistics, bucket_starts, num_rows, wanted, windows, extra_it
         _, distinct = _place(item, table, distinct)
     token_items, popularity = tokens[1], tokens[10]
     if wanted[2]:
-        ids = table[1]
-        _fill_popularity(token_items, ids, statistics, bucket_starts, num_rows, popularity)
+        _fill_popularity(token_items, table[1], statistics, popularity)
     else:
         popularity[:] = 0
     return distinct
@@ -197,51 +194,20 @@ def _bucket(when, boundaries, before):
 
 
 @njit(**OPTIONS)
-def _fill_popularity(token_items, ids, statistics, bucket_starts, num_rows, popularity):
-    """Turn time buckets into the item's popularity in the bucket before, many tokens at a time.
+def _fill_popularity(token_items, ids, statistics, popularity):
+    """Turn time buckets into the item's popularity in the bucket before.
 
-    Their binary searches run in lockstep and branch-free, so that their memory reads overlap.
+    A pass of its own, since the reads of one token after another then overlap.
     """
-    _, keys, codes = statistics
-    if not len(keys):
-        popularity[:] = 0
-        return
-    wanted, at = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
-    left = np.empty(TOGETHER, np.int64)
-    for first in range(0, len(popularity), TOGETHER):
-        count = min(TOGETHER, len(popularity) - first)
-        longest = 0
-        for c in range(count):
-            bucket = max(popularity[first + c] - 1, 0)  # nothing was ever seen in bucket 0
-            wanted[c] = bucket * num_rows + ids[token_items[first + c]]
-            start = _bucket_start(bucket, bucket_starts, keys, num_rows)
-            at[c] = min(start, len(keys) - 1)
-            left[c] = _bucket_start(bucket + 1, bucket_starts, keys, num_rows) - start
-            longest = max(longest, left[c])
-        while longest > 1:
-            for c in range(count):
-                half = left[c] >> 1
-                at[c] += half if keys[at[c] + half] <= wanted[c] else 0
-                left[c] -= half
-            longest -= longest >> 1
-        for c in range(count):
-            found = left[c] > 0 and keys[at[c]] == wanted[c]
-            popularity[first + c] = codes[at[c]] if found else 0
-
-
-@njit(**OPTIONS)
-def _bucket_start(bucket, known, keys, num_rows):
-    """Where a bucket's items begin; searched on first use, so that opening costs nothing."""
-    if known[bucket] == UNKNOWN:
-        low, high = 0, len(keys)
-        while low < high:
-            middle = (low + high) // 2
-            if keys[middle] < bucket * num_rows:
-                low = middle + 1
-            else:
-                high = middle
-        known[bucket] = low
-    return known[bucket]
+    _, starts, items, codes = statistics
+    tail = starts[1]
+    for t in range(len(popularity)):
+        item, bucket = ids[token_items[t]], max(popularity[t] - 1, 0)
+        begin = starts[bucket]
+        slot = begin + _home(item, starts[bucket + 1] - begin - tail)
+        while items[slot] != 0 and items[slot] != item:
+            slot += 1
+        popularity[t] = codes[slot]
 
 
 @njit(**OPTIONS)

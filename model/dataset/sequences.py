@@ -129,8 +129,8 @@ class SequenceDataset:
         Args:
             users: (B,) int64 users with at least one training event.
         """
-        ends = np.asarray(self.interactions.train_end[users]) - 1
-        begins = np.maximum(np.asarray(self.interactions.offsets[users]), ends - self.max_length)
+        ends = np.asarray(self.interactions.train_end)[users] - 1
+        begins = np.maximum(np.asarray(self.interactions.offsets)[users], ends - self.max_length)
         return Windows(users, begins, ends, np.full(len(users), -1, np.int64))
 
     def history_windows(self, part: Part, users: np.ndarray, default_action: int) -> Windows:

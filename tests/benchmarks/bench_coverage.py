@@ -119,7 +119,8 @@ def write_store(folder: Path, num_items: int, num_events: int) -> tuple[Interact
         last_timestamp=first_seen,
         life_cycle=empty,
         bucket_boundaries=empty,
-        pop_keys=empty,
+        pop_starts=empty,
+        pop_items=empty,
         pop_codes=empty,
         monthly=pa.table({}),
     )

@@ -25,6 +25,7 @@ from model.dataset.features import ArrayColumn, FeatureTable
 from model.dataset.interactions import Interactions, write_strings
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
+from model.dataset.popularity_table import build_table
 from model.dataset.sequences import SequenceDataset
 from model.params import Params
 from model.training.order import Order
@@ -98,7 +99,9 @@ def write_store(folder: Path, users: int, per_user: int, items: int) -> None:
         write_strings(store / f"{name}.arrow", pa.array(np.arange(count)))
     write_json(store / "interactions.json", {"num_known_items": items})
     seen = np.arange(1, items + 1, 100)
-    keys = (np.arange(1, BUCKETS + 1)[:, None] * (items + 1) + seen).ravel()
+    buckets = np.arange(1, BUCKETS + 1).repeat(len(seen))
+    codes = np.ones(len(buckets), np.int16)
+    pop_starts, pop_items, pop_codes = build_table(buckets, np.tile(seen, BUCKETS), codes, BUCKETS)
     ItemStatistics(
         counts=np.ones((items + 1, 3), np.int64),
         log_q=np.full(items + 1, -np.log(items), np.float32),
@@ -106,8 +109,9 @@ def write_store(folder: Path, users: int, per_user: int, items: int) -> None:
         last_timestamp=np.full(items + 1, FIRST_SECOND + SECONDS),
         life_cycle=np.ones((items + 1, 6), np.int16),
         bucket_boundaries=FIRST_SECOND + np.linspace(0, SECONDS, BUCKETS + 1).astype(np.int64),
-        pop_keys=keys,
-        pop_codes=np.ones(len(keys), np.int16),
+        pop_starts=pop_starts,
+        pop_items=pop_items,
+        pop_codes=pop_codes,
         monthly=pa.table({"month": ["2025-05"], "events": [users * per_user]}),
     ).save(folder / "item_statistics")
 
