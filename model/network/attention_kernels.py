@@ -1,21 +1,27 @@
 """The numba kernels of HSTU attention; :mod:`model.network.attention_cpu` calls them.
 
-Matrices are stored in flat scratch: row by row with stride ``width`` (E rounded up to whole
-vectors), or, where a product runs along the tokens, in panels of PANEL tokens, dimension by
-dimension. Scratch is not cleared: what a product reads past the last token or dimension only
-affects numbers that are never used. Importing this needs numba.
+Importing this needs numba.
 """
 
 import numpy as np
 from numba import njit, prange
 
 from model.compiled import compiled
+from model.network.attention_tiles import (
+    KEY_TILE,
+    columns_times,
+    copy_panels,
+    copy_rows,
+    multiply_panels,
+    rows_times,
+    whole_vectors,
+    write_rows,
+)
 from model.network.kernel_options import KERNEL
-from model.network.tile_product import LANES, PANEL, ROWS, tile_product
+from model.network.tile_product import LANES, PANEL, ROWS
 from model.network.vector_math import sigmoid, silu, silu_backward
 
 MAX_LOTS = 32  # tasks: enough to balance many cores, few enough to sum their gradients
-KEY_TILE = 128  # keys at once: the scores of a block and their gradients fit the L1 cache
 BLOCK = 2 * ROWS  # queries at once
 TIME_SUMS = 4  # per bucket: neighbouring keys share one and would wait for each other
 
@@ -94,19 +100,19 @@ def _attend_tasks(worker, workers, tensors, rows, biases, size, scale, activate)
         begin, count = offsets[row], offsets[row + 1] - offsets[row]
         given = _activated((q, k, v), begin, count, heads, size, active, activate)
         for head in range(heads):
-            _copy_rows(given[0], head, count, size, scale, queries)
-            _copy_rows(given[2], head, count, size, one, values)
-            _copy_panels(given[1], head, count, size, keys)
+            copy_rows(given[0], head, count, size, scale, queries)
+            copy_rows(given[2], head, count, size, one, values)
+            copy_panels(given[1], head, count, size, keys)
             for first in range(0, count, BLOCK):
                 last = min(count, first + BLOCK)
                 for tile in range(0, last, KEY_TILE):
                     reach = min(KEY_TILE, last - tile)
                     _look_up_times(row, head, first, last, tile, reach, rows, biases, times)
-                    _scores(queries, first, last, keys, tile, reach, size, weights)
+                    multiply_panels(queries, first, last, keys, tile, reach, size, weights)
                     _add_biases(weights, times, head, first, last, tile, reach, biases)
                     _weigh(weights, first, last, tile, reach)
-                    _rows_times(weights, last - first, values, tile, reach, width, block, tile > 0)
-                _write_rows(block, out, begin + first, head, last - first, size)
+                    rows_times(weights, last - first, values, tile, reach, width, block, tile > 0)
+                write_rows(block, out, begin + first, head, last - first, size)
 
 
 @njit(**KERNEL)
@@ -128,29 +134,29 @@ def _backward_tasks(worker, workers, tensors, rows, biases, sums, size, scale, a
         begin, count = offsets[row], offsets[row + 1] - offsets[row]
         given = _activated((q, k, v), begin, count, heads, size, active, activate)
         for head in range(heads):
-            _copy_rows(given[0], head, count, size, scale, queries)
-            _copy_rows(_from(grad, begin), head, count, size, one, grads)
-            _copy_rows(given[1], head, count, size, scale, key_rows)
-            _copy_panels(given[1], head, count, size, keys)
-            _copy_panels(given[2], head, count, size, values)
-            key_sums[: _whole(count) * width] = 0
-            value_sums[: _whole(count) * width] = 0
+            copy_rows(given[0], head, count, size, scale, queries)
+            copy_rows(_from(grad, begin), head, count, size, one, grads)
+            copy_rows(given[1], head, count, size, scale, key_rows)
+            copy_panels(given[1], head, count, size, keys)
+            copy_panels(given[2], head, count, size, values)
+            key_sums[: whole_vectors(count) * width] = 0
+            value_sums[: whole_vectors(count) * width] = 0
             for first in range(0, count, BLOCK):
                 last = min(count, first + BLOCK)
                 for tile in range(0, last, KEY_TILE):
                     reach = min(KEY_TILE, last - tile)
                     _look_up_times(row, head, first, last, tile, reach, rows, biases, times)
-                    _scores(queries, first, last, keys, tile, reach, size, weights)
-                    _scores(grads, first, last, values, tile, reach, size, slopes)
+                    multiply_panels(queries, first, last, keys, tile, reach, size, weights)
+                    multiply_panels(grads, first, last, values, tile, reach, size, slopes)
                     _add_biases(weights, times, head, first, last, tile, reach, biases)
                     _weigh_backward(weights, slopes, first, last, tile, reach)
                     _sum_biases(slopes, row, lot, head, first, last, tile, reach, rows, sums)
-                    _rows_times(slopes, last - first, key_rows, tile, reach, width, block, tile > 0)
-                    _columns_times(slopes, queries, first, last, tile, reach, width, key_sums)
-                    _columns_times(weights, grads, first, last, tile, reach, width, value_sums)
-                _write_rows(block, dq, begin + first, head, last - first, size)
-            _write_rows(key_sums, dk, begin, head, count, size)
-            _write_rows(value_sums, dv, begin, head, count, size)
+                    rows_times(slopes, last - first, key_rows, tile, reach, width, block, tile > 0)
+                    columns_times(slopes, queries, first, last, tile, reach, width, key_sums)
+                    columns_times(weights, grads, first, last, tile, reach, width, value_sums)
+                write_rows(block, dq, begin + first, head, last - first, size)
+            write_rows(key_sums, dk, begin, head, count, size)
+            write_rows(value_sums, dv, begin, head, count, size)
         if activate:
             for x, dx in ((q, dq), (k, dk), (v, dv)):
                 _activate_backward(x, dx, begin, count, heads * size)
@@ -198,58 +204,7 @@ def _activate_backward(given, slopes, begin, count, dim):
 def _scratch_sizes(biases, size):
     """Width and number of rows of scratch, rounded up to whole vectors and panels."""
     longest = biases[0].shape[1] - LANES
-    return _whole(size), (longest + PANEL - 1) // PANEL * PANEL
-
-
-@njit(**KERNEL)
-def _whole(count):
-    return (count + LANES - 1) // LANES * LANES
-
-
-@njit(**KERNEL)
-def _copy_rows(source, head, count, size, factor, target):
-    memory, token_stride, head_stride = source
-    width = _whole(size)
-    for t in range(count):
-        at = t * token_stride + head * head_stride
-        numbers, row = memory[at : at + size], target[t * width : t * width + size]
-        for e in range(size):
-            row[e] = numbers[e] * factor
-
-
-@njit(**KERNEL)
-def _copy_panels(source, head, count, size, target):
-    memory, token_stride, head_stride = source
-    for t in range(count):
-        at = t * token_stride + head * head_stride
-        to = t // PANEL * PANEL * size + t % PANEL
-        numbers, column = memory[at : at + size], target[to:]
-        for e in range(size):
-            column[e * PANEL] = numbers[e]
-
-
-@njit(**KERNEL)
-def _write_rows(source, target, begin, head, count, size):
-    memory, token_stride, head_stride = target
-    width = _whole(size)
-    for t in range(count):
-        at = (begin + t) * token_stride + head * head_stride
-        row, numbers = memory[at : at + size], source[t * width : t * width + size]
-        for e in range(size):
-            row[e] = numbers[e]
-
-
-@njit(**KERNEL)
-def _scores(rows, first, last, panels, tile, reach, size, scores):
-    """Rows ``first`` to ``last`` times ``reach`` columns of the panels, from ``tile`` on."""
-    width = _whole(size)
-    for i in range(first, last, ROWS):
-        for c in range(0, reach, PANEL):
-            right, to = (tile + c) * size, (i - first) * KEY_TILE + c
-            tile_product(
-                rows, i * width, width, 1, panels, right, PANEL,
-                scores, to, KEY_TILE, size, reach - c, False,
-            )  # fmt: skip
+    return whole_vectors(size), (longest + PANEL - 1) // PANEL * PANEL
 
 
 @njit(**KERNEL)
@@ -272,7 +227,7 @@ def _add_biases(scores, times, head, first, last, tile, reach, biases):
     longest = len(position) - LANES
     for i in range(first, last):
         to, seen = (i - first) * KEY_TILE, min(reach, i + 1 - tile)
-        row, nearer = scores[to : to + _whole(seen)], position[longest - 1 - i + tile :]
+        row, nearer = scores[to : to + whole_vectors(seen)], position[longest - 1 - i + tile :]
         for c in range(len(row)):
             row[c] += nearer[c]
         if timed:
@@ -287,10 +242,10 @@ def _weigh(scores, first, last, tile, reach):
     for i in range(first, last):
         to = (i - first) * KEY_TILE
         seen = min(reach, i + 1 - tile)
-        row = scores[to : to + _whole(seen)]
+        row = scores[to : to + whole_vectors(seen)]
         for c in range(len(row)):
             row[c] *= sigmoid(row[c])
-        scores[to + seen : to + _whole(reach)] = 0
+        scores[to + seen : to + whole_vectors(reach)] = 0
 
 
 @njit(**KERNEL)
@@ -299,14 +254,14 @@ def _weigh_backward(scores, slopes, first, last, tile, reach):
     for i in range(first, last):
         to = (i - first) * KEY_TILE
         seen = min(reach, i + 1 - tile)
-        row, slope = scores[to : to + _whole(seen)], slopes[to : to + _whole(seen)]
+        row, slope = scores[to : to + whole_vectors(seen)], slopes[to : to + whole_vectors(seen)]
         for c in range(len(row)):
             s = sigmoid(row[c])
             weight = row[c] * s
             row[c] = weight
             slope[c] *= s + weight - weight * s
-        scores[to + seen : to + _whole(reach)] = 0
-        slopes[to + seen : to + _whole(reach)] = 0
+        scores[to + seen : to + whole_vectors(reach)] = 0
+        slopes[to + seen : to + whole_vectors(reach)] = 0
 
 
 @njit(**KERNEL)
@@ -316,34 +271,10 @@ def _sum_biases(slopes, row_id, lot, head, first, last, tile, reach, rows, sums)
     longest = len(position) - LANES
     for i in range(first, last):
         to, seen = (i - first) * KEY_TILE, min(reach, i + 1 - tile)
-        slope, nearer = slopes[to : to + _whole(seen)], position[longest - 1 - i + tile :]
+        slope, nearer = slopes[to : to + whole_vectors(seen)], position[longest - 1 - i + tile :]
         for c in range(len(slope)):
             nearer[c] += slope[c]
         if len(buckets) > 0:
             pairs = buckets[triangle_offsets[row_id] + i * (i + 1) // 2 + tile :]
             for c in range(seen):
                 time[pairs[c], c % TIME_SUMS] += slope[c]
-
-
-@njit(**KERNEL)
-def _rows_times(left, count, right, tile, reach, width, total, add):
-    """``total`` (count, width) (+)= left (count, reach) times the right rows from ``tile`` on."""
-    for r in range(0, count, ROWS):
-        for e in range(0, width, PANEL):
-            at, to = r * KEY_TILE, r * width + e
-            tile_product(
-                left, at, KEY_TILE, 1, right, tile * width + e, width,
-                total, to, width, reach, width - e, add,
-            )  # fmt: skip
-
-
-@njit(**KERNEL)
-def _columns_times(left, right, first, last, tile, reach, width, total):
-    """Rows of ``total`` from ``tile`` on += left (last - first, reach) transposed times right."""
-    for c in range(0, reach, ROWS):
-        for e in range(0, width, PANEL):
-            to = (tile + c) * width + e
-            tile_product(
-                left, c, 1, KEY_TILE, right, first * width + e, width,
-                total, to, width, last - first, width - e, True,
-            )  # fmt: skip
