@@ -60,8 +60,8 @@ class Beams:
 
 def beam_search(
     decoder: Decoder[State], state: State, trie: Trie, *, beam_width: int, num_sids: int
-) -> Beams:
-    """The ``num_sids`` most probable legal semantic IDs under the beams.
+) -> list[Beams]:
+    """The beams after each level, up to the ``num_sids`` most probable legal semantic IDs.
 
     Args:
         decoder: scores the codes.
@@ -72,12 +72,12 @@ def beam_search(
             ``beam_width`` where that is more.
 
     Returns:
-        Leaves of the trie, (B, num_sids).
+        Nodes of each level of the trie; the last are its leaves, (B, num_sids).
     """
     widths = _widths(trie, beam_width, num_sids)
-    beams = first_level(decoder, state, trie, widths[0])
+    beams = [_first_level(decoder, state, trie, widths[0])]
     for level, width in enumerate(widths[1:], start=1):
-        beams = _extend(decoder, state, trie, beams, level, width)
+        beams.append(_extend(decoder, state, trie, beams[-1], level, width))
     return beams
 
 
@@ -92,7 +92,7 @@ def _widths(trie: Trie, beam_width: int, num_sids: int) -> list[int]:
     return [*kept, num_sids]
 
 
-def first_level(decoder: Decoder[State], state: State, trie: Trie, width: int) -> Beams:
+def _first_level(decoder: Decoder[State], state: State, trie: Trie, width: int) -> Beams:
     """The ``width`` most probable legal first codes: nodes of the trie's first level."""
     log_probs = decoder.level1_logits(state).float().log_softmax(dim=-1)
     legal = log_probs[:, trie.prefixes[0][:, 0] - 1]

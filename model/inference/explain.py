@@ -8,15 +8,14 @@ import pyarrow.compute as pc
 import torch
 
 from model.dataset.interactions import Interactions
-from model.dataset.sequences import Batch
 from model.dataset.split import Part, history_ends
 from model.errors import InputError
-from model.inference.beam_search import first_level
 from model.inference.cascade import BACK_FILL, BEAM, NUM_RECOMMENDATIONS, Ranked, rank, rescore
-from model.inference.explanation import Beam, Candidate, Event, Explanation, HeldOut
+from model.inference.explanation import Beam, Candidate, Event, Explanation, HeldOut, Level
 from model.inference.loss_funnel import Fate
 from model.inference.paths import fates_of_targets
 from model.inference.recommender import Proposals, Recommender
+from model.network.onepiece import EncoderOutput
 
 EVENTS_SHOWN = 20
 BEAMS_SHOWN = 20
@@ -63,7 +62,8 @@ def explain_user(
     users = np.array([user])
     end = int(history_ends(interactions, users, part)[0])
     indices, batch = next(recommender.batches(part, users))
-    proposals = recommender.propose_batch(part, indices, batch)
+    encoded, queries = recommender.encode(batch)
+    proposals = recommender.propose_encoded(part, indices, encoded, queries)
     ranked = rank(recommender, proposals, beam_weight=beam_weight)
     beams = _beams(recommender, proposals, ranked)
     candidates = _candidates(recommender, proposals, ranked, beam_weight)
@@ -77,7 +77,7 @@ def explain_user(
         else _held_out(recommender, proposals, int(interactions.item_ids[end]), beam_weight),
         history_length=int(end - interactions.offsets[user]),
         history=_history(interactions, codes, int(interactions.offsets[user]), end),
-        first_codes=_first_codes(recommender, batch),
+        levels=_levels(recommender, encoded),
         num_beams=len(beams),
         beams=beams[:BEAMS_SHOWN],
         num_scored=len(candidates),
@@ -127,17 +127,19 @@ def _raw_id(interactions: Interactions, item: int) -> str:
     return interactions.raw_item_ids[item - 1].as_py()
 
 
-@torch.inference_mode()
-def _first_codes(recommender: Recommender, batch: Batch) -> list[tuple[int, float]]:
-    if recommender.params.num_sids == 0:
+def _levels(recommender: Recommender, encoded: EncoderOutput) -> list[Level]:
+    """The beams of a single user before the last level, as many of each as the first one has."""
+    params, trie = recommender.params, recommender.trie
+    if params.num_sids == 0:
         return []
-    encoded, _ = recommender.encode(batch)
-    state = recommender.network.start_decoding(encoded)
-    width = min(recommender.params.beam_width, len(recommender.trie.prefixes[0]))
-    beams = first_level(recommender.network.decoder, state, recommender.trie, width)
-    kept = beams.nodes[0] >= 0
-    codes = recommender.trie.prefixes[0][beams.nodes[0][kept], 0]
-    return list(zip(codes.tolist(), beams.log_probs[0][kept].exp().tolist(), strict=True))
+    levels = []
+    for codes, beams in zip(trie.prefixes[:-1], recommender.beams(encoded, 1)[:-1], strict=True):
+        kept = beams.nodes[0] >= 0
+        probabilities = beams.log_probs[0][kept].exp().tolist()
+        prefixes = map(tuple, codes[beams.nodes[0][kept]].tolist())
+        found = list(zip(prefixes, probabilities, strict=True))
+        levels.append(Level(len(found), found[: params.beam_width]))
+    return levels
 
 
 def _beams(recommender: Recommender, proposals: Proposals, ranked: Ranked) -> list[Beam]:

@@ -6,7 +6,7 @@ from html import escape
 
 from model.inference.breakdowns import ACTION_NAMES
 from model.inference.cascade import BACK_FILL, BEAM, PATH_NAMES
-from model.inference.explanation import Beam, Candidate, Event, Explanation, HeldOut
+from model.inference.explanation import Beam, Candidate, Event, Explanation, HeldOut, Level
 from model.inference.loss_funnel import Fate
 
 FATES = {
@@ -44,11 +44,9 @@ def as_text(explanation: Explanation) -> str:
         f"history: {_history_size(explanation)}",
         *_aligned([_event_cells(e) for e in explanation.history]),
         "",
-        "first codes of the beams",
-        *_aligned([(str(code), f"{p:.4f}") for code, p in explanation.first_codes]),
-        "",
+        *_level_lines(explanation.levels),
         f"most probable semantic IDs{_cut(explanation.beams, explanation.num_beams)}",
-        *_aligned([_BEAM_HEAD, *(_beam_cells(b) for b in explanation.beams)]),
+        *_aligned([_BEAM_HEAD, *map(_beam_cells, explanation.beams)] if explanation.beams else []),
         "",
         f"re-scored list{_cut(explanation.candidates, explanation.num_scored)}",
         *_aligned([_CANDIDATE_HEAD, *(_cells(c, explanation) for c in explanation.candidates)]),
@@ -70,12 +68,7 @@ def as_page(explanation: Explanation) -> str:
     if explanation.target is not None:
         item, fate = escape(explanation.target.item), escape(fate_of(explanation.target))
         target = f"<p>Held-out item <b>{item}</b>: {fate}.</p>"
-    largest = max((p for _, p in explanation.first_codes), default=1.0)
-    codes = [
-        f"<tr><td>{code}</td><td class=number>{p:.4f}</td>"
-        f"<td><span class=bar style='width:{20 * p / largest:.2f}rem'></span></td></tr>"
-        for code, p in explanation.first_codes
-    ]
+    levels = "\n".join(_level_section(n, one) for n, one in enumerate(explanation.levels, 1))
     candidates = [
         f"<tr class='{_row_class(c, explanation)}'>{_html_cells(_cells(c, explanation))}</tr>"
         for c in explanation.candidates
@@ -88,8 +81,7 @@ def as_page(explanation: Explanation) -> str:
 {_table(_CANDIDATE_HEAD, candidates)}
 <h2>What became of the items</h2>
 {_table(("", "items"), _rows([(n, f"{c:,}") for n, c in counts(explanation).items()]))}
-<h2>First codes of the beams</h2>
-{_table(("code", "probability", ""), codes)}
+{levels}
 <h2>Most probable semantic IDs{_cut(explanation.beams, explanation.num_beams)}</h2>
 {_table(_BEAM_HEAD, _rows([_beam_cells(b) for b in explanation.beams]))}
 <h2>History: {_history_size(explanation)}</h2>
@@ -141,6 +133,31 @@ def counts(explanation: Explanation) -> dict[str, int]:
 def _cut(shown: Sequence[object], number: int) -> str:
     """The end of a heading whose list is cut: ": 40 of 384"."""
     return f": {len(shown)} of {number:,}" if len(shown) < number else ""
+
+
+def _level_heading(number: int, level: Level) -> str:
+    return f"beams after level {number}{_cut(level.prefixes, level.num_prefixes)}"
+
+
+def _level_lines(levels: Sequence[Level]) -> list[str]:
+    """A block of text for each level."""
+    lines = []
+    for number, level in enumerate(levels, 1):
+        rows = [(_sid(prefix), f"{p:.6f}") for prefix, p in level.prefixes]
+        lines += [_level_heading(number, level), *_aligned(rows), ""]
+    return lines
+
+
+def _level_section(number: int, level: Level) -> str:
+    """A level as a table with bars."""
+    largest = level.prefixes[0][1]
+    rows = [
+        f"<tr><td>{_sid(prefix)}</td><td class=number>{p:.6f}</td>"
+        f"<td><span class=bar style='width:{20 * p / largest:.2f}rem'></span></td></tr>"
+        for prefix, p in level.prefixes
+    ]
+    head = ("codes", "probability", "")
+    return f"<h2>{_level_heading(number, level).capitalize()}</h2>\n{_table(head, rows)}"
 
 
 def _history_size(explanation: Explanation) -> str:

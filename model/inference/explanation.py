@@ -26,6 +26,19 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Level:
+    """What the search kept after one level of the semantic IDs, before the last.
+
+    Attributes:
+        num_prefixes: how many beginnings of semantic IDs.
+        prefixes: the most probable of them with their probabilities, best first.
+    """
+
+    num_prefixes: int
+    prefixes: list[tuple[tuple[int, ...], float]]
+
+
+@dataclass(frozen=True)
 class Beam:
     """One semantic ID that the search found, with its probability and what it proposes.
 
@@ -80,7 +93,7 @@ class Explanation:
         target: the held-out item; None for a submission.
         history_length: events of the visible history; ``history`` holds the newest.
         history: newest first.
-        first_codes: (code, probability) of the beams after level 1.
+        levels: of the semantic IDs, from the first to the last but one; none of search alone.
         num_beams: semantic IDs at the end of the search.
         beams: the most probable of them, best first.
         num_scored: items that were recommended or proposed.
@@ -98,7 +111,7 @@ class Explanation:
     target: HeldOut | None
     history_length: int
     history: list[Event]
-    first_codes: list[tuple[int, float]]
+    levels: list[Level]
     num_beams: int
     beams: list[Beam]
     num_scored: int

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from model import metrics
-from model.dataset.sequences import Batch
 from model.dataset.split import sample_test_users, user_weights
 from model.inference.cascade import NUM_RECOMMENDATIONS, rank
 from model.inference.champion import beam_weight_of
@@ -38,7 +37,6 @@ class Encoded:
     """One batch of users after the encoder."""
 
     users: np.ndarray
-    batch: Batch
     output: EncoderOutput
     queries: Tensor
 
@@ -144,7 +142,7 @@ def study_quotas(
     ways += [Way("exact", 0, k, _search(recommender, exact, k)) for k in num_sids]
     weights: list[np.ndarray] = []
     for indices, batch in recommender.batches("test", users):
-        encoded = Encoded(indices, batch, *recommender.encode(batch))
+        encoded = Encoded(indices, *recommender.encode(batch))
         if not weights:
             index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
             # Completed by exact search, short lists would hide what the index misses.
@@ -180,9 +178,7 @@ def _cascade(
     chosen = replace(recommender, params=recommender.params.model_copy(update=changes))
 
     def answer(encoded: Encoded) -> tuple[Tensor, Tensor]:
-        proposals = chosen.propose_encoded(
-            "test", encoded.users, encoded.batch, encoded.output, encoded.queries
-        )
+        proposals = chosen.propose_encoded("test", encoded.users, encoded.output, encoded.queries)
         ranked = rank(chosen, proposals, beam_weight=beam_weight)
         return torch.where(proposals.hidden, -1, proposals.rows), ranked.rows
 

@@ -114,14 +114,13 @@ class Recommender:
     def propose_batch(self, part: Part, users: np.ndarray, batch: Batch) -> Proposals:
         """What the beams propose to one batch of users."""
         encoded, queries = self.encode(batch)
-        return self.propose_encoded(part, users, batch, encoded, queries)
+        return self.propose_encoded(part, users, encoded, queries)
 
     @torch.inference_mode()
     def propose_encoded(
         self,
         part: Part,
         users: np.ndarray,
-        batch: Batch,
         encoded: EncoderOutput,
         queries: Tensor,
     ) -> Proposals:
@@ -131,7 +130,7 @@ class Recommender:
             nothing = queries.new_zeros(len(users), 0)
             rows, cosines, log_probs = nothing.long(), nothing, nothing
         else:
-            beams = self._beams(encoded, len(users))
+            beams = self.beams(encoded, len(users))[-1]
             rows, cosines, log_probs = self._items(queries, beams.nodes, beams.log_probs)
         return Proposals(users, queries, rows, cosines, log_probs, seen, seen.contains(rows))
 
@@ -146,7 +145,9 @@ class Recommender:
             num_rows=len(self.catalogue),
         ).to(self.device)
 
-    def _beams(self, encoded: EncoderOutput, num_users: int) -> Beams:
+    @torch.inference_mode()
+    def beams(self, encoded: EncoderOutput, num_users: int) -> list[Beams]:
+        """What the search keeps of a batch after each level of the semantic IDs."""
         with thread_invariant(num_users):
             return beam_search(
                 self.network.decoder,

@@ -100,7 +100,7 @@ def shared_search(
     """Ours, in the reference's form."""
     offsets = torch.arange(len(hidden) + 1) * hidden.shape[1]
     state = decoder.start(hidden.flatten(0, 1), offsets, None)
-    beams = beam_search(decoder, state, trie, beam_width=beam_width, num_sids=num_sids)
+    beams = beam_search(decoder, state, trie, beam_width=beam_width, num_sids=num_sids)[-1]
     sids = trie.prefixes[-1][beams.nodes]
     size = decoder.output_weight(2).shape[0] - 1
     return (sids[..., 0] - 1) * size + sids[..., 1] - 1, beams.log_probs

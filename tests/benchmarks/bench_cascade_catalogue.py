@@ -125,7 +125,7 @@ def answer(recommender: Recommender, queries: Tensor) -> None:
     """Everything after the encoder, for one batch."""
     nothing: Any = None
     users = np.arange(len(queries))
-    proposals = recommender.propose_encoded("submission", users, nothing, nothing, queries)
+    proposals = recommender.propose_encoded("submission", users, nothing, queries)
     rank(recommender, proposals, beam_weight=0.01)
 
 

@@ -41,7 +41,7 @@ def random_sids(sizes: tuple[int, ...], share: float, seed: int = 1) -> np.ndarr
 def test_equals_the_enumeration_of_legal_ids(sizes, share, beam_width, num_sids):
     codes = random_sids(sizes, share)
     trie, decoder = trie_of(codes), TableDecoder(sizes)
-    beams = beam_search(decoder, [0, 1, 2], trie, beam_width=beam_width, num_sids=num_sids)
+    *_, beams = beam_search(decoder, [0, 1, 2], trie, beam_width=beam_width, num_sids=num_sids)
     assert beams.nodes.shape == beams.log_probs.shape == (3, num_sids)
     for user in range(3):
         legal = set(map(tuple, codes.tolist()))
@@ -62,7 +62,7 @@ def test_probabilities_of_all_legal_ids_sum_to_the_legal_share_of_level_one():
     codes = random_sids(sizes, 0.5)
     codes = codes[codes[:, 0] != 2]  # no legal ID begins with 2
     decoder = TableDecoder(sizes)
-    beams = beam_search(decoder, [0, 1], trie_of(codes), beam_width=4, num_sids=24)
+    *_, beams = beam_search(decoder, [0, 1], trie_of(codes), beam_width=4, num_sids=24)
     level_one = decoder.level1_logits([0, 1]).softmax(-1)
     torch.testing.assert_close(beams.log_probs.exp().sum(1), 1.0 - level_one[:, 1])
 
@@ -72,7 +72,7 @@ def test_memory_bound_does_not_change_the_result(monkeypatch):
     trie, decoder = trie_of(random_sids(sizes, 0.6)), TableDecoder(sizes)
 
     def search() -> module.Beams:
-        return beam_search(decoder, list(range(5)), trie, beam_width=4, num_sids=9)
+        return beam_search(decoder, list(range(5)), trie, beam_width=4, num_sids=9)[-1]
 
     monkeypatch.setattr(module, "best_children_compiled", module.best_children)
     whole = search()
@@ -99,7 +99,7 @@ def test_the_decoder_is_asked_for_prefixes_that_exist(monkeypatch):
     asked: list[int] = []
     original = decoder.expand
     monkeypatch.setattr(decoder, "expand", lambda s, p: asked.append(p.shape[1]) or original(s, p))
-    wide = beam_search(decoder, [0, 1], trie, beam_width=1000, num_sids=30)
+    *_, wide = beam_search(decoder, [0, 1], trie, beam_width=1000, num_sids=30)
     assert asked == [len(trie.prefixes[0]), len(trie.prefixes[1])]
     asked.clear()
     beam_search(decoder, [0, 1], trie, beam_width=2, num_sids=3)
@@ -115,7 +115,7 @@ def test_nearly_unique_prefixes_do_not_narrow_what_is_found():
     codes = np.stack([generator.integers(1, size + 1, 100) for size in sizes], axis=1)
     trie = trie_of(codes)
     assert len(trie.prefixes[1]) > 0.6 * trie.num_sids
-    beams = beam_search(TableDecoder(sizes), [0, 1], trie, beam_width=3, num_sids=40)
+    *_, beams = beam_search(TableDecoder(sizes), [0, 1], trie, beam_width=3, num_sids=40)
     assert (beams.nodes >= 0).all()
     assert all(len(row.unique()) == 40 for row in beams.nodes)
 
@@ -124,7 +124,7 @@ def test_legal_ids_only_however_improbable():
     trie = trie_of(np.array([[3, 1]]))
     decoder = TableDecoder((4, 5))
     decoder.biases[0][3] = -50.0
-    beams = beam_search(decoder, [0], trie, beam_width=2, num_sids=2)
+    *_, beams = beam_search(decoder, [0], trie, beam_width=2, num_sids=2)
     assert beams.nodes.tolist() == [[0, -1]]
     assert trie.prefixes[-1].tolist() == [[3, 1]]
 
@@ -137,7 +137,7 @@ def test_equal_ids_are_all_kept():
     for table in (*decoder.weights, *decoder.biases):
         table.zero_()
     decoder.biases[1][:] = 1.5
-    beams = beam_search(decoder, [0], trie_of(codes), beam_width=4, num_sids=len(codes) - 3)
+    *_, beams = beam_search(decoder, [0], trie_of(codes), beam_width=4, num_sids=len(codes) - 3)
     assert (beams.nodes >= 0).all()
     assert len(beams.nodes.unique()) == len(codes) - 3
     assert (beams.log_probs.diff() <= 0).all()

@@ -1,5 +1,6 @@
 """An explanation says what the recommendation did."""
 
+import itertools
 from html.parser import HTMLParser
 
 import numpy as np
@@ -100,19 +101,82 @@ def test_says_what_became_of_the_held_out_item(recommender):
     assert len(seen) >= 3
 
 
-def test_first_codes_are_probabilities_best_first(explanation):
-    probabilities = [p for _, p in explanation.first_codes]
-    assert len(probabilities) == 4
+def test_the_first_level_has_probabilities_best_first(explanation):
+    (level,) = explanation.levels
+    probabilities = [p for _, p in level.prefixes]
+    assert len(probabilities) == level.num_prefixes == 4
     assert probabilities == sorted(probabilities, reverse=True)
     assert 0.99 < sum(probabilities) <= 1.0 + 1e-5  # all four legal codes of a book of four
 
 
+THREE_LEVELS = {"sizes": (4, 6, 5), "without_sid": 3}
+
+
+def test_of_three_levels_each_but_the_last_has_the_sums_of_what_continues_it():
+    """Beams that keep every prefix leave out nothing of the probability below it."""
+    params = cascade_params(beam_width=100, num_sids=100)
+    recommender = fake_recommender(random_interactions(9, 60), params, **THREE_LEVELS)
+    found = explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1, part="test")
+    legal = set(map(tuple, recommender.trie.prefixes[-1].tolist()))
+    of_ids = recommender.network.decoder.log_probs(USER, legal, 100, 100)
+    assert len(found.levels) == 2
+    for length, level in enumerate(found.levels, start=1):
+        expected = dict.fromkeys({sid[:length] for sid in legal}, 0.0)
+        for sid, log_prob in of_ids.items():
+            expected[sid[:length]] += np.exp(log_prob)
+        prefixes, probabilities = zip(*level.prefixes, strict=True)
+        assert list(prefixes) == sorted(expected, key=lambda prefix: -expected[prefix])
+        np.testing.assert_allclose(probabilities, [expected[one] for one in prefixes], rtol=1e-4)
+        assert level.num_prefixes == len(expected)
+
+
+@pytest.mark.parametrize(("beam_width", "num_sids"), [(2, 2), (2, 7), (3, 1)])
+def test_of_three_levels_no_more_beams_are_shown_than_the_first_one_keeps(beam_width, num_sids):
+    params = cascade_params(beam_width=beam_width, num_sids=num_sids)
+    recommender = fake_recommender(random_interactions(9, 60), params, **THREE_LEVELS)
+    found = explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1, part="test")
+    legal = set(map(tuple, recommender.trie.prefixes[-1].tolist()))
+    proposed = {beam.sid for beam in found.beams}
+    shown = [dict(level.prefixes) for level in found.levels]
+    assert [len(one) for one in shown] == [beam_width] * 2
+    assert [level.num_prefixes for level in found.levels] == [beam_width, max(beam_width, num_sids)]
+    assert {prefix[:1] for prefix in shown[1]} <= set(shown[0])
+    of_ids = recommender.network.decoder.log_probs(USER, legal, beam_width, num_sids)
+    assert proposed <= set(of_ids)
+    for prefix, probability in shown[1].items():
+        below = sum(np.exp(p) for sid, p in of_ids.items() if sid[:2] == prefix)
+        np.testing.assert_allclose(probability, below, rtol=1e-4)
+
+
+def test_text_and_page_show_every_level():
+    params = cascade_params(beam_width=2, num_sids=7)
+    recommender = fake_recommender(random_interactions(9, 60), params, **THREE_LEVELS)
+    found = explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1, part="test")
+    text, page = as_text(found), as_page(found)
+    for told, start in ((text, "beams after"), (page, "<h2>Beams after")):
+        assert f"{start} level 1" in told
+        assert f"{start} level 2: 2 of 7" in told
+        assert "after level 3" not in told
+    for prefix, probability in itertools.chain(*(level.prefixes for level in found.levels)):
+        codes = "-".join(map(str, prefix))
+        assert f"\n  {codes:<{2 * len(prefix) - 1}}  {probability:.6f}\n" in text
+        assert f"<td>{codes}</td><td class=number>{probability:.6f}</td>" in page
+
+
+def test_a_single_level_has_none_before_its_last():
+    recommender = fake_recommender(random_interactions(9, 60), cascade_params(), sizes=(20,))
+    found = explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1, part="test")
+    assert found.levels == []
+    assert [len(beam.sid) for beam in found.beams] == [1] * 6
+    assert "after level" not in as_text(found) + as_page(found)
+
+
 def test_beams_are_the_semantic_ids_of_the_proposals_best_first(recommender, explanation):
-    beams, first = explanation.beams, dict(explanation.first_codes)
+    beams, first = explanation.beams, dict(explanation.levels[0].prefixes)
     assert len({beam.sid for beam in beams}) == len(beams) == 12
     probabilities = [beam.probability for beam in beams]
     assert probabilities == sorted(probabilities, reverse=True)
-    assert all(0 < beam.probability <= first[beam.sid[0]] * (1 + 1e-5) for beam in beams)
+    assert all(0 < beam.probability <= first[beam.sid[:1]] * (1 + 1e-5) for beam in beams)
     assert sum(b.num_items for b in beams) == explanation.num_proposed
     ten = [c for c in explanation.candidates if c.place and c.log_prob is not None]
     for beam in beams:
@@ -183,7 +247,7 @@ def test_a_beam_wider_than_the_codebook_takes_no_room_of_its_own():
     recommender = fake_recommender(random_interactions(9, 60), params)
     codes = _codes(recommender)
     found = explain_user(recommender, codes, "user_004", beam_weight=0.1, part="submission")
-    assert len(found.first_codes) == 4
+    assert [len(level.prefixes) for level in found.levels] == [4]
 
 
 def test_search_alone_is_explained_without_beams():
@@ -193,7 +257,7 @@ def test_search_alone_is_explained_without_beams():
         found = explain_user(
             recommender, _codes(recommender), "user_004", beam_weight=0.0, part=part
         )
-        assert found.beams == found.first_codes == []
+        assert found.beams == found.levels == []
         assert found.num_proposed == 0
         assert [one.fate for one in found.candidates] == [Fate.HIT_BY_BACK_FILL] * 10
         assert as_text(found).count("(none)") == 1
