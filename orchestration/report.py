@@ -19,7 +19,7 @@ from orchestration.text_table import columns
 ACTIONS = ("exposures", "clicks", "conversions")
 PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
 METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
-_NEEDED = {"masked_actions", "beam_weight_tuned"}  # which evaluations of earlier versions lack
+_NEEDED = {"masked_actions", "beam_weight_tuned", "search_alone"}  # earlier versions lack some
 
 
 def read_facts(workspace: Workspace) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _remedies(metrics: Mapping[str, Any]) -> list[str]:
     share = {fate: lost["share"] for fate, lost in metrics["cascade_losses"].items()}
     unproposed = share["not_among_beams"] + share["hit_by_back_fill"]
     blend, remedies = metrics["beam_weight"], []
-    alone = metrics.get("search_alone", False)
+    alone = metrics["search_alone"]
     if share["capped"] > 0.0:
         remedies.append(
             f"{share['capped']:.1%} of the targets are left out by the cap on their group: set "

@@ -116,7 +116,7 @@ def summarise(
         "validation_users": tuning.users,
         "validation": _validation_metrics(tuning, section, seed),
         "cascade_losses": losses,
-        **({} if recommender.params.num_sids else {"search_alone": True}),
+        "search_alone": recommender.params.num_sids == 0,
         **paths,
     }
     return EvaluationReport(

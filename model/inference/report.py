@@ -25,7 +25,7 @@ class EvaluationReport:
     Attributes:
         metrics: ``users``, ``candidates``, ``allowed_items``, ``masked_actions``,
             ``seen_masked`` (all of them), ``beam_weight``, ``cascade_losses``, ``search_alone``
-            where the cascade had no beams, and per path ``hr@k``, ``ndcg@k``, ``mrr@k``,
+            (whether the cascade had no beams), and per path ``hr@k``, ``ndcg@k``, ``mrr@k``,
             ``score``, ``catalogue_coverage``, ``novelty``, ``gini`` and ``ci95``.
         breakdowns: rows of ``division``, ``group``, ``users``, ``weight``, ``path``, ``hr@10``,
             ``ndcg@10``, ``score``, and the 95 % interval ``ndcg@10_low`` to ``ndcg@10_high``.

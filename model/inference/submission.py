@@ -191,7 +191,7 @@ def describe(
         interactions: holds the raw ids.
         counts: (num_items + 1,) training events per item.
         beam_weight: that was used.
-        search: properties of the search that was used; an index's become part of the summary.
+        search: properties of the search that was used, see ``VectorSearch.facts``.
     """
     filled = made.path == BACK_FILL
     return Submission(
@@ -205,7 +205,7 @@ def describe(
             "users_with_back_fill": int(filled.any(axis=1).sum()),
             "cold_share": float((counts[made.item_ids] == 0).mean()),
             "beam_weight": beam_weight,
-            **({} if search["kind"] == "exact" else {"search": dict(search)}),
+            "search": dict(search),
         },
         items_are_numbers=_are_numbers(interactions.raw_item_ids),
     )

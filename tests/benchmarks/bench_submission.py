@@ -112,7 +112,7 @@ def fill_from(shards: Shards, submissions: Path, count: int) -> None:
     """Finish the first ``count`` shards with the newest submission's answers to the same users."""
     newest = submissions / (submissions / "latest").read_text().strip()
     submission = Submission.load(newest)
-    known, search = submission.recommendations, submission.summary.get("search", {"kind": "exact"})
+    known, search = submission.recommendations, submission.summary["search"]
     for shard in range(count):
         users = shards.users(shard)
         same = users % len(known.user_indices)

@@ -63,14 +63,15 @@ def test_its_facts_for_programs(finished):
     assert facts["submission"] == str(finished.workspace.current_folder(SUBMISSION))
 
 
-def test_the_figures_of_an_earlier_version_are_refused(copied):
+@pytest.mark.parametrize("name", ["masked_actions", "search_alone"])
+def test_the_figures_of_an_earlier_version_are_refused(copied, name):
     file = copied.data / "evaluation_report" / "metrics.json"
     metrics = json.loads(file.read_text())
-    del metrics["masked_actions"]
+    del metrics[name]
     file.write_text(json.dumps(metrics))
     done = copied.onepiece("report")
     assert done.returncode == 2
-    assert "written by another version (masked_actions missing); materialise" in done.stderr
+    assert f"written by another version ({name} missing); materialise" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def judged(difference, low, high, *, beam_weight=0.0, tuned=False, facts=None, *
             "beam_weight": beam_weight,
             "beam_weight_tuned": tuned,
             "users": 1000,
+            "search_alone": False,
         }
         | (facts or {})
     )

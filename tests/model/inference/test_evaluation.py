@@ -351,7 +351,7 @@ def test_search_alone_loses_no_target_in_the_beams(alone):
     hit = np.isin(lists.ranks["cascade"], range(1, 11))
     np.testing.assert_array_equal(lists.fate == Fate.HIT_BY_BACK_FILL, hit)
     assert (lists.fate == Fate.RANKED_BELOW_TEN).any()
-    assert report_of(alone).metrics["search_alone"]
+    assert report_of(alone).metrics["search_alone"] is True
 
 
 @pytest.mark.parametrize("cap", [0, 2])

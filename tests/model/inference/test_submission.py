@@ -46,7 +46,8 @@ def submission(interactions, made) -> Submission:
 
 
 def described(made: Recommendations, interactions: Interactions, kind: str = "exact") -> Submission:
-    counts, search = training_counts(interactions), {"kind": kind, "recall@10": 0.96}
+    search = {"kind": kind} | ({} if kind == "exact" else {"recall@10": 0.96})
+    counts = training_counts(interactions)
     return describe(made, interactions, counts, beam_weight=0.1, search=search)
 
 
@@ -125,8 +126,10 @@ def test_loads_what_was_saved(submission, made, tmp_path):
         assert (tmp_path / "s" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_the_summary_says_how_good_an_index_was(submission, made, interactions):
-    assert "search" not in submission.summary
+def test_the_summary_says_what_was_searched_and_how_good_an_index_was(
+    submission, made, interactions
+):
+    assert submission.summary["search"] == {"kind": "exact"}
     summary = described(made, interactions, "ivf").summary
     assert summary["search"] == {"kind": "ivf", "recall@10": 0.96}
     assert summary == submission.summary | {"search": summary["search"]}
