@@ -64,8 +64,8 @@ def quality_rows(report: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         near, together = row["quality"]["neighborhood"], row["quality"]["cooccurrence"]
         facts: dict[str, Any] = {"source": row["source"]}
         for name in ("sid1", "vicinity"):
-            facts[f"neighbours in {name}"] = near[name]["recall@10"]
-            facts[f"neighbours in {name} by chance"] = near[name]["chance"]
+            facts[f"neighbors in {name}"] = near[name]["recall@10"]
+            facts[f"neighbors in {name} by chance"] = near[name]["chance"]
             facts[f"transitions in {name}"] = together[name]["share"] if together else "none"
             by_chance = together[name]["chance"] if together else "none"
             facts[f"transitions in {name} by chance"] = by_chance

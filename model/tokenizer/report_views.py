@@ -16,11 +16,11 @@ def headlines(report: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]
             **{f"{name}_{stage}": row[stage][name] for name in _COUNTS for stage in STAGES},
             "drift": row["drift"],
             **{
-                f"{name}_{number}": value
+                f"{name}{number}": value
                 for number, level in enumerate(row["levels"], 1)
                 for name, value in _usage(level).items()
             },
-            **_beside_chance("neighbours", row["quality"]["neighborhood"], "recall@10"),
+            **_beside_chance("neighbors", row["quality"]["neighborhood"], "recall@10"),
             **_beside_chance("next_items", row["quality"]["cooccurrence"], "share"),
             **_growth(row.get("growth", {})),
         }

@@ -88,14 +88,18 @@ def test_all_views_count_conflicts_and_unique_pairs_before_and_after(made):
 
 
 @pytest.mark.parametrize("sizes", [[64], [4, 4, 4]])
-def test_views_have_a_loss_per_level(sizes):
+def test_views_have_a_loss_and_the_use_of_every_level(sizes):
     vectors = ItemVectors.of_fused(
         FusedEmbeddings(np.arange(1, 8, dtype=np.int32), clustered(7, centres=3))
     )
     row = report_source(vectors, small_interactions(), codebook_params(sizes=sizes), 1)
-    names = [f"loss{level}" for level in range(1, len(sizes) + 1)]
-    for shown in (headlines([row])["collaborative"], asset.collision_rows([row])[0]):
-        assert [name for name in shown if name.startswith("loss")] == names
+    levels = range(1, len(sizes) + 1)
+    told, shown = headlines([row])["collaborative"], asset.collision_rows([row])[0]
+    for found, name in ((told, "loss"), (shown, "loss"), (told, "gini"), (told, "entropy")):
+        assert [key for key in found if key.startswith(name)] == [f"{name}{n}" for n in levels]
+    assert [told[f"used_share{n}"] for n in levels] == [
+        level["used"] / level["size"] for level in row["levels"]
+    ]
 
 
 def test_usage_has_a_row_per_level_and_quality_one_per_source(made):
@@ -104,7 +108,7 @@ def test_usage_has_a_row_per_level_and_quality_one_per_source(made):
     assert all(row["used"] <= row["size"] == 4 for row in usage)
     quality = asset.quality_rows(made.report)
     assert [row["source"] for row in quality] == ["81", "collaborative"]
-    assert 0.0 <= quality[1]["neighbours in sid1"] <= 1.0
+    assert 0.0 <= quality[1]["neighbors in sid1"] <= 1.0
 
 
 def test_shares_stand_beside_what_chance_gives(made):
@@ -114,14 +118,14 @@ def test_shares_stand_beside_what_chance_gives(made):
     for near in ("sid1", "vicinity"):
         chance = quality["neighborhood"][near]["chance"], quality["cooccurrence"][near]["chance"]
         assert chance == (
-            shown[f"neighbours in {near} by chance"],
+            shown[f"neighbors in {near} by chance"],
             shown[f"transitions in {near} by chance"],
         )
         assert chance == (
-            told[f"neighbours_in_{near}_by_chance"],
+            told[f"neighbors_in_{near}_by_chance"],
             told[f"next_items_in_{near}_by_chance"],
         )
-        assert told[f"neighbours_in_{near}"] == quality["neighborhood"][near]["recall@10"]
+        assert told[f"neighbors_in_{near}"] == quality["neighborhood"][near]["recall@10"]
         assert told[f"next_items_in_{near}"] == quality["cooccurrence"][near]["share"]
 
 
