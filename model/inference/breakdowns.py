@@ -58,7 +58,7 @@ def breakdown_rows(
 ) -> list[dict[str, object]]:
     """One row per division, group and path, with a 95 % interval of NDCG@10.
 
-    The metrics of a group are None where all its users have weight zero.
+    The metrics of a group and the interval are None where all its users have weight zero.
 
     Args:
         groups: divisions of the U users.
@@ -87,8 +87,8 @@ def breakdown_rows(
                 }
                 for name, measure in _MEASURES.items():
                     row[name] = measure(rank, weight) if total > 0 else None
-                low, high = (None, None) if ends is None else ends[place].tolist()
-                rows.append(row | {"ndcg@10_low": low, "ndcg@10_high": high})
+                interval = None if ends is None else ends[place].tolist()
+                rows.append(row | {"ci95": {"ndcg@10": interval}})
     return rows
 
 

@@ -69,10 +69,9 @@ def plot_breakdowns(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
         groups = list(dict.fromkeys(row["group"] for row in inside))
         for number, (path, color) in enumerate(zip(paths, COLORS, strict=False)):
             own = [row for row in inside if row["path"] == path]
-            points, low, high = (
-                np.array([row[name] for row in own], np.float64)  # None becomes NaN
-                for name in ("ndcg@10", "ndcg@10_low", "ndcg@10_high")
-            )
+            points = np.array([row["ndcg@10"] for row in own], np.float64)  # None becomes NaN
+            ends = [row["ci95"]["ndcg@10"] or (np.nan, np.nan) for row in own]
+            low, high = np.array(ends).T
             axes.errorbar(
                 np.arange(len(groups)) + 0.1 * (number - len(paths) // 2),  # beside each other
                 points,

@@ -1,6 +1,6 @@
 """The evaluation's result as an artefact: JSON for machines, tables and plots for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +28,7 @@ class EvaluationReport:
             (whether the cascade had no beams), and per path ``hr@k``, ``ndcg@k``, ``mrr@k``,
             ``score``, ``catalogue_coverage``, ``novelty``, ``gini`` and ``ci95``.
         breakdowns: rows of ``division``, ``group``, ``users``, ``weight``, ``path``, ``hr@10``,
-            ``ndcg@10``, ``score``, and the 95 % interval ``ndcg@10_low`` to ``ndcg@10_high``.
+            ``ndcg@10``, ``score``, and in ``ci95`` the interval of ``ndcg@10``.
         tuning: rows of ``beam_weight``, ``ndcg@10``, ``hr@10``, one per weight that was tried: a
             single one where it was given.
     """
@@ -57,7 +57,7 @@ class EvaluationReport:
             details = {"breakdowns": list(self.breakdowns), "tuning": list(self.tuning)}
             write_json(out / "details.json", details)
             self.table().to_csv(out / "metrics.csv", index=False)
-            pd.DataFrame(self.breakdowns).to_csv(out / "breakdowns.csv", index=False)
+            pd.DataFrame(map(_flat, self.breakdowns)).to_csv(out / "breakdowns.csv", index=False)
             plot_paths(self.metrics, PATHS, out / "paths.png")
             plot_cutoffs(self.metrics, PATHS, out / "cutoffs.png")
             plot_losses(self.metrics["cascade_losses"], out / "losses.png")
@@ -74,3 +74,12 @@ class EvaluationReport:
             breakdowns=details["breakdowns"],
             tuning=details["tuning"],
         )
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose intervals are columns, with their path in the JSON as name."""
+    columns = {name: value for name, value in row.items() if name != "ci95"}
+    for name, interval in row["ci95"].items():
+        low, high = interval or (None, None)
+        columns |= {f"ci95.{name}.low": low, f"ci95.{name}.high": high}
+    return columns

@@ -60,14 +60,14 @@ def test_a_groups_row_is_the_weighted_mean_of_its_users():
     ranks, weights = np.array([0, 1, 3]), np.array([0.0, 1.0, 3.0])
     rows = breakdown_rows([group], {"sid": ranks}, weights, samples=200, seed=0)
     shared = {"division": "warmth", "path": "sid"}
-    nothing = dict.fromkeys(("hr@10", "ndcg@10", "score", "ndcg@10_low", "ndcg@10_high"))
+    nothing = {"hr@10": None, "ndcg@10": None, "score": None, "ci95": {"ndcg@10": None}}
     gain = (1.0 + 3 * 0.5) / 4  # rank 3 gains 1 / log2(4)
     assert rows == [
         shared | {"group": "cold", "users": 1, "weight": 0.0} | nothing,
         shared
         | {"group": "warm", "users": 2, "weight": 4.0, "hr@10": 1.0, "ndcg@10": gain}
         | {"score": pytest.approx(0.31 + 0.69 * gain)}
-        | {"ndcg@10_low": 0.5, "ndcg@10_high": 1.0},  # either user alone
+        | {"ci95": {"ndcg@10": [0.5, 1.0]}},  # either user alone
     ]
 
 
@@ -78,7 +78,7 @@ def test_a_group_of_all_has_the_interval_of_the_whole():
     rows = breakdown_rows([everyone], ranks, weights, samples=50, seed=3)
     gains = np.stack([metrics.discounted_gains(rank, 10) for rank in ranks.values()], axis=1)
     whole = metrics.bootstrap_intervals(gains, weights, samples=50, seed=3)
-    assert [[row["ndcg@10_low"], row["ndcg@10_high"]] for row in rows] == whole.tolist()
+    assert [row["ci95"]["ndcg@10"] for row in rows] == whole.tolist()
 
 
 def test_intervals_are_drawn_around_the_points_and_none_where_nothing_weighs(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -238,6 +239,12 @@ def test_saved_report_is_the_same_bytes_again_and_loads(recommender, tmp_path):
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     loaded = EvaluationReport.load(tmp_path / "a")
+    assert loaded.breakdowns == report.breakdowns
+    table = pd.read_csv(tmp_path / "a" / "breakdowns.csv")
+    for place, name in enumerate(("ci95.ndcg@10.low", "ci95.ndcg@10.high")):
+        ends = [(row["ci95"]["ndcg@10"] or [np.nan] * 2)[place] for row in report.breakdowns]
+        np.testing.assert_allclose(table[name], ends)
+    assert "ci95" not in table
     assert loaded.metrics == json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert loaded.beam_weight == 0.1
     assert list(loaded.table()["path"]) == list(PATHS)
