@@ -23,16 +23,29 @@ class Decision:
     Attributes:
         promoted: whether it does.
         reason: one sentence with the numbers.
-        challenger: its validation score and 95 % interval.
-        champion: the champion's on the same data, or None where there was nothing to compare with.
-        incumbent: the champion's folder name before the decision, or None.
+        challenger: its validation ``score`` and 95 % interval ``ci95``.
+        incumbent: the champion before the decision: its folder name ``id``, and its ``score`` and
+            ``ci95`` on the same data, None where it was not measured; None where there was none.
     """
 
     promoted: bool
     reason: str
     challenger: dict[str, Any]
-    champion: dict[str, Any] | None
-    incumbent: str | None
+    incumbent: dict[str, Any] | None
+
+    @property
+    def incumbent_id(self) -> str | None:
+        """The folder name of the champion before the decision."""
+        return None if self.incumbent is None else self.incumbent["id"]
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read a decision, also one of an earlier version: judged models are kept for good."""
+        found = read_json(file)
+        if "champion" in found:  # which was then the figures' key, and ``incumbent`` the name's
+            figures, name = found.pop("champion"), found["incumbent"]
+            found["incumbent"] = None if name is None else _incumbent(name, figures)
+        return cls(**found)
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class JudgedModel:
         incumbent = folder / INCUMBENT_METRICS_FILE
         return cls(
             folder=folder,
-            decision=Decision(**read_json(folder / DECISION_FILE)),
+            decision=Decision.read(folder / DECISION_FILE),
             metrics=read_json(folder / METRICS_FILE),
             incumbent_metrics=read_json(incumbent) if incumbent.exists() else None,
         )
@@ -78,7 +91,7 @@ class JudgedModel:
 
 def decide(
     challenger: Mapping[str, Any],
-    champion: Mapping[str, Any] | None,
+    measured: Mapping[str, Any] | None,
     *,
     incumbent: str | None,
     obstacle: str | None = None,
@@ -90,30 +103,32 @@ def decide(
 
     Args:
         challenger: metrics of the new model.
-        champion: metrics of the champion on the same data; None where it has none.
-        incumbent: the champion's folder name.
+        measured: metrics of the champion on the same data; None where it has none.
+        incumbent: the champion's folder name; None where there is no champion.
         obstacle: why the champion has to be replaced, whatever its score.
         left_as: the name under which the challenger's weights and codebook were rolled away from;
             no score brings them back.
     """
     new = _standing(challenger)
-    if champion is None:
-        reason = obstacle or "There was no champion before it."
-        return Decision(True, reason, new, None, incumbent)
-    old = _standing(champion)
+    if incumbent is None:
+        return Decision(True, "There was no champion before it.", new, None)
+    if measured is None:
+        assert obstacle is not None, "a champion that can be measured is measured"
+        return Decision(True, obstacle, new, _incumbent(incumbent, None))
+    old = _standing(measured)
     if left_as is not None:
         reason = (
             f"Its weights and codebook are those of {left_as}, which was rolled away from: they "
             f"are not promoted again until `onepiece rollback {left_as}`."
         )
-        return Decision(False, reason, new, old, incumbent)
+        return Decision(False, reason, new, _incumbent(incumbent, old))
     floor = old["ci95"][0]
     promoted = new["score"] >= floor
     reason = (
         f"Its validation {METRIC} {new['score']:.4f} {'reaches' if promoted else 'falls below'} "
         f"the lower end {floor:.4f} of the champion's 95 % interval around {old['score']:.4f}."
     )
-    return Decision(promoted, reason, new, old, incumbent)
+    return Decision(promoted, reason, new, _incumbent(incumbent, old))
 
 
 def newest_measurement(champion: JudgedModel, latest: JudgedModel) -> tuple[Path, dict[str, Any]]:
@@ -123,7 +138,10 @@ def newest_measurement(champion: JudgedModel, latest: JudgedModel) -> tuple[Path
         champion: whose metrics are wanted.
         latest: the newest judgement, of the champion itself or of a challenger.
     """
-    if latest.decision.incumbent == champion.folder.name and latest.incumbent_metrics is not None:
+    if (
+        latest.decision.incumbent_id == champion.folder.name
+        and latest.incumbent_metrics is not None
+    ):
         return latest.folder, latest.incumbent_metrics
     return champion.folder, champion.metrics
 
@@ -131,3 +149,8 @@ def newest_measurement(champion: JudgedModel, latest: JudgedModel) -> tuple[Path
 def _standing(metrics: Mapping[str, Any]) -> dict[str, Any]:
     validation = metrics["validation"]
     return {"score": validation[METRIC], "ci95": list(validation["ci95"][METRIC])}
+
+
+def _incumbent(name: str, figures: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A champion before a decision, whose ``figures`` are None where it was not measured."""
+    return {"id": name, **(figures or {"score": None, "ci95": None})}

@@ -67,12 +67,12 @@ def _predecessor(current: Path) -> tuple[str, int]:
         InputError: there is none.
     """
     model, passed = model_hashes(current), 0
-    name = JudgedModel.load(current).decision.incumbent
+    name = JudgedModel.load(current).decision.incumbent_id
     while name is not None:
         earlier = current.with_name(name)
         if model is None or model_hashes(earlier) != model:
             return name, passed
-        name, passed = JudgedModel.load(earlier).decision.incumbent, passed + 1
+        name, passed = JudgedModel.load(earlier).decision.incumbent_id, passed + 1
     if not passed:
         raise InputError(f"{current.parent}: {current.name} is the first champion")
     raise InputError(

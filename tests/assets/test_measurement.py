@@ -34,8 +34,9 @@ def _deliver(workspace, events):
 def _judge(workspace, name, *, score, incumbent=None, incumbent_score=None):
     folder = workspace.folder("champion") / name
     folder.mkdir(parents=True)
-    decision = {"promoted": incumbent is None, "reason": "so", "challenger": {}, "champion": None}
-    write_json(folder / "decision.json", {**decision, "incumbent": incumbent})
+    decision = {"promoted": incumbent is None, "reason": "so", "challenger": {}}
+    followed = None if incumbent is None else {"id": incumbent}
+    write_json(folder / "decision.json", {**decision, "incumbent": followed})
     write_json(folder / "metrics.json", {"score": score})
     if incumbent_score is not None:
         write_json(folder / "incumbent_metrics.json", {"score": incumbent_score})

@@ -43,9 +43,9 @@ def test_a_challenger_is_judged_and_the_way_back_is_one_command(copied):
     judged = JudgedModel.load(world.workspace.current_folder("champion"))
     decision = judged.decision
     assert judged.folder.name != first
-    assert decision.incumbent == first
-    assert decision.promoted == (decision.challenger["score"] >= decision.champion["ci95"][0])
-    assert judged.incumbent_metrics["validation"]["score"] == decision.champion["score"]
+    assert decision.incumbent_id == first
+    assert decision.promoted == (decision.challenger["score"] >= decision.incumbent["ci95"][0])
+    assert judged.incumbent_metrics["validation"]["score"] == decision.incumbent["score"]
     assert judged.metrics["validation"]["score"] == decision.challenger["score"]
     assert f"{decision.challenger['score']:.4f}" in decision.reason
     champion = world.workspace.input_folder("champion").name
@@ -84,7 +84,7 @@ def test_a_name_that_begins_no_promoted_model_is_refused(copied, wanted):
 
 def test_a_predecessor_that_was_deleted_is_not_put_back(copied):
     champion = copied.workspace.input_folder("champion")
-    decision = read_json(champion / "decision.json") | {"incumbent": "0123456789ab"}
+    decision = read_json(champion / "decision.json") | {"incumbent": {"id": "0123456789ab"}}
     write_json(champion / "decision.json", decision)
     with pytest.raises(InputError, match=r"champion/0123456789ab: .* is missing"):
         roll_back(copied.workspace, None)
@@ -115,7 +115,7 @@ def test_a_damaged_champion_makes_way_for_the_newest_model(copied, damage):
     decision = JudgedModel.load(copied.workspace.current_folder("champion")).decision
     assert decision.promoted
     assert decision.reason.startswith(f"The champion {champion.name} is damaged: ")
-    assert decision.incumbent == champion.name
+    assert decision.incumbent == {"id": champion.name, "score": None, "ci95": None}
     assert copied.onepiece("verify").returncode == 0
     assert _recommendations(copied) == before
 

@@ -37,7 +37,8 @@ def _measured_anew(world, model, target, *, incumbent):
 
 
 def _follows(world, model, incumbent):
-    decision = read_json(model / "decision.json") | {"incumbent": incumbent}
+    followed = None if incumbent is None else {"id": incumbent, "score": 0.1, "ci95": [0.1, 0.1]}
+    decision = read_json(model / "decision.json") | {"incumbent": followed}
     write_json(model / "decision.json", decision)
     _describe(world, model)
 
