@@ -34,9 +34,9 @@ from model.dataset.modality_embeddings import ModalityEmbedding
 from model.errors import InputError
 from model.inference.champion import CHAMPION_FILE, METRICS_FILE, beam_weight_of
 from model.inference.evaluation import evaluate
+from model.inference.index_cache import SEARCH_INDEX
 from model.inference.inputs import InferenceInputs
 from model.inference.report import EvaluationReport
-from model.inference.search_index import SEARCH_INDEX
 from model.network.checkpoint import Checkpoint
 from model.params import Params
 from model.partial_folders import publish_folder

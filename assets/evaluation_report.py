@@ -15,9 +15,9 @@ from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.recommendable import require_enough_candidates
 from model.inference.comparison import compare_cascade, nothing_measured
 from model.inference.evaluation import evaluate
+from model.inference.index_cache import SEARCH_INDEX
 from model.inference.inputs import InferenceInputs
 from model.inference.report import PATHS, EvaluationReport
-from model.inference.search_index import SEARCH_INDEX
 from model.network.checkpoint import Checkpoint
 from model.params import Params
 from model.tokenizer.codebook import Codebook

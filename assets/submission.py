@@ -25,8 +25,8 @@ from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.recommendable import require_enough_candidates
 from model.inference.champion import beam_weight_of
+from model.inference.index_cache import SEARCH_INDEX
 from model.inference.inputs import InferenceInputs
-from model.inference.search_index import SEARCH_INDEX
 from model.inference.submission import Submission, make_submission
 from model.params import Params
 from model.partial_folders import publish_folder

@@ -13,10 +13,10 @@ from model.dataset.split import Part
 from model.errors import InputError
 from model.inference.champion import beam_weight_of
 from model.inference.explain import Explanation, explain_user, find_user
+from model.inference.index_cache import SEARCH_INDEX, with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
-from model.inference.search_index import SEARCH_INDEX, with_index
 from orchestration.follow_up import follow_up
 
 logger = logging.getLogger("onepiece")

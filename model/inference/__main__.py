@@ -17,9 +17,9 @@ from model.artifact import require_folder
 from model.dataset.recommendable import require_enough_candidates
 from model.errors import INPUT_ERROR_EXIT, REFUSED, InputError
 from model.inference.champion import beam_weight_of, champion_folder
+from model.inference.index_cache import SEARCH_INDEX, with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import prepare_recommender
-from model.inference.search_index import SEARCH_INDEX, with_index
 from model.inference.shards import open_shards
 from model.inference.submission_task import submission_task
 from model.network.device import own_device

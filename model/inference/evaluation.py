@@ -18,12 +18,12 @@ from model.dataset.interactions import CLICK, CONVERSION, EXPOSURE
 from model.dataset.split import sample_test_users, sample_users, user_weights
 from model.inference.beam_weight import GRID, Tuning, tune_beam_weight
 from model.inference.breakdowns import breakdown_rows, user_groups
+from model.inference.index_cache import with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.loss_funnel import Fate, count_fates
 from model.inference.paths import PathLists, rank_paths
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
-from model.inference.search_index import with_index
 from model.params import EvaluationReportParams, Params
 
 
@@ -41,7 +41,7 @@ def evaluate(
         inputs: the recommender and its data.
         params: sections ``seed``, ``cascade`` and ``evaluation_report`` are read.
         device: to compute on.
-        index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
+        index_folder: keeps the search index, see :func:`~model.inference.index_cache.with_index`.
         counters: whether to measure popularity and co-occurrence too; without them a report cannot
             be saved.
 

@@ -18,13 +18,15 @@ from torch import Tensor
 
 from model import metrics
 from model.dataset.split import sample_test_users, user_weights
+from model.inference.approximate_search import IndexSearch, on_gpu
 from model.inference.cascade import NUM_RECOMMENDATIONS, rank
 from model.inference.champion import beam_weight_of
+from model.inference.index_building import build_index
+from model.inference.index_cache import SEARCH_INDEX, with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.quota_plot import plot_quotas
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.search import VectorSearch
-from model.inference.search_index import SEARCH_INDEX, IndexSearch, build_index, on_gpu, with_index
 from model.network.onepiece import EncoderOutput
 from model.params import LARGEST, Params
 

@@ -18,9 +18,9 @@ from model.dataset.recommendable import blocked_items
 from model.errors import InputError
 from model.inference.cascade import BACK_FILL, NUM_RECOMMENDATIONS, PATH_NAMES, Recommendations
 from model.inference.filters import allowed_items
+from model.inference.index_cache import with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import prepare_recommender
-from model.inference.search_index import with_index
 from model.inference.shards import open_shards
 from model.inference.submission_task import submission_task
 from model.inference.validation import validate_recommendations
@@ -156,7 +156,7 @@ def make_submission(
         device: to compute on.
         beam_weight: of the evaluation report, as given or tuned there.
         shard_folder: keeps finished shards until the caller removes them.
-        index_folder: keeps the search index, see :func:`~model.inference.search_index.with_index`.
+        index_folder: keeps the search index, see :func:`~model.inference.index_cache.with_index`.
 
     Raises:
         InputError: a user for whom ten items cannot be found.

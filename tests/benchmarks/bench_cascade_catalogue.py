@@ -28,11 +28,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.inference.approximate_search import IndexSearch
 from model.inference.cascade import rank
 from model.inference.catalogue import Catalogue
+from model.inference.index_building import build_index
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch
-from model.inference.search_index import IndexSearch, build_index
 from model.inference.trie import Trie, build_trie
 from model.network.decoder import SidDecoder
 from model.params import CascadeParams

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from model.inference.approximate_search import IndexSearch
 from model.inference.filters import Seen
+from model.inference.index_building import build_index
 from model.inference.search import ExactSearch
-from model.inference.search_index import IndexSearch, build_index
 
 NUM_CENTRES, QUERIES = 4096, 512
 

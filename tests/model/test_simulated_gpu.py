@@ -12,10 +12,10 @@ import torch
 from model.inference.cascade import recommend
 from model.inference.evaluation import evaluate
 from model.inference.explain import explain_user
+from model.inference.index_cache import with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.quota import study_quotas
 from model.inference.recommender import prepare_recommender
-from model.inference.search_index import with_index
 from model.network import tables
 from model.network.checkpoint import Checkpoint, weights_of
 from model.network.experts import grouped_experts, segment_experts

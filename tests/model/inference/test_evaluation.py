@@ -12,15 +12,16 @@ import torch
 
 from model import metrics
 from model.errors import InputError
+from model.inference.approximate_search import IndexSearch
 from model.inference.baselines import Cooccurrence
 from model.inference.beam_weight import GRID, Tuning, _places, choose, tune_beam_weight
 from model.inference.cascade import recommend
 from model.inference.evaluation import choose_beam_weight, evaluate, summarise
+from model.inference.index_cache import with_index
 from model.inference.loss_funnel import Fate
 from model.inference.paths import LEARNED, PATHS, rank_paths
 from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
-from model.inference.search_index import IndexSearch, with_index
 from model.params import EvaluationReportParams
 from tests.model.inference.fakes import (
     cascade_params,

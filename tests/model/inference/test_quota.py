@@ -10,9 +10,10 @@ from model import metrics
 from model.artifact import write_json
 from model.errors import InputError
 from model.inference import quota
+from model.inference.approximate_search import IndexSearch
 from model.inference.cascade import recommend
+from model.inference.index_cache import with_index
 from model.inference.quota import Way, _recall_at_equal_cost, save_study, study_quotas, study_run
-from model.inference.search_index import IndexSearch, with_index
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
 from tests.model.small_network import CPU, pipeline_params
 

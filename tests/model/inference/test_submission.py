@@ -14,7 +14,7 @@ from model.dataset.interactions import Interactions
 from model.errors import InputError
 from model.inference import shards as shards_module
 from model.inference.cascade import Recommendations, recommend
-from model.inference.search_index import with_index
+from model.inference.index_cache import with_index
 from model.inference.shards import fingerprint, open_shards
 from model.inference.submission import Submission, describe
 from model.inference.validation import validate_recommendations
