@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from model import metrics
+from model.dataset.split import user_weights
 from model.errors import InputError
 from model.inference.cascade import rank, rescore
 from model.inference.recommender import Recommender
@@ -53,7 +54,7 @@ def tune_beam_weight(
 
     Args:
         recommender: makes the proposals.
-        users: (U,) user indices with a validation target.
+        users: (U,) user indices with a validation target, ascending.
         action_weights: weight of a user by the action of the target.
         grid: the weights to choose from, ascending.
 
@@ -66,7 +67,8 @@ def tune_beam_weight(
             "compare models on; raise interactions.split.validation_fraction or, where that is "
             "1.0, add users with longer histories"
         )
-    ranked, weight = _ranks_of_targets(recommender, users, action_weights, grid)
+    weight = user_weights(recommender.interactions, users, "validation", action_weights)
+    ranked = _ranks_of_targets(recommender, users, grid)
     table = [
         {
             "beam_weight": beam_weight,
@@ -76,28 +78,23 @@ def tune_beam_weight(
         for rank, beam_weight in zip(ranked, grid, strict=True)
     ]
     chosen = choose([metrics.discounted_gains(rank, 10) for rank in ranked], weight)
-    return Tuning(grid[chosen], len(users), table, ranked[chosen].astype(np.int64), weight)
+    return Tuning(grid[chosen], len(users), table, ranked[chosen], weight)
 
 
 def _ranks_of_targets(
-    recommender: Recommender,
-    users: np.ndarray,
-    action_weights: tuple[float, float, float],
-    grid: Sequence[float],
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Per weight of the grid (U,) int64 ranks, 0 for a target not proposed; (U,) user weights."""
+    recommender: Recommender, users: np.ndarray, grid: Sequence[float]
+) -> np.ndarray:
+    """(G, U) int64 ranks by weight of the grid and user, 0 for a target not proposed."""
     interactions = recommender.interactions
-    ranks: list[list[np.ndarray]] = [[] for _ in grid]
-    weights = []
+    ranks = np.zeros((len(grid), len(users)), np.int64)
     for proposals in recommender.propose("validation", users):
         events = interactions.validation_event[proposals.users]
         targets = recommender.catalogue.rows[interactions.item_ids[events]]
-        weights.append(np.asarray(action_weights)[interactions.action_types[events]])
+        places = np.searchsorted(users, proposals.users)
         if recommender.params.num_sids == 0:
             found = rank(recommender, proposals, beam_weight=0.0, cap=0).rows.cpu().numpy()
             wanted = np.where(targets >= 0, targets, -2)
-            for tried in ranks:
-                tried.append(metrics.ranks_in_lists(found, wanted))
+            ranks[:, places] = metrics.ranks_in_lists(found, wanted)
             continue
         is_target = proposals.rows == torch.from_numpy(targets).to(proposals.rows)[:, None]
         is_target &= proposals.rows >= 0
@@ -108,8 +105,8 @@ def _ranks_of_targets(
                 logq_weight=recommender.params.logq_weight,
                 beam_weight=beam_weight,
             )
-            tried.append(_places(scores, is_target).cpu().numpy())
-    return [np.concatenate(tried) for tried in ranks], np.concatenate(weights)
+            tried[places] = _places(scores, is_target).cpu().numpy()
+    return ranks
 
 
 def _places(scores: torch.Tensor, is_target: torch.Tensor) -> torch.Tensor:

@@ -111,21 +111,21 @@ class Way:
 def study_quotas(
     recommender: Recommender,
     users: np.ndarray,
+    weights: np.ndarray,
     *,
     beam_widths: Sequence[int],
     num_sids: Sequence[int],
     beam_weight: float,
-    action_weights: tuple[float, float, float],
 ) -> pd.DataFrame:
     """Measure score and speed of each beam width x K', and of embedding-only search.
 
     Args:
         recommender: one checkpoint; its search back-fills the cascade.
-        users: (U,) user indices with a test target.
+        users: (U,) user indices with a test target, ascending.
+        weights: (U,) of the users.
         beam_widths: to try.
         num_sids: values of K' to try.
         beam_weight: of the cascade.
-        action_weights: weight of a user by the action of the target.
 
     Returns:
         Columns ``path``, ``beam_width``, ``num_items``, ``probes``, ``fetched`` (mean items per
@@ -142,10 +142,10 @@ def study_quotas(
         for quota in num_sids
     ]
     ways += [Way("exact", 0, k, _search(recommender, exact, k)) for k in num_sids]
-    weights: list[np.ndarray] = []
+    asked: list[np.ndarray] = []
     for indices, batch in recommender.batches("test", users):
         encoded = Encoded(indices, *recommender.encode(batch))
-        if not weights:
+        if not asked:
             index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
             # Completed by exact search, short lists would hide what the index misses.
             lists = on_gpu(IndexSearch(index, exact, complete=False), recommender.device)
@@ -154,12 +154,12 @@ def study_quotas(
                 way.answer(encoded)
         events = interactions.test_event[indices]
         rows = catalogue.rows[interactions.item_ids[events]]
-        weights.append(np.asarray(action_weights)[interactions.action_types[events]])
+        asked.append(indices)
         for way in ways:
             way.run(encoded, np.where(rows >= 0, rows, -2))
-    everyone = np.concatenate(weights)
-    table = pd.DataFrame([way.row(everyone) for way in ways])
-    return table.assign(embedding_recall=_recall_at_equal_cost(ways, everyone))
+    in_order = weights[np.searchsorted(users, np.concatenate(asked))]
+    table = pd.DataFrame([way.row(in_order) for way in ways])
+    return table.assign(embedding_recall=_recall_at_equal_cost(ways, in_order))
 
 
 def _recall_at_equal_cost(ways: Sequence[Way], weights: np.ndarray) -> list[float]:
@@ -251,16 +251,16 @@ def study_run(
     inputs = InferenceInputs.load(data, data, params.modality_embeddings.modalities)
     users = sample_test_users(inputs.interactions, section.max_users, params.seed)
     # Fails now rather than after hours of study without a score.
-    user_weights(inputs.interactions, users, "test", section.action_weights)
+    weights = user_weights(inputs.interactions, users, "test", section.action_weights)
     recommender = prepare_recommender(inputs, params.cascade, device)
     recommender, _ = with_index(recommender, data / SEARCH_INDEX)
     return study_quotas(
         recommender,
         users,
+        weights,
         beam_widths=sorted({*beam_widths, params.cascade.beam_width}),
         num_sids=sorted({*num_sids, params.cascade.num_sids} - {0}),
         beam_weight=beam_weight,
-        action_weights=section.action_weights,
     )
 
 

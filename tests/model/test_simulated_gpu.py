@@ -150,10 +150,10 @@ def test_the_quota_study_runs_there(data, monkeypatch):
         table = study_quotas(
             prepare_recommender(inputs, pipeline_params().cascade, device),
             users,
+            np.ones(len(users)),
             beam_widths=[2],
             num_sids=[3],
             beam_weight=0.1,
-            action_weights=(1.0, 1.0, 1.0),
         )
     assert set(table["path"]) == {"cascade", "exact", "ivf"}
     assert moved == [0]

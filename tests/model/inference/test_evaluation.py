@@ -285,6 +285,22 @@ def test_tuning_tries_all_weights_on_the_proposals():
     assert row["ndcg@10"] == pytest.approx(expected)
 
 
+def test_the_tuning_has_ranks_and_weights_in_the_order_of_the_users():
+    """Whatever the order of the batches."""
+    recommender = fake_recommender(random_interactions(40, 80), cascade_params(num_sids=30))
+    interactions = recommender.interactions
+    weights = np.array([1.0, 1.0, 2.5])
+    tuning = tune_beam_weight(recommender, USERS, tuple(weights), (0.12,))
+    events = interactions.validation_event[USERS]
+    made = recommend(recommender, "validation", USERS, beam_weight=0.12)
+    found = metrics.ranks_in_lists(
+        np.where(made.path == 0, made.item_ids, 0), interactions.item_ids[events]
+    )
+    np.testing.assert_array_equal(np.where(tuning.ranks <= 10, tuning.ranks, 0), found)
+    assert found.any()
+    np.testing.assert_array_equal(tuning.weights, weights[interactions.action_types[events]])
+
+
 def test_the_place_of_a_target_is_that_of_a_stable_sort():
     generator = torch.Generator().manual_seed(0)
     scores = torch.randint(0, 6, (200, 30), generator=generator).float()  # many ties

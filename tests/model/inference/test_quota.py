@@ -8,6 +8,7 @@ import pytest
 
 from model import metrics
 from model.artifact import write_json
+from model.dataset.split import user_weights
 from model.errors import InputError
 from model.inference import quota
 from model.inference.approximate_search import IndexSearch
@@ -30,10 +31,10 @@ def table(recommender):
     return study_quotas(
         recommender,
         USERS,
+        user_weights(recommender.interactions, USERS, "test", (1.0, 1.0, 2.5)),
         beam_widths=[1, 4],
         num_sids=[2, 20],
         beam_weight=0.1,
-        action_weights=(1.0, 1.0, 2.5),
     )
 
 
@@ -72,8 +73,8 @@ def test_recall_grows_with_the_quota(table):
 
 
 def test_a_search_for_fewer_than_ten_finds_no_more_than_them(recommender):
-    weights = {"beam_weight": 0.1, "action_weights": (1.0, 1.0, 1.0)}
-    found = study_quotas(recommender, USERS, beam_widths=[4], num_sids=[1, 10], **weights)
+    options = {"beam_widths": [4], "num_sids": [1, 10], "beam_weight": 0.1}
+    found = study_quotas(recommender, USERS, np.ones(40), **options)
     exact = found[found["path"] == "exact"].set_index("num_items")
     assert exact.loc[1, "recall"] < exact.loc[10, "recall"]
     assert exact.loc[1, "hr@10"] == exact.loc[10, "hr@10"]  # of a list that is filled up to ten
@@ -151,7 +152,7 @@ def test_a_run_is_studied_with_the_search_and_the_weight_of_its_submission(
 ):
     studied = {}
 
-    def study(recommender, users, **options):
+    def study(recommender, users, weights, **options):
         studied.update(options, search=recommender.search)
 
     monkeypatch.setattr(quota, "study_quotas", study)
@@ -195,9 +196,8 @@ def test_beside_an_index_the_exact_search_stays_exact(recommender):
     approximate = cascade_params(search="ivf", filter_cold=False)
     indexed, _ = with_index(fake_recommender(recommender.interactions, approximate), None)
     indexed.search.index.index.nprobe = 1  # one list of several: never the true ten
-    options = {"beam_weight": 0.1, "action_weights": (1.0, 1.0, 1.0)}
-    options |= {"beam_widths": [1], "num_sids": [2]}
-    one, two = (study_quotas(way, USERS, **options) for way in (recommender, indexed))
+    options = {"beam_widths": [1], "num_sids": [2], "beam_weight": 0.1}
+    one, two = (study_quotas(way, USERS, np.ones(40), **options) for way in (recommender, indexed))
     measured = ["recall", "hr@10", "ndcg@10", "score"]
     searches = one["path"] != "cascade"  # which is filled up by the index
     assert one[searches][measured].equals(two[searches][measured])
