@@ -31,8 +31,11 @@ def plot_conflicts(report: Sequence[Mapping[str, Any]], file: Path) -> None:
 def plot_usage(report: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Items under each code, most used first: a row per source, a column per level.
 
-    Nearest codes as an area, codes after re-assignment as a line, beside an even spread.
+    Codes before re-assignment as an area (the nearest ones, or those of balanced clusters), codes
+    after it as a line, beside an even spread.
     """
+    balanced = report[-1]["method"] == "balanced_residual_kmeans"
+    first = "codes after balancing" if balanced else "nearest codes"
     sizes = [level["size"] for level in report[-1]["levels"]]
     figure = Figure(figsize=(4.6 * len(sizes), 2.6 * len(report) + 0.6))
     panels = figure.subplots(len(report), len(sizes), squeeze=False)
@@ -40,7 +43,7 @@ def plot_usage(report: Sequence[Mapping[str, Any]], file: Path) -> None:
         for number, (axes, usage) in enumerate(zip(of_source, row["usage"], strict=True), 1):
             size, before, after = sizes[number - 1], usage["before"], usage["after"]
             edges = np.linspace(0, size, len(before["bars"]) + 1)
-            axes.stairs(before["bars"], edges, fill=True, color=BEFORE, label="nearest codes")
+            axes.stairs(before["bars"], edges, fill=True, color=BEFORE, label=first)
             axes.stairs(after["bars"], edges, color=AFTER, label="after re-assignment")
             axes.axhline(row["items"] / size, color="black", linestyle=":", linewidth=0.8)
             axes.set_title(

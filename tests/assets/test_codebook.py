@@ -1,6 +1,7 @@
 """What the page of the codebook shows, and when its checks refuse."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -174,6 +175,21 @@ def test_the_picture_of_usage_shows_the_codes_that_the_report_counts(tmp_path, m
     assert nearest.values.tolist() == [7, 0, 0, 0, 0, 0, 0]
     assert after.values.tolist() == [1] * 7
     assert nearest.edges.tolist() == list(range(8))  # the first bar is as wide as the others
+
+
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [
+        ("residual_kmeans", "nearest codes"),
+        ("balanced_residual_kmeans", "codes after balancing"),
+    ],
+)
+def test_the_picture_of_usage_says_what_the_codes_before_are(made, monkeypatch, method, first):
+    drawn: list[Figure] = []
+    monkeypatch.setattr(pictures, "write_png", lambda figure, file: drawn.append(figure))
+    pictures.plot_usage([row | {"method": method} for row in made.report], Path("usage.png"))
+    (legend,) = [axes.get_legend() for axes in drawn[0].axes if axes.get_legend()]
+    assert [text.get_text() for text in legend.get_texts()] == [first, "after re-assignment"]
 
 
 def test_files_for_dvc_and_pictures_stand_in_the_folder(made, tmp_path):
