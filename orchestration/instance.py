@@ -10,17 +10,12 @@ from dagster._core.instance.ref import InstanceRef
 
 from assets.workspace import Workspace
 from model.artifact import atomic_write, require_free_space
+from orchestration.running import find_released, hold
 from orchestration.synchronization import report_existing
 
 logger = logging.getLogger("onepiece")
 
 RECORDS_BYTES = 4 * 2**20  # an empty home and the events of a run
-PROCESS_TAG = "onepiece/process"
-_UNDER_WAY = [
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 _OF_THIS_PROCESS = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
@@ -63,24 +58,16 @@ def open_unchanged(workspace: Workspace) -> dg.DagsterInstance:
     )
 
 
-def process_tag(run_id: str) -> str:
-    """Identify the process of a run, so that another process can see whether it is alive.
-
-    Includes the run's id, since a re-execution in the user interface inherits the run's tags.
-    """
-    return f"{run_id} {os.getpid()} {_started(os.getpid())}"
-
-
 def in_run_worker(workspace: Workspace) -> dg.ResourceDefinition:
-    """The workspace for runs that Dagster starts in a process of their own, which is recorded.
+    """The workspace for runs that Dagster starts in a process of their own, which holds their lock.
 
     Reports what DVC has restored first, since a run records the versions known of its inputs.
     """
 
     def note(context: dg.InitResourceContext) -> Workspace:
         if context.run is not None and context.instance is not None:
-            tag = process_tag(context.run.run_id)
-            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: tag})
+            hold(Path(context.instance.root_directory), context.run.run_id)
+            close_dead_runs(context.instance)
             report_existing(context.instance, workspace)
         return workspace
 
@@ -88,23 +75,17 @@ def in_run_worker(workspace: Workspace) -> dg.ResourceDefinition:
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs whose process was killed as failed and free slots of finished runs."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
-        run_id, pid, started = run.tags.get(PROCESS_TAG, "- 0 -").split()
-        if run_id != run.run_id or _started(int(pid)) == started:
-            continue
-        logger.warning("run %s: its process %s was killed; closing it", run.run_id[:8], pid)
-        instance.report_run_failed(run, "Its process was killed.")
+    """Mark runs whose process was killed as failed and free slots of finished runs.
+
+    A run that has no lock is left alone: it is about to begin, or an earlier version started it.
+    """
+    for run_id in find_released(Path(instance.root_directory)):
+        run = instance.get_run_by_id(run_id)  # only now: it may just have ended
+        if run is not None and not run.is_finished:
+            logger.warning("run %s: its process was killed; closing it", run_id[:8])
+            instance.report_run_failed(run, "Its process was killed.")
     storage = instance.event_log_storage
     for run_id in storage.get_concurrency_run_ids():
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             storage.free_concurrency_slots_for_run(run_id)
-
-
-def _started(pid: int) -> str:
-    """When a process started, in kernel ticks: together with the pid it is unique."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except OSError:
-        return "dead"

@@ -18,8 +18,9 @@ from model.training import RECOMMENDER
 from orchestration.defaults import DEFAULT_PARAMS
 from orchestration.failures import RunFailedError
 from orchestration.graph import load_assets
-from orchestration.instance import PROCESS_TAG, open_instance, process_tag
+from orchestration.instance import open_instance
 from orchestration.lock_guard import LOCK
+from orchestration.running import running
 from orchestration.synchronization import report_existing
 from orchestration.targets import Target, targets_of
 
@@ -158,14 +159,15 @@ def run(
     keys = [target.partition for target in targets if target.partition is not None]
     ranged = {RANGE_START: keys[0], RANGE_END: keys[-1]} if keys else {}
     run_id = make_new_run_id()
-    outcome = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance,
-        asset_selection=[dg.AssetKey(name) for name in names],
-        run_id=run_id,
-        tags={PROCESS_TAG: process_tag(run_id), **ranged, **tags},
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        raise_on_error=False,
-    )
+    with running(workspace.home, run_id):
+        outcome = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            run_id=run_id,
+            tags={**ranged, **tags},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
     if not outcome.success:
         raise _failure(outcome, workspace)
 

@@ -7,7 +7,8 @@ import dagster as dg
 from dagster._core.utils import make_new_run_id
 
 from orchestration.costs import as_text, measured_costs, size_of_data
-from orchestration.instance import PROCESS_TAG, open_unchanged
+from orchestration.instance import open_unchanged
+from orchestration.running import hold
 from orchestration.targets import Target, targets_of
 
 
@@ -69,13 +70,12 @@ def test_what_no_run_of_this_folder_made_is_not_given_a_figure(copied):
 
 
 def test_a_look_leaves_runs_and_configuration_as_they_are(copied):
-    """The process of a run in another container cannot be seen, and looks as if it were dead."""
     workspace = copied.workspace
     with open_unchanged(workspace) as instance:
         run_id = make_new_run_id()
         under_way = dg.DagsterRunStatus.STARTED
-        tags = {PROCESS_TAG: f"{run_id} 999999999 0"}
-        instance.add_run(dg.DagsterRun("a job", run_id, status=under_way, tags=tags))
+        instance.add_run(dg.DagsterRun("a job", run_id, status=under_way))
+    hold(workspace.home, run_id).close()  # its process has been killed
     configuration = workspace.home / "dagster.yaml"
     earlier = configuration.read_text() + "# of an earlier version\n"
     configuration.write_text(earlier)
