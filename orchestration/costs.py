@@ -27,8 +27,8 @@ class Cost:
     Attributes:
         target: asset or partition.
         seconds: of the run that finished it; only the last part of an interrupted training.
-            Trials of `onepiece tune` and shards that torchrun filled are computed outside the run
-            that collects them, and do not count.
+            Trials of `onepiece tune` are computed outside the run that collects them and counted
+            apart (`trial_times.py`); shards that torchrun filled do not count.
         memory_mib: peak memory of the process, or of one of its workers.
         bytes: on disk.
         made: when it was finished.
@@ -91,8 +91,20 @@ def size_of_data(workspace: Workspace) -> dict[str, int]:
     }
 
 
-def as_text(size: Mapping[str, int], costs: Sequence[Cost], unknown: Sequence[str]) -> str:
-    """The size of the data, and a row per artefact, with the sums of time and disk and the peak."""
+def as_text(
+    size: Mapping[str, int],
+    costs: Sequence[Cost],
+    unknown: Sequence[str],
+    trials: Sequence[float],
+) -> str:
+    """The size of the data, and a row per artefact, with the sums of time and disk and the peak.
+
+    Args:
+        size: of the data.
+        costs: of the artefacts.
+        unknown: artefacts without a record.
+        trials: seconds that each trial of the tuning study took.
+    """
     parts = [", ".join(f"{count:,} {what}" for what, count in size.items())] if size else []
     if costs:
         whole = [
@@ -104,6 +116,11 @@ def as_text(size: Mapping[str, int], costs: Sequence[Cost], unknown: Sequence[st
         header = ["", "time", "memory, MiB", "disk, MiB", "made (UTC)", "run", "machine"]
         rows = [*(_cells(cost) for cost in costs), [*whole, "", "", ""]]
         parts.append(columns(header, rows))
+    if trials:
+        parts.append(
+            f"The {len(trials)} trials of tuning_study took {_duration(sum(trials))} together, "
+            "wherever they ran"
+        )
     if unknown:
         parts.append(f"No run here noted what these took: {', '.join(unknown)}")
     return "\n\n".join(parts)

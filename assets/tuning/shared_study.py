@@ -24,9 +24,10 @@ from model.params import Params, PrunerParams
 
 logger = logging.getLogger("onepiece")
 
+JOURNAL = "journal.log"
 WORKER, ORIGIN, RETRIES, REASON, FACTS = "worker", "origin", "retries", "reason", "facts"
 MAX_RETRIES = 2  # parameters that kill every process that tries them are given up
-_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -46,7 +47,7 @@ class SharedStudy:
         self._settings = params.tuning_study
         self._home = home
         self._study = optuna.create_study(
-            storage=open_journal(home / "journal.log"),
+            storage=open_journal(home / JOURNAL),
             study_name=name,
             direction="maximize",
             load_if_exists=True,
@@ -105,7 +106,7 @@ class SharedStudy:
 
     def finished(self) -> list[FrozenTrial]:
         """Trials with a result, in the order in which they were first begun."""
-        found = self._trials(*_FINISHED)
+        found = self._trials(*FINISHED)
         return sorted(found, key=lambda trial: trial.user_attrs[ORIGIN])
 
     def importances(self) -> dict[str, float]:

@@ -35,16 +35,22 @@ def costs(
     import json
 
     from orchestration.costs import as_text, measured_costs, size_of_data
+    from orchestration.trial_times import trial_seconds
     from orchestration.workspace import open_existing
 
     workspace = open_existing(params, data)
     found, unknown = measured_costs(workspace)
-    size = size_of_data(workspace)
+    size, trials = size_of_data(workspace), trial_seconds(workspace)
     if json_:
-        costs = [cost.to_json() for cost in found]
-        typer.echo(json.dumps({"data": size, "costs": costs, "not_noted": unknown}, indent=2))
+        told = {
+            "data": size,
+            "costs": [cost.to_json() for cost in found],
+            "trial_seconds": trials,
+            "not_noted": unknown,
+        }
+        typer.echo(json.dumps(told, indent=2))
     else:
-        typer.echo(as_text(size, found, unknown))
+        typer.echo(as_text(size, found, unknown, trials))
 
 
 def explain(

@@ -41,7 +41,7 @@ def test_the_table_sums_up_time_and_disk_and_has_the_size_of_the_data(finished):
     told = json.loads(finished.onepiece("costs", "--json").stdout)
     assert told["costs"] == [cost.to_json() for cost in costs]
     assert told["data"] == size_of_data(workspace)
-    assert told["not_noted"] == []
+    assert told["trial_seconds"] == told["not_noted"] == []
 
 
 def test_another_look_at_an_artefact_leaves_its_cost_and_another_making_does_not(copied):
@@ -64,7 +64,8 @@ def test_what_no_run_of_this_folder_made_is_not_given_a_figure(copied):
     assert costs == []
     assert str(Target("modality_embeddings", "81")) in unknown
     assert "evaluation_report" not in unknown
-    told = as_text(size_of_data(workspace), costs, unknown)
+    told = as_text(size_of_data(workspace), costs, unknown, [3600.0, 61.0])
+    assert "The 2 trials of tuning_study took 1:01:01 together, wherever they ran" in told
     assert told.splitlines()[-1].startswith("No run here noted what these took: raw_data, ")
     assert not workspace.home.exists()
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -12,12 +13,14 @@ import yaml
 
 from assets.lineage import Lineage
 from assets.tuning import trial as trial_module
+from assets.tuning.shared_study import JOURNAL
 from assets.tuning.study import read_study
 from assets.tuning.task import StudyTask, home_of
 from assets.tuning.worker import Worker
 from model.artifact import read_json
 from model.params import Params
 from model.training.distributed import World as Ranks
+from orchestration.trial_times import trial_seconds
 from orchestration.workspace import ROOT, open_workspace
 from tests.orchestration.command import ENVIRONMENT, run
 from tests.orchestration.conftest import World
@@ -89,6 +92,23 @@ def test_a_study_that_was_killed_ends_with_the_trials_of_one_that_was_not(world,
     process.wait()
     assert read_study(world().workspace).trials == unbroken[:2]
     assert _work(world()) == unbroken
+
+
+def test_the_time_of_trials_is_known_that_no_run_computed(world):
+    begun = time.monotonic()
+    _work(world(num_trials=2))
+    wall_seconds = time.monotonic() - begun
+    workspace = world(num_trials=2).workspace
+    assert trial_seconds(workspace) == []  # nothing stands yet that was made of them
+    read_study(workspace).save(workspace.folder("tuning_study"))
+    seconds = trial_seconds(workspace)
+    assert len(seconds) == 2
+    assert all(one > 0 for one in seconds)
+    assert sum(seconds) < wall_seconds
+    (home_of(workspace) / JOURNAL).unlink()
+    assert trial_seconds(workspace) == []
+    _work(world(num_trials=1, epochs=2))  # another study
+    assert trial_seconds(workspace) == []
 
 
 @pytest.mark.parametrize("steps", [2, 5])
