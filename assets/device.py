@@ -2,6 +2,8 @@
 
 import torch
 
+DEVICE = "gpu"  # the pool of all assets that use it, and the name of its lock
+
 
 def inference_device() -> torch.device:
     """The first GPU, or the CPU where there is none."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from assets.device import inference_device
+from assets.device import DEVICE, inference_device
 from assets.manifest import origin
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
 from model.inference.export import export_model, require_export_folder
@@ -31,8 +31,9 @@ def export(workspace: Workspace, folder: Path) -> str:
         made_from = origin(workspace, workspace.recipe(SUBMISSION).parents)
         modalities = workspace.params.modality_embeddings.modalities
         inputs = InferenceInputs.load(workspace.data, model, modalities)
-        recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
-        counts = export_model(recommender, model, folder, origin=made_from)
+        with workspace.device(DEVICE):
+            recommender = prepare_recommender(inputs, workspace.params.cascade, inference_device())
+            counts = export_model(recommender, model, folder, origin=made_from)
     return (
         f"{folder}: champion {model.name}, vectors of {counts['items']:,} items and "
         f"{counts['users']:,} users ({counts['dim']} wide); README.md there describes the files"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from assets.codebook import usage_rows
+from assets.device import DEVICE
 from assets.report_metadata import decimal
 from assets.workspace import Workspace
 from model.artifact import read_json
@@ -50,11 +51,12 @@ def tokenize_sources(
     coverage = read_json(workspace.folder("coverage_report") / "coverage.json")["modalities"]
     interactions = Interactions.load(workspace.folder("interactions"))
     rows = []
-    for name in chosen:
-        vectors = _open_vectors(workspace, name)
-        for method in methods or [params.codebook.method]:
-            settings = params.codebook.model_copy(update={"method": method})
-            rows.append(report_source(vectors, interactions, settings, params.seed))
+    with workspace.device(DEVICE):
+        for name in chosen:
+            vectors = _open_vectors(workspace, name)
+            for method in methods or [params.codebook.method]:
+                settings = params.codebook.model_copy(update={"method": method})
+                rows.append(report_source(vectors, interactions, settings, params.seed))
     return {
         "coverage": {name: coverage[name] for name in chosen if name in coverage},
         "collisions": rows,

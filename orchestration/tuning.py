@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from assets.device import DEVICE
 from assets.tuning.report import TuningReport
 from assets.tuning.study import finish_study, read_study
 from assets.tuning.task import TUNING_STUDY, home_of
@@ -13,7 +14,6 @@ from orchestration.follow_up import follow_up
 from orchestration.materialization import materialize
 from orchestration.parameter_text import with_values
 
-DEVICE = "gpu"  # the pool of the asset
 TAGS = {"onepiece/door": "command line"}
 
 

@@ -141,7 +141,7 @@ def quotas(
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
     """Measure score and speed over beam width and semantic IDs, beside embedding search."""
-    from assets.device import inference_device
+    from assets.device import DEVICE, inference_device
     from model.artifact import require_folder
     from model.inference.quota import BEAM_WIDTHS, NUM_SIDS, save_study, study_run
     from orchestration.workspace import open_existing
@@ -149,13 +149,14 @@ def quotas(
     workspace = open_existing(params, data)
     folder = out or workspace.data / "quota_study"
     require_folder(folder, writable=True)
-    table = study_run(
-        workspace.params,
-        workspace.data,
-        inference_device(),
-        beam_width or BEAM_WIDTHS,
-        num_sids or NUM_SIDS,
-    )
+    with workspace.device(DEVICE):
+        table = study_run(
+            workspace.params,
+            workspace.data,
+            inference_device(),
+            beam_width or BEAM_WIDTHS,
+            num_sids or NUM_SIDS,
+        )
     save_study(table, folder)
     typer.echo(table.round(4).to_string(index=False, na_rep="-"))
 

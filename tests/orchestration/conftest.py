@@ -2,13 +2,17 @@
 
 import fcntl
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import assets.locks
+from assets.device import DEVICE
 from assets.locks import locked
 from assets.workspace import Workspace
+from model.errors import InputError
 from orchestration.workspace import open_workspace
 from tests.orchestration.command import onepiece, run
 from tests.orchestration.tiny_repository import DVC, make_tiny_repository
@@ -63,6 +67,20 @@ def _copy(source: Path, target: Path) -> World:
 def copied(finished, tmp_path) -> World:
     """A finished world that a test may spoil."""
     return _copy(finished.params_file.parent, tmp_path)
+
+
+@pytest.fixture
+def taken_device(monkeypatch):
+    """Another process has the device of a data folder; what is called within must wait for it."""
+
+    @contextmanager
+    def taken(data):
+        device = data / ".locks" / DEVICE
+        monkeypatch.setattr(assets.locks, "LOCK_WAIT_SECONDS", 0.1)
+        with locked(device, fcntl.LOCK_EX), pytest.raises(InputError, match=r"^gpu: in use"):
+            yield
+
+    return taken
 
 
 @pytest.fixture

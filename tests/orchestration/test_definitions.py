@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from assets.device import DEVICE
 from orchestration.definitions import build_definitions
 from orchestration.workspace import ROOT, open_workspace
 
@@ -34,7 +35,7 @@ def test_what_computes_on_the_device_waits_for_it(definitions):
     for assets in definitions.assets:
         for spec in assets.specs:
             pools = {op.pool for op in [assets.node_def]}
-            assert pools == ({None} if spec.tags["compute"] == "cpu" else {"gpu"}), spec.key
+            assert pools == ({None} if spec.tags["compute"] == "cpu" else {DEVICE}), spec.key
 
 
 def test_the_tokenizer_which_searches_on_a_gpu_waits_for_it(specs):

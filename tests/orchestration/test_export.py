@@ -69,6 +69,12 @@ def test_what_a_link_leads_to_is_replaced_and_the_champion_is_the_one_under_the_
     assert (tmp_path / "large_disk" / "items.parquet").exists()
 
 
+def test_it_waits_for_the_device(finished, tmp_path, taken_device):
+    with taken_device(finished.data):
+        export(finished.workspace, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+
+
 def test_a_folder_of_something_else_is_refused_in_one_sentence(finished, tmp_path):
     (tmp_path / "mine").write_text("")
     done = finished.onepiece("export", tmp_path)

@@ -2,6 +2,8 @@
 
 import csv
 
+from orchestration.commands.results import quotas
+
 
 def test_a_users_own_beams_and_proposals_stand_beside_the_runs(finished, tmp_path):
     own = finished.workspace.params.cascade
@@ -16,6 +18,12 @@ def test_a_users_own_beams_and_proposals_stand_beside_the_runs(finished, tmp_pat
     assert tried == {(width, number) for width in widths for number in numbers}
     assert (tmp_path / "study" / "quota.png").stat().st_size > 1000
     assert "cascade" in done.stdout
+
+
+def test_it_waits_for_the_device(finished, tmp_path, taken_device):
+    where = {"params": finished.params_file, "data": finished.data}
+    with taken_device(finished.data):
+        quotas(tmp_path / "study", None, None, **where)
 
 
 def test_a_width_below_one_is_refused(finished):

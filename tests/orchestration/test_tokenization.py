@@ -47,6 +47,11 @@ def test_an_unknown_modality_is_refused_before_anything_is_made(workspace):
         tokenize_sources(workspace, ["83"], [])
 
 
+def test_it_waits_for_the_device(workspace, taken_device):
+    with taken_device(workspace.data):
+        tokenize_sources(workspace, ["82"], [])
+
+
 def test_methods_stand_side_by_side(workspace):
     methods = ["residual_kmeans", "balanced_residual_kmeans", "rq_vae"]
     found = tokenize_sources(workspace, ["81"], methods)
