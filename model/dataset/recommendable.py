@@ -6,6 +6,7 @@ when a submission is made, which is hours later.
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,11 +71,16 @@ def require_enough_candidates(
     )
     if of_everyone:
         raise InputError(f"{sentence}; allow more candidates, or relax cascade.filter_history")
-    logger.warning(
-        "%s; a submission will be refused unless there are more candidates or "
-        "cascade.filter_history is relaxed",
-        sentence,
+    _warn(
+        f"{sentence}; a submission will be refused unless there are more candidates or "
+        "cascade.filter_history is relaxed"
     )
+
+
+@cache
+def _warn(sentence: str) -> None:
+    """Say it once in this process: several steps of a run ask the same question."""
+    logger.warning("%s", sentence)
 
 
 def _require_enough_within_cap(
