@@ -2,11 +2,12 @@
 
 import json
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._utils.schedules import is_valid_cron_schedule
+from dagster._utils.schedules import get_next_cron_tick, is_valid_cron_schedule
 
 from assets.hashing import hash_bytes
 from assets.lineage import Lineage
@@ -64,7 +65,8 @@ def require_schedule(workspace: Workspace) -> None:
 def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
     """Retrain on the schedule ``automation.retrain_cron``; at most one retraining is queued.
 
-    None starts while a delivery arrives: an incomplete one may look complete.
+    None starts while a delivery arrives: an incomplete one may look complete. Nothing makes up for
+    that tick but the sensor for new raw files, where it is on; the reason says when the next is.
 
     Raises:
         InputError: it is no cron schedule.
@@ -85,10 +87,15 @@ def build_schedule(workspace: Workspace, job: Any) -> dg.ScheduleDefinition:
         waiting = _waiting_retrain(context.instance)
         if waiting is not None:
             return dg.SkipReason(f"run {waiting[:8]} is already waiting to retrain")
+        tick = context.scheduled_execution_time
         unsettled = _unsettled_delivery(workspace)
         if unsettled is not None:
-            return dg.SkipReason(f"{unsettled}; start full_retrain when all has arrived")
-        tick = context.scheduled_execution_time
+            after = tick + timedelta(seconds=1)
+            following = get_next_cron_tick(settings.retrain_cron, after, settings.timezone)
+            return dg.SkipReason(
+                f"{unsettled}; start full_retrain when all has arrived, unless new_raw_data is on: "
+                f"the next tick is on {following:%Y-%m-%d at %H:%M} ({settings.timezone})"
+            )
         return dg.RunRequest(run_key=f"scheduled {tick.isoformat()}")
 
     return scheduled_retrain

@@ -108,7 +108,8 @@ def test_the_clock_starts_nothing_while_a_copy_is_in_progress(delivered, source)
     outcome = _at_three(delivered)
     assert outcome.run_requests == []
     assert outcome.skip_message == (
-        "more.parquet.part is being copied; start full_retrain when all has arrived"
+        "more.parquet.part is being copied; start full_retrain when all has arrived, unless "
+        "new_raw_data is on: the next tick is on 2026-03-09 at 03:00 (UTC)"
     )
 
 
