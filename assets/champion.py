@@ -27,7 +27,7 @@ from assets.report_metadata import table
 from assets.report_pictures import bars
 from assets.rollbacks import model_hashes, rolled_away_as
 from assets.workspace import CHAMPION, LATEST_FILE, Workspace
-from model.artifact import atomic_write, write_json
+from model.artifact import atomic_write, read_json, write_json
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
@@ -114,6 +114,7 @@ def champion(
     measured, obstacle, left_as = None, None, None
     if incumbent is not None:
         obstacle = _obstacle(workspace, incumbent, recommender_checkpoint)
+        obstacle = obstacle or _drawn_otherwise(workspace, incumbent, params)
         left_as = _left_as(workspace, incumbent)
         _refuse_without_either(incumbent, obstacle, left_as)
     if incumbent is not None and obstacle is None:
@@ -172,6 +173,22 @@ def _obstacle(workspace: Workspace, incumbent: Path, newest: Checkpoint) -> str 
     ):
         return "The items or features changed: the champion cannot read this data."
     return None
+
+
+def _drawn_otherwise(workspace: Workspace, incumbent: Path, params: Params) -> str | None:
+    """Why the champion's score would be too high, if its validation targets were others.
+
+    It has then trained on today's, and no newer model could reach it.
+    """
+    today = Lineage.read(workspace.folder("interactions")).recipe
+    then = read_json(incumbent / ANCESTORS_FILE)["interactions"]
+    everyone = params.interactions.split.validation_fraction == 1.0  # whatever the seed
+    if then["params"] == today.params and (everyone or then["seed"] == today.seed):
+        return None
+    return (
+        "The seed or interactions.split changed: the champion has trained on some of today's "
+        "validation targets, and cannot be compared."
+    )
 
 
 def _left_as(workspace: Workspace, incumbent: Path) -> str | None:

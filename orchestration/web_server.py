@@ -5,6 +5,7 @@ submission's lineage, the data docs of a check) are therefore served at the same
 """
 
 import os
+from pathlib import Path
 
 from dagster_webserver import app, cli
 from dagster_webserver.webserver import DagsterWebserver
@@ -15,12 +16,22 @@ from assets.report_metadata import FILES_ADDRESS
 from orchestration.workspace import DATA_VARIABLE
 
 
+class ArtifactFiles(StaticFiles):
+    """The data folder without its hidden folders: records, locks and what is being written."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """As Starlette's, which answers 404 where nothing is found."""
+        if any(part.startswith(".") for part in Path(path).parts):
+            return "", None
+        return super().lookup_path(path)
+
+
 class ArtifactWebserver(DagsterWebserver):
     """Serves the data folder of ``ONEPIECE_DATA`` beside everything else."""
 
     def build_routes(self) -> list[BaseRoute]:
         """Dagster's routes, after the one of the artefacts."""
-        files = StaticFiles(directory=os.environ[DATA_VARIABLE], check_dir=False)
+        files = ArtifactFiles(directory=os.environ[DATA_VARIABLE], check_dir=False)
         return [Mount(FILES_ADDRESS, files), *super().build_routes()]
 
 

@@ -129,7 +129,8 @@ def read_modality_embedding(
         matrix.keep(valid)
         counts = _counts(states, item_of_row, len(items))
         _write_index(out, modality, states, counts)
-    logger.info("modality %s: %s", modality, counts)
+    told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+    logger.info("modality %s: %s", modality, told)
     return ModalityEmbedding.load(out_folder)
 
 

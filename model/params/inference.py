@@ -47,6 +47,8 @@ class EvaluationReportParams(Section):
     @field_validator("cutoffs")
     @classmethod
     def _scores_are_measured(cls, cutoffs: list[int]) -> list[int]:
+        if len(set(cutoffs)) < len(cutoffs):
+            raise ValueError("one is there twice; take it out")
         if SCORED_CUTOFF not in cutoffs:
             raise ValueError(
                 f"{SCORED_CUTOFF} must be among them: the score and the checks are defined there"

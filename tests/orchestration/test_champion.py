@@ -120,6 +120,19 @@ def test_a_damaged_champion_makes_way_for_the_newest_model(copied, damage):
     assert _recommendations(copied) == before
 
 
+def test_a_champion_with_other_validation_targets_is_not_compared(copied):
+    """It has trained on today's, so that its score would be out of any newer model's reach."""
+    champion = copied.workspace.input_folder("champion")
+    split = {"strategy": "leave_one_out", "validation_fraction": 0.5}
+    write_tiny_params(copied.params_file, interactions={"split": split})
+    done = copied.onepiece("materialize", "champion")
+    assert done.returncode == 0, done.stderr
+    decision = JudgedModel.load(copied.workspace.current_folder("champion")).decision
+    assert decision.promoted
+    assert decision.reason.startswith("The seed or interactions.split changed: ")
+    assert decision.incumbent == {"id": champion.name, "score": None, "ci95": None}
+
+
 def test_a_judgement_that_comes_out_the_same_replaces_a_damaged_one(copied):
     champion = copied.workspace.input_folder("champion")
     _cut(champion)

@@ -59,8 +59,18 @@ def test_a_submissions_page_links_to_its_lineage(opened, finished):
     assert page == (finished.workspace.current_folder("submission") / "lineage.html").read_text()
 
 
-@pytest.mark.parametrize("path", ["../params.yaml", "%2e%2e/params.yaml", "nothing.html"])
-def test_only_the_data_folder_is_served(opened, path):
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../params.yaml",
+        "%2e%2e/params.yaml",
+        "nothing.html",
+        ".dagster/dagster.yaml",
+        ".hashes.json",
+    ],
+)
+def test_only_the_data_folder_is_served_and_nothing_hidden_in_it(opened, finished, path):
+    assert (finished.data / ".hashes.json").exists()
     with pytest.raises(urllib.error.HTTPError, match="404"):
         _get(f"{opened.address}/files/{path}")
 
