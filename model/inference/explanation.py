@@ -1,7 +1,7 @@
 """The facts that explain one user's recommendation; ``explain_page`` puts them into words."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from model.dataset.split import Part
@@ -122,3 +122,13 @@ class Explanation:
     num_proposed: int
     fates: Mapping[Fate, int]
     settings: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it under the names of the attributes, with fates called by theirs."""
+        counts = {fate.name.lower(): number for fate, number in sorted(self.fates.items())}
+        return asdict(replace(self, fates={}), dict_factory=_with_names) | {"fates": counts}
+
+
+def _with_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's attributes; a fate is called as in the evaluation's metrics."""
+    return {name: v.name.lower() if isinstance(v, Fate) else v for name, v in pairs}

@@ -62,25 +62,32 @@ def explain(
         Path | None,
         typer.Option(help="Write an HTML page to this file instead, and print its path."),
     ] = None,
+    json_: AsJson = False,
     params: ParamsFile = DEFAULT_PARAMS,
     data: DataFolder = DEFAULT_DATA,
 ) -> None:
     """Explain why a user is recommended these ten items."""
+    import json
+
     from model.artifact import atomic_write
     from model.inference.explain_page import as_page, as_text
     from orchestration.explanation import explain as take_apart
     from orchestration.explanation import require_page
     from orchestration.workspace import open_existing
 
+    if json_ and page is not None:
+        raise typer.BadParameter("give one of --json and --page")
     if page is not None:
         require_page(page)
     part = "test" if test else "submission"
     found = take_apart(open_existing(params, data), user, part)
-    if page is None:
-        typer.echo(as_text(found), nl=False)
-    else:
+    if page is not None:
         atomic_write(page, as_page(found))
         typer.echo(page)
+    elif json_:
+        typer.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        typer.echo(as_text(found), nl=False)
 
 
 def recommend(

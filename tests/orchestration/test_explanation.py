@@ -1,5 +1,6 @@
 """Which model is explained, and where the page goes."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from model.dataset.interactions import Interactions
 from model.errors import InputError
 from orchestration import explanation
+from orchestration.__main__ import app
 from orchestration.explanation import explain, require_page
 from tests.model.inference.fakes import random_interactions
 from tests.model.small_network import pipeline_params
@@ -37,6 +40,19 @@ def test_a_submission_is_the_champions_and_a_test_the_newest_models(copied, test
     assert explain(copied.workspace, tested_user, "submission").target is None
     with pytest.raises(InputError, match="evaluation_report"):
         explain(copied.workspace, tested_user, "test")
+
+
+def test_the_command_prints_json_or_writes_a_page(finished, tested_user, tmp_path):
+    where = ["--params", str(finished.params_file), "--data", str(finished.data)]
+    done = CliRunner().invoke(app, ["explain", tested_user, "--json", *where])
+    expected = explain(finished.workspace, tested_user, "submission").to_json()
+    assert json.loads(done.stdout) == json.loads(json.dumps(expected))
+    assert len(expected["levels"]) == 1
+    page = tmp_path / "page.html"
+    both = CliRunner().invoke(app, ["explain", tested_user, "--json", "--page", str(page), *where])
+    assert both.exit_code == 2
+    assert "give one of --json and --page" in both.stderr
+    assert not page.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """An explanation says what the recommendation did."""
 
 import itertools
+import json
 from html.parser import HTMLParser
 
 import numpy as np
@@ -161,6 +162,24 @@ def test_text_and_page_show_every_level():
         codes = "-".join(map(str, prefix))
         assert f"\n  {codes:<{2 * len(prefix) - 1}}  {probability:.6f}\n" in text
         assert f"<td>{codes}</td><td class=number>{probability:.6f}</td>" in page
+
+
+def test_json_has_every_level_and_calls_fates_by_their_names():
+    params = cascade_params(beam_width=2, num_sids=7, blocked_items=["503"])
+    recommender = fake_recommender(random_interactions(9, 60), params, **THREE_LEVELS)
+    found = explain_user(recommender, _codes(recommender), "user_004", beam_weight=0.1, part="test")
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    for told_level, level in zip(told["levels"], found.levels, strict=True):
+        assert told_level["num_prefixes"] == level.num_prefixes
+        assert told_level["prefixes"] == [[list(prefix), p] for prefix, p in level.prefixes]
+    assert told["target"]["fate"] == found.target.fate.name.lower()
+    assert [one["fate"] for one in told["candidates"][:10]] == [
+        candidate.fate.name.lower() for candidate in found.candidates[:10]
+    ]
+    assert told["fates"] == {fate.name.lower(): n for fate, n in found.fates.items()}
+    assert sum(told["fates"].values()) == told["num_scored"]
+    assert told["beams"][0]["sid"] == list(found.beams[0].sid)
+    assert told["settings"]["blocked_items"] == 1
 
 
 def test_a_single_level_has_none_before_its_last():
