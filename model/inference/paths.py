@@ -68,9 +68,10 @@ def rank_paths(
     fate = np.zeros(len(users), np.int8)
     beams = _with_beams(recommender, longest)
     for indices, batch in recommender.batches("test", users):
-        proposals = recommender.propose_batch("test", indices, batch)
+        encoded = recommender.encode(batch)
+        proposals = recommender.propose_encoded("test", indices, *encoded)
         own = beams is recommender
-        by_beams = proposals if own else beams.propose_batch("test", indices, batch)
+        by_beams = proposals if own else beams.propose_encoded("test", indices, *encoded)
         places = np.searchsorted(users, proposals.users)
         target_rows = catalogue.rows[targets[places]]
         ranked = rank(recommender, proposals, beam_weight=beam_weight, num_results=longest)

@@ -89,7 +89,7 @@ class Recommender:
     def propose(self, part: Part, users: np.ndarray) -> Iterator[Proposals]:
         """Run the encoder and the beams over users, a batch at a time, in the data set's order."""
         for indices, batch in self.batches(part, users):
-            yield self.propose_batch(part, indices, batch)
+            yield self.propose_encoded(part, indices, *self.encode(batch))
 
     def batches(self, part: Part, users: np.ndarray) -> Iterator[tuple[np.ndarray, Batch]]:
         """The users' histories, (user indices, batch) at a time."""
@@ -111,12 +111,6 @@ class Recommender:
         return encoded, unit(encoded.hidden[batch.last])
 
     @torch.inference_mode()
-    def propose_batch(self, part: Part, users: np.ndarray, batch: Batch) -> Proposals:
-        """What the beams propose to one batch of users."""
-        encoded, queries = self.encode(batch)
-        return self.propose_encoded(part, users, encoded, queries)
-
-    @torch.inference_mode()
     def propose_encoded(
         self,
         part: Part,
@@ -124,7 +118,7 @@ class Recommender:
         encoded: EncoderOutput,
         queries: Tensor,
     ) -> Proposals:
-        """As :meth:`propose_batch`, from the encoder's output on."""
+        """What the beams propose to one batch of users, from the encoder's output on."""
         seen = self.seen(part, users)
         if self.params.num_sids == 0:
             nothing = queries.new_zeros(len(users), 0)

@@ -24,6 +24,7 @@ from model.inference.recommender import Recommender
 from model.inference.report import EvaluationReport
 from model.params import EvaluationReportParams
 from tests.model.inference.fakes import (
+    FakeNetwork,
     cascade_params,
     fake_recommender,
     random_interactions,
@@ -367,6 +368,19 @@ def test_search_alone_is_embedding_search_at_every_cutoff(alone):
     with_beams = rank_paths(replace(alone, params=beams), USERS, 0.0, SECTION.cutoffs)
     assert lists.ranks["sid"].any()
     np.testing.assert_array_equal(lists.ranks["sid"], with_beams.ranks["sid"])
+
+
+def test_users_are_encoded_once_for_all_paths(alone, monkeypatch):
+    """Also where search alone answers, and the beams of one path are another recommender's."""
+    encode, users = FakeNetwork.encode, []
+
+    def counting(network, batch):
+        users.extend(batch.users)
+        return encode(network, batch)
+
+    monkeypatch.setattr(FakeNetwork, "encode", counting)
+    rank_paths(alone, USERS, 0.0, SECTION.cutoffs)
+    assert sorted(users) == USERS.tolist()
 
 
 def test_search_alone_loses_no_target_in_the_beams(alone):
