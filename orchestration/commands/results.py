@@ -150,12 +150,15 @@ def quotas(
     """Measure score and speed over beam width and semantic IDs, beside embedding search."""
     from assets.device import DEVICE, inference_device
     from model.artifact import require_folder
+    from model.inference.inputs import InferenceInputs
     from model.inference.quota import BEAM_WIDTHS, NUM_SIDS, save_study, study_run
     from orchestration.workspace import open_existing
 
     workspace = open_existing(params, data)
     folder = out or workspace.data / "quota_study"
     require_folder(folder, writable=True)
+    modalities = workspace.params.modality_embeddings.modalities
+    InferenceInputs.load(workspace.data, workspace.data, modalities)  # refuses before it waits
     with workspace.device(DEVICE):
         table = study_run(
             workspace.params,
