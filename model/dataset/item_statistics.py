@@ -28,8 +28,7 @@ _ARRAYS = (
     "life_cycle",
     "bucket_boundaries",
     "pop_starts",
-    "pop_items",
-    "pop_codes",
+    "pop_slots",
 )
 
 
@@ -48,11 +47,10 @@ class ItemStatistics:
         bucket_boundaries: (B + 1,) int64 ascending; bucket b holds times t with
             ``bucket_boundaries[b - 1] <= t < bucket_boundaries[b]``. Buckets are of equal frequency
             up to ties, and fewer than asked for where there are fewer distinct times.
-        pop_starts: (B + 2,) int64, with the next two a table of every item seen in a bucket, see
+        pop_starts: (B + 2,) int64, with the next one a table of every item seen in a bucket, see
             :mod:`model.dataset.popularity_table`.
-        pop_items: (S,) int32 item of each slot of the table, 0 for none.
-        pop_codes: (S,) int16, 1 + ten times the percentile of the item's count among the items
-            of its bucket: 1..1001; 0 where the slot has no item.
+        pop_slots: (S,) int64 its slots. An item's code is 1 + ten times the percentile of its count
+            among the items of its bucket: 1..1001.
         monthly: table of ``month`` (YYYY-MM), ``action_type``, ``events``, ``items``.
     """
 
@@ -63,8 +61,7 @@ class ItemStatistics:
     life_cycle: np.ndarray
     bucket_boundaries: np.ndarray
     pop_starts: np.ndarray
-    pop_items: np.ndarray
-    pop_codes: np.ndarray
+    pop_slots: np.ndarray
     monthly: pa.Table
 
     @property
@@ -92,8 +89,8 @@ class ItemStatistics:
         """
         before = np.maximum(self.time_bucket(timestamps).astype(np.int64) - 1, 0)
         buckets, items = np.broadcast_arrays(before, item_ids.astype(np.int64))
-        table = (self.pop_starts, self.pop_items, self.pop_codes)
-        return look_up(table, buckets.ravel(), items.ravel()).reshape(items.shape)
+        codes = look_up(self.pop_starts, self.pop_slots, buckets.ravel(), items.ravel())
+        return codes.reshape(items.shape)
 
     def save(self, folder: Path) -> None:
         """Write every array and the monthly table."""
@@ -134,7 +131,7 @@ def compute_item_statistics(
         boundaries = bucket_boundaries(*events.by_time(), params.num_time_buckets)
         popularity = events.popularity(boundaries)
         monthly = events.by_month()
-    pop_starts, pop_items, pop_codes = build_table(*popularity, len(boundaries) - 1)
+    pop_starts, pop_slots = build_table(*popularity, len(boundaries) - 1)
     seen = counts.sum(axis=1) > 0
     return ItemStatistics(
         counts=counts,
@@ -144,8 +141,7 @@ def compute_item_statistics(
         life_cycle=np.concatenate([_calendar(first, seen), _calendar(last, seen)], axis=1),
         bucket_boundaries=boundaries,
         pop_starts=pop_starts,
-        pop_items=pop_items,
-        pop_codes=pop_codes,
+        pop_slots=pop_slots,
         monthly=monthly,
     )
 

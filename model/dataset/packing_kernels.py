@@ -25,10 +25,11 @@ from model.dataset.packing import (
     PackedTokens,
     Windows,
 )
-from model.dataset.popularity_table import MIXER, home
+from model.dataset.popularity_table import CODE_BITS, MIXER, home
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 _home = njit(**OPTIONS)(home)
+CODE = (1 << CODE_BITS) - 1
 FREE = -1  # an empty slot of the hash table
 PER_TOKEN = {
     name: (3,) if name in ("gaps", "calendar") else ()
@@ -59,10 +60,7 @@ class Packer:
             interactions.item_ids, interactions.action_types, interactions.timestamps
         )
         self._statistics = _opened(
-            statistics.bucket_boundaries,
-            statistics.pop_starts,
-            statistics.pop_items,
-            statistics.pop_codes,
+            statistics.bucket_boundaries, statistics.pop_starts, statistics.pop_slots
         )
         self._wanted = tuple(
             bool(wanted[name]) for name in ("relative_time", "absolute_time", "popularity")
@@ -199,15 +197,15 @@ def _fill_popularity(token_items, ids, statistics, popularity):
 
     A pass of its own, since the reads of one token after another then overlap.
     """
-    _, starts, items, codes = statistics
+    _, starts, slots = statistics
     tail = starts[1]
     for t in range(len(popularity)):
         item, bucket = ids[token_items[t]], max(popularity[t] - 1, 0)
         begin = starts[bucket]
-        slot = begin + _home(item, starts[bucket + 1] - begin - tail)
-        while items[slot] != 0 and items[slot] != item:
-            slot += 1
-        popularity[t] = codes[slot]
+        at = begin + _home(item, starts[bucket + 1] - begin - tail)
+        while slots[at] != 0 and slots[at] >> CODE_BITS != item:
+            at += 1
+        popularity[t] = slots[at] & CODE
 
 
 @njit(**OPTIONS)

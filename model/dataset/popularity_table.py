@@ -10,6 +10,7 @@ import numpy as np
 
 from model.dataset.csr import offsets_of
 
+CODE_BITS = 16
 MIXER = 2_654_435_761  # Knuth's: spreads neighbouring ids
 LOW_BITS = 0xFFFFFFFF
 
@@ -21,18 +22,18 @@ def home(item, num_slots):
 
 def build_table(
     buckets: np.ndarray, items: np.ndarray, codes: np.ndarray, num_buckets: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Make the table of M items in B buckets.
 
     Args:
         buckets: (M,) numbers of the buckets, 1..B, ascending.
         items: (M,) item ids from 1 on, ascending within a bucket.
-        codes: (M,) int16, what is to be found.
+        codes: (M,) int16, what is to be found; not negative.
         num_buckets: B.
 
     Returns:
-        (B + 2,) int64, where the stretch of each bucket from 0 on begins; (S,) int32 the item in
-        each slot, 0 for none; (S,) int16 its code, 0 for none.
+        (B + 2,) int64, where the stretch of each bucket from 0 on begins; (S,) int64 the item in
+        each slot times 2^16, plus its code; 0 for none.
     """
     counts = np.bincount(buckets, minlength=num_buckets + 1)
     sizes = counts + counts // 2
@@ -45,28 +46,28 @@ def build_table(
         places[begin + order] = taken
         tail = max(tail, int(taken.max(initial=-1)) + 2 - int(size))
     starts = offsets_of(sizes + tail)
-    slots = np.repeat(starts[:-1], counts) + places
-    found_items, found_codes = np.zeros(starts[-1], np.int32), np.zeros(starts[-1], np.int16)
-    found_items[slots], found_codes[slots] = items, codes
-    return starts, found_items, found_codes
+    slots = np.zeros(starts[-1], np.int64)
+    filled = (items.astype(np.int64) << CODE_BITS) + codes
+    slots[np.repeat(starts[:-1], counts) + places] = filled
+    return starts, slots
 
 
 def look_up(
-    table: tuple[np.ndarray, np.ndarray, np.ndarray], buckets: np.ndarray, items: np.ndarray
+    starts: np.ndarray, slots: np.ndarray, buckets: np.ndarray, items: np.ndarray
 ) -> np.ndarray:
-    """(N,) codes of N items in a bucket each, 0 where an item is not in it.
+    """(N,) int16 codes of N items in a bucket each, 0 where an item is not in it.
 
     Args:
-        table: as :func:`build_table` makes it.
+        starts: as :func:`build_table` makes it.
+        slots: likewise.
         buckets: (N,) int64, 0..B.
         items: (N,) int64 ids, 0 for none.
     """
-    starts, found_items, codes = table
     begin = starts[buckets]
-    slots = begin + home(items, starts[buckets + 1] - begin - starts[1])
-    waiting = np.arange(len(slots))
+    at = begin + home(items, starts[buckets + 1] - begin - starts[1])
+    waiting = np.arange(len(at))
     while len(waiting):
-        found = found_items[slots[waiting]]
-        waiting = waiting[(found != 0) & (found != items[waiting])]
-        slots[waiting] += 1
-    return codes[slots]
+        found = slots[at[waiting]]
+        waiting = waiting[(found != 0) & (found >> CODE_BITS != items[waiting])]
+        at[waiting] += 1
+    return (slots[at] & (1 << CODE_BITS) - 1).astype(np.int16)

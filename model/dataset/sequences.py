@@ -189,9 +189,9 @@ class SequenceDataset:
         )
 
     def _user_codes(self, users: np.ndarray) -> dict[str, Tensor]:
-        codes = {name: column[users + 1] for name, column in self._user_scalars.items()}
-        for name, column in self._user_arrays.items():
-            codes[name] = column.gather(users + 1)
+        rows = users + 1
+        codes = {name: column[rows] for name, column in self._user_scalars.items()}
+        codes |= {name: column.gather(rows) for name, column in self._user_arrays.items()}
         return {name: torch.from_numpy(found.astype(np.int64)) for name, found in codes.items()}
 
 

@@ -120,8 +120,7 @@ def write_store(folder: Path, num_items: int, num_events: int) -> tuple[Interact
         life_cycle=empty,
         bucket_boundaries=empty,
         pop_starts=empty,
-        pop_items=empty,
-        pop_codes=empty,
+        pop_slots=empty,
         monthly=pa.table({}),
     )
     return interactions, statistics

@@ -101,7 +101,7 @@ def write_store(folder: Path, users: int, per_user: int, items: int) -> None:
     seen = np.arange(1, items + 1, 100)
     buckets = np.arange(1, BUCKETS + 1).repeat(len(seen))
     codes = np.ones(len(buckets), np.int16)
-    pop_starts, pop_items, pop_codes = build_table(buckets, np.tile(seen, BUCKETS), codes, BUCKETS)
+    pop_starts, pop_slots = build_table(buckets, np.tile(seen, BUCKETS), codes, BUCKETS)
     ItemStatistics(
         counts=np.ones((items + 1, 3), np.int64),
         log_q=np.full(items + 1, -np.log(items), np.float32),
@@ -110,8 +110,7 @@ def write_store(folder: Path, users: int, per_user: int, items: int) -> None:
         life_cycle=np.ones((items + 1, 6), np.int16),
         bucket_boundaries=FIRST_SECOND + np.linspace(0, SECONDS, BUCKETS + 1).astype(np.int64),
         pop_starts=pop_starts,
-        pop_items=pop_items,
-        pop_codes=pop_codes,
+        pop_slots=pop_slots,
         monthly=pa.table({"month": ["2025-05"], "events": [users * per_user]}),
     ).save(folder / "item_statistics")
 

@@ -44,7 +44,7 @@ def test_a_damaged_store(store, name, kept):
 
 
 @pytest.mark.parametrize("kept", [None, 0, 60, -2])
-@pytest.mark.parametrize("name", ["counts.npy", "pop_items.npy", "monthly.parquet"])
+@pytest.mark.parametrize("name", ["counts.npy", "pop_slots.npy", "monthly.parquet"])
 def test_damaged_statistics(store, name, kept):
     damage(store / "item_statistics" / name, kept)
     with pytest.raises(InputError, match=rf"{name}: (not found|truncated).*materiali[sz]e"):

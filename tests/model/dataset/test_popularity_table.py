@@ -25,7 +25,7 @@ def test_everything_is_found_and_nothing_else(seed):
     table = build_table(buckets, items, codes, num_buckets)
     expected = dict(zip(zip(buckets, items, strict=True), codes, strict=True))
     asked = [(bucket, item) for bucket in range(num_buckets + 1) for item in range(NUM_ITEMS + 20)]
-    found = look_up(table, *np.array(asked).T)
+    found = look_up(*table, *np.array(asked).T)
     assert found.tolist() == [expected.get(one, 0) for one in asked]
     assert found.dtype == np.int16
 
@@ -42,12 +42,12 @@ def test_items_that_all_want_the_same_slot_are_found():
     assert len(items) > 10
     assert len(set(home(items, len(items) + len(items) // 2).tolist())) == 1
     table = build_table(np.ones(len(items), int), items, np.arange(1, len(items) + 1), 2)
-    assert look_up(table, np.ones(len(items), int), items).tolist() == [*range(1, len(items) + 1)]
-    assert not look_up(table, np.full(len(items), 2), items).any()
-    assert not look_up(table, np.ones(len(items), int), items + 1).any()
+    assert look_up(*table, np.ones(len(items), int), items).tolist() == [*range(1, len(items) + 1)]
+    assert not look_up(*table, np.full(len(items), 2), items).any()
+    assert not look_up(*table, np.ones(len(items), int), items + 1).any()
 
 
 def test_no_bucket_at_all():
     nothing = np.zeros(0, np.int64)
     table = build_table(nothing, nothing, nothing.astype(np.int16), 0)
-    assert look_up(table, np.zeros(3, np.int64), np.array([0, 1, 7])).tolist() == [0, 0, 0]
+    assert look_up(*table, np.zeros(3, np.int64), np.array([0, 1, 7])).tolist() == [0, 0, 0]

@@ -44,7 +44,7 @@ def _with_vectors(small: SmallData, name: str) -> SmallData:
     return replace(small, embeddings=small.embeddings | {name: changed})
 
 
-@pytest.mark.parametrize("name", ["log_q", "counts", "last_timestamp", "pop_codes"])
+@pytest.mark.parametrize("name", ["log_q", "counts", "last_timestamp", "pop_slots"])
 def test_another_statistic_is_another_task(small, name):
     changed = replace(small.statistics, **{name: _raised(getattr(small.statistics, name))})
     assert _task(replace(small, statistics=changed)) != _task(small)
