@@ -114,7 +114,7 @@ def champion(
     measured, obstacle, left_as = None, None, None
     if incumbent is not None:
         obstacle = _obstacle(workspace, incumbent, recommender_checkpoint)
-        obstacle = obstacle or _drawn_otherwise(workspace, incumbent, params)
+        obstacle = obstacle or drawn_otherwise(workspace, incumbent, params)
         left_as = _left_as(workspace, incumbent)
         _refuse_without_either(incumbent, obstacle, left_as)
     if incumbent is not None and obstacle is None:
@@ -153,6 +153,22 @@ def champion(
     return JudgedModel.load(folder)
 
 
+def drawn_otherwise(workspace: Workspace, incumbent: Path, params: Params) -> str | None:
+    """Why the champion's score would be too high, if its validation targets were others.
+
+    It has then trained on today's, and no newer model could reach it.
+    """
+    today = Lineage.read(workspace.folder("interactions")).recipe
+    then = read_json(incumbent / ANCESTORS_FILE)["interactions"]
+    everyone = params.interactions.split.validation_fraction == 1.0  # whatever the seed
+    if then["params"] == today.params and (everyone or then["seed"] == today.seed):
+        return None
+    return (
+        "The seed or interactions.split changed: the champion has trained on some of today's "
+        "validation targets, and cannot be compared."
+    )
+
+
 def _incumbent(workspace: Workspace) -> Path | None:
     if not (workspace.folder(CHAMPION) / CHAMPION_FILE).exists():
         return None
@@ -173,22 +189,6 @@ def _obstacle(workspace: Workspace, incumbent: Path, newest: Checkpoint) -> str 
     ):
         return "The items or features changed: the champion cannot read this data."
     return None
-
-
-def _drawn_otherwise(workspace: Workspace, incumbent: Path, params: Params) -> str | None:
-    """Why the champion's score would be too high, if its validation targets were others.
-
-    It has then trained on today's, and no newer model could reach it.
-    """
-    today = Lineage.read(workspace.folder("interactions")).recipe
-    then = read_json(incumbent / ANCESTORS_FILE)["interactions"]
-    everyone = params.interactions.split.validation_fraction == 1.0  # whatever the seed
-    if then["params"] == today.params and (everyone or then["seed"] == today.seed):
-        return None
-    return (
-        "The seed or interactions.split changed: the champion has trained on some of today's "
-        "validation targets, and cannot be compared."
-    )
 
 
 def _left_as(workspace: Workspace, incumbent: Path) -> str | None:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from assets.lineage import Lineage
 from assets.workspace import Workspace
+from model.artifact import require_folder
 from model.dataset.interactions import Interactions
 from model.errors import InputError
 from orchestration.follow_up import follow_up
@@ -57,7 +58,7 @@ def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
         the run was killed right after, or Dagster's records were removed.
 
     Raises:
-        InputError: nothing was made yet.
+        InputError: nothing was made yet, or Dagster's records lie where nothing may be written.
     """
     present = list(_present(workspace))
     if not present:
@@ -66,6 +67,7 @@ def measured_costs(workspace: Workspace) -> tuple[list[Cost], list[str]]:
         )
     if not workspace.home.exists():  # reading creates none
         return [], [str(target) for target, _ in present]
+    require_folder(workspace.home, writable=True)  # SQLite takes locks even to read
     costs, unknown = [], []
     with open_unchanged(workspace) as instance:
         for target, content in present:

@@ -1,11 +1,14 @@
 """`onepiece costs`: what Dagster noted when the artefacts that stand were made."""
 
 import json
+import os
 import shutil
 
 import dagster as dg
+import pytest
 from dagster._core.utils import make_new_run_id
 
+from model.errors import InputError
 from orchestration.costs import as_text, measured_costs, size_of_data
 from orchestration.instance import open_unchanged
 from orchestration.running import hold
@@ -68,6 +71,12 @@ def test_what_no_run_of_this_folder_made_is_not_given_a_figure(copied):
     assert "The 2 trials of tuning_study took 1:01:01 together, wherever they ran" in told
     assert told.splitlines()[-1].startswith("No run here noted what these took: raw_data, ")
     assert not workspace.home.exists()
+
+
+def test_records_that_may_not_be_written_are_refused_in_one_sentence(finished, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match=f"^{finished.workspace.home}: not writable"):
+        measured_costs(finished.workspace)
 
 
 def test_a_look_leaves_runs_and_configuration_as_they_are(copied):
