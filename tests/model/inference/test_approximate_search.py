@@ -17,22 +17,7 @@ from model.inference.index_cache import with_index
 from model.inference.search import ExactSearch
 from model.inference.search_index import SearchIndex
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
-from tests.model.inference.small_index import NUM_ITEMS, clustered_items, seen_some, users_near
-
-
-@pytest.fixture(scope="module")
-def exact() -> ExactSearch:
-    return clustered_items()
-
-
-@pytest.fixture(scope="module")
-def queries(exact) -> torch.Tensor:
-    return users_near(exact)
-
-
-@pytest.fixture(scope="module", params=["ivf", "hnsw"])
-def index(request, exact, queries) -> SearchIndex:
-    return build_index(exact, np.arange(1, NUM_ITEMS + 1), request.param, queries, seed=1)
+from tests.model.inference.small_index import NUM_ITEMS, seen_some
 
 
 def test_scores_are_exact_and_seen_items_left_out(index, exact, queries):

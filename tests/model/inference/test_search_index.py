@@ -1,31 +1,13 @@
 """An index as it is saved."""
 
-import numpy as np
 import pytest
-import torch
 
 from model.errors import InputError
 from model.inference.approximate_search import IndexSearch
 from model.inference.index_building import build_index
-from model.inference.search import ExactSearch
 from model.inference.search_index import SearchIndex
 from tests.damage import damage
-from tests.model.inference.small_index import NUM_ITEMS, clustered_items, seen_some, users_near
-
-
-@pytest.fixture(scope="module")
-def exact() -> ExactSearch:
-    return clustered_items()
-
-
-@pytest.fixture(scope="module")
-def queries(exact) -> torch.Tensor:
-    return users_near(exact)
-
-
-@pytest.fixture(scope="module", params=["ivf", "hnsw"])
-def index(request, exact, queries) -> SearchIndex:
-    return build_index(exact, np.arange(1, NUM_ITEMS + 1), request.param, queries, seed=1)
+from tests.model.inference.small_index import seen_some
 
 
 def test_saves_and_loads_and_is_the_same_bytes_again(index, exact, queries, tmp_path):
