@@ -113,10 +113,7 @@ def champion(
     incumbent = _incumbent(workspace)
     measured, obstacle, left_as = None, None, None
     if incumbent is not None:
-        obstacle = _obstacle(workspace, incumbent, recommender_checkpoint)
-        obstacle = obstacle or drawn_otherwise(workspace, incumbent, params)
-        left_as = _left_as(workspace, incumbent)
-        _refuse_without_either(incumbent, obstacle, left_as)
+        obstacle, left_as = find_obstacles(workspace, incumbent, recommender_checkpoint)
     if incumbent is not None and obstacle is None:
         standing = JudgedModel.load(incumbent)
         measured = evaluate(
@@ -153,20 +150,22 @@ def champion(
     return JudgedModel.load(folder)
 
 
-def drawn_otherwise(workspace: Workspace, incumbent: Path, params: Params) -> str | None:
-    """Why the champion's score would be too high, if its validation targets were others.
+def find_obstacles(
+    workspace: Workspace, incumbent: Path, newest: Checkpoint
+) -> tuple[str | None, str | None]:
+    """Why the champion has to make way, and as what the newest model was rolled away from.
 
-    It has then trained on today's, and no newer model could reach it.
+    A champion that only cannot be compared could still submit: it stays where the newest model was
+    rolled away from.
+
+    Raises:
+        InputError: neither of them may submit.
     """
-    today = Lineage.read(workspace.folder("interactions")).recipe
-    then = read_json(incumbent / ANCESTORS_FILE)["interactions"]
-    everyone = params.interactions.split.validation_fraction == 1.0  # whatever the seed
-    if then["params"] == today.params and (everyone or then["seed"] == today.seed):
-        return None
-    return (
-        "The seed or interactions.split changed: the champion has trained on some of today's "
-        "validation targets, and cannot be compared."
-    )
+    obstacle, left_as = _obstacle(workspace, incumbent, newest), _left_as(workspace, incumbent)
+    _refuse_without_either(incumbent, obstacle, left_as)
+    if obstacle is None and left_as is None:
+        obstacle = _drawn_otherwise(workspace, incumbent)
+    return obstacle, left_as
 
 
 def _incumbent(workspace: Workspace) -> Path | None:
@@ -189,6 +188,22 @@ def _obstacle(workspace: Workspace, incumbent: Path, newest: Checkpoint) -> str 
     ):
         return "The items or features changed: the champion cannot read this data."
     return None
+
+
+def _drawn_otherwise(workspace: Workspace, incumbent: Path) -> str | None:
+    """Why the champion's score would be too high, if its validation targets were others.
+
+    It has then trained on today's, and no newer model could reach it.
+    """
+    today = Lineage.read(workspace.folder("interactions")).recipe
+    then = read_json(incumbent / ANCESTORS_FILE)["interactions"]
+    everyone = workspace.params.interactions.split.validation_fraction == 1.0  # whatever the seed
+    if then["params"] == today.params and (everyone or then["seed"] == today.seed):
+        return None
+    return (
+        "The seed or interactions.split changed: the champion has trained on some of today's "
+        "validation targets, and cannot be compared."
+    )
 
 
 def _left_as(workspace: Workspace, incumbent: Path) -> str | None:

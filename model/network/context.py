@@ -34,13 +34,13 @@ class ContextTower(nn.Module):
         super().__init__()
         width = params.feature_dim
         self.dropout = params.context_dropout
-        # An exposure's code is 0, which adds nothing: the exposure mask (reference: 2.5).
-        self.first_asked = 0 if params.exposure_mask else 1
+        # The mask gives an exposure asked for next the code that adds nothing (reference: 2.5).
+        self.exposure_code = 0 if params.exposure_mask else 1
         tables: dict[str, nn.Embedding] = {}
         if params.action:
             tables["action"] = embedding_table(ACTION_CODES, width)
         if params.next_action:
-            tables["next_action"] = embedding_table(NEXT_ACTION_CODES + self.first_asked, width)
+            tables["next_action"] = embedding_table(NEXT_ACTION_CODES + self.exposure_code, width)
         if params.relative_time:
             tables |= {f"gap{n}": embedding_table(size, width) for n, size in enumerate(GAP_CODES)}
         if params.absolute_time:
@@ -59,7 +59,7 @@ class ContextTower(nn.Module):
             return None
         codes = {
             "action": batch.actions,
-            "next_action": batch.next_actions + self.first_asked,
+            "next_action": batch.next_actions + self.exposure_code,
             **{f"gap{n}": batch.gaps[:, n] for n in range(len(GAP_CODES))},
             "calendar0": batch.calendar[:, 0],
             "calendar1": batch.calendar[:, 1],
