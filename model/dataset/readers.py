@@ -12,6 +12,7 @@ from model.dataset.repeated_events import count_repeated_events
 from model.dataset.split import split_events
 from model.dataset.tencent_jsonl import read_tencent_jsonl
 from model.dataset.tencent_parquet import read_tencent_parquet
+from model.dataset.user_draw import draw_users
 from model.params import InteractionsParams
 
 logger = logging.getLogger("onepiece")
@@ -40,7 +41,8 @@ def read_interactions(
     """
     raw.require_unchanged()
     read = _READERS[raw.format](raw.root, spool)
-    split = split_events(read.offsets, read.action_types, params.split, seed)
+    validates = draw_users(read.raw_user_ids, params.split.validation_fraction, seed)
+    split = split_events(read.offsets, read.action_types, params.split.strategy, validates)
     logger.info(
         "%d users, %d items, %d events; %d users validate, %d test",
         len(read.offsets) - 1,

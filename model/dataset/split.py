@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Part = Literal["validation", "test", "submission"]
 HeldOut = Literal["validation", "test"]
+Strategy = Literal["leave_one_out", "last_positive"]
 _VALIDATES = {  # what a user needs for a validation target
     "leave_one_out": "three events",
     "last_positive": "two clicks or conversions after a first event",
@@ -34,25 +35,24 @@ class Split:
 
 
 def split_events(
-    offsets: np.ndarray, action_types: np.ndarray, params: "SplitParams", seed: int
+    offsets: np.ndarray, action_types: np.ndarray, strategy: Strategy, validates: np.ndarray
 ) -> Split:
     """Choose the targets.
 
     Args:
         offsets: (num_users + 1,) int64, where each user's events begin.
         action_types: (num_events,) int8.
-        params: the strategy, and the share of users that validate.
-        seed: draws those users.
+        strategy: which events they are.
+        validates: (num_users,) bool, the users that give a validation target if they have one.
     """
-    if params.strategy == "leave_one_out":
+    if strategy == "leave_one_out":
         test = _at_least_second(offsets[1:] - 1, offsets)
         validation = _at_least_second(np.where(test >= 0, test - 1, -1), offsets)
     else:
         positives = np.flatnonzero(action_types != EXPOSURE)
         test = _at_least_second(_last_before(positives, offsets[1:]), offsets)
         validation = _at_least_second(_last_before(positives, test), offsets)
-    drawn = np.random.default_rng(seed).random(len(test)) < params.validation_fraction
-    validation = np.where(drawn, validation, -1)
+    validation = np.where(validates, validation, -1)
     train_end = np.where(validation >= 0, validation, np.where(test >= 0, test, offsets[1:]))
     return Split(train_end=train_end, validation_event=validation, test_event=test)
 

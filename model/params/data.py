@@ -68,8 +68,8 @@ class SplitParams(Section):
     ``leave_one_out``: the last event is the test target, the one before it validates.
     ``last_positive``: the last click or conversion is the test target and what follows it is
     dropped; the click or conversion before it validates.
-    ``validation_fraction``: the share of users (seeded) that give a validation target; the others'
-    events train up to the test target.
+    ``validation_fraction``: the share of users (drawn by the seed and their ids) that give a
+    validation target; the others' events train up to the test target.
     """
 
     strategy: Literal["leave_one_out", "last_positive"]

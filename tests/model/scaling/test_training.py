@@ -11,10 +11,9 @@ import torch
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 
-from model.dataset.split import split_events
+from model.dataset.user_draw import draw_users
 from model.network.checkpoint import Checkpoint, weights_of
 from model.network.onepiece import OnePiece
-from model.params import SplitParams
 from model.scaling.grid import Point
 from model.scaling.point import ScalingPoint
 from model.scaling.quality import catalogue_metrics, validation_losses
@@ -143,16 +142,9 @@ def test_a_smaller_share_lies_within_a_larger(data):
 def test_a_share_is_drawn_apart_from_the_validation_users(data):
     """Also where the point's seed is the file's."""
     seed = 42
-    interactions = data.interactions
-    split = split_events(
-        np.asarray(interactions.offsets),
-        np.asarray(interactions.action_types),
-        SplitParams(strategy="leave_one_out", validation_fraction=0.5),
-        seed,
-    )
+    validates = draw_users(data.interactions.raw_user_ids, 0.5, seed)
     inputs = with_share(_inputs(data), 50, seed)
     trained = inputs.interactions.train_end > inputs.interactions.offsets[:-1]
-    validates = split.validation_event >= 0
     assert 0 < (trained & validates).sum() < validates.sum()
     assert (trained & ~validates).any()
 
