@@ -40,7 +40,8 @@ def best_children(workers, queries, beams, codes, weight, bias, best_nodes, best
                 own = scores[at : at + count]
                 _logits(queries[user, beam], codes[start : start + count], weight, bias, own)
                 _normalise(own, log_probs[user, beam])
-                nodes[at : at + count] = np.arange(start, start + count)
+                for child in range(count):
+                    nodes[at + child] = start + child
                 at += count
             _write_best(scores, nodes, best_nodes[user], best_log_probs[user])
 
@@ -74,9 +75,10 @@ def _normalise(logits, log_prob):
 def _write_best(scores, nodes, best_nodes, best_log_probs):
     """Write the best scores, descending; ties keep their order, as in a stable sort."""
     kept = _at_least_best(scores, len(best_nodes))
-    order = kept[np.argsort(-scores[kept], kind="mergesort")][: len(best_nodes)]
-    best_nodes[: len(order)] = nodes[order]
-    best_log_probs[: len(order)] = scores[order]
+    order = np.argsort(-scores[kept], kind="mergesort")
+    for place in range(min(len(best_nodes), len(order))):
+        child = kept[order[place]]
+        best_nodes[place], best_log_probs[place] = nodes[child], scores[child]
 
 
 @njit(**KERNEL_ANY_ORDER)

@@ -41,8 +41,8 @@ def attend(workers, tensors, rows, biases, size, scale, activate):
     """
     q, k, v, out = tensors  # prange takes no nested tuples
     for worker in prange(workers):
-        all_of_them = (q, k, v, out)
-        _attend_tasks(worker, workers, all_of_them, rows, biases, size, scale, activate)
+        own, all_of_them = np.int64(worker), (q, k, v, out)
+        _attend_tasks(own, workers, all_of_them, rows, biases, size, scale, activate)
 
 
 @compiled(parallel=True, **KERNEL)
@@ -63,7 +63,9 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, activate)
     q, k, v, grad, dq, dk, dv = tensors
     for worker in prange(workers):
         all_of_them = (q, k, v, grad, dq, dk, dv)
-        _backward_tasks(worker, workers, all_of_them, rows, biases, sums, size, scale, activate)
+        _backward_tasks(
+            np.int64(worker), workers, all_of_them, rows, biases, sums, size, scale, activate
+        )
 
 
 @compiled(parallel=True, **KERNEL)

@@ -75,7 +75,7 @@ def _attend(
     for worker in prange(workers):
         inputs = (hidden, panels, bias, gates_queries, score_bias)
         norm = (norm_weight, norm_bias, eps)
-        _attend_rows(worker, workers, offsets, inputs, norm, scale, out)
+        _attend_rows(np.int64(worker), workers, offsets, inputs, norm, scale, out)
 
 
 @njit(**KERNEL)
@@ -83,7 +83,10 @@ def _attend_rows(worker, workers, offsets, inputs, norm, scale, out):
     hidden, panels, bias, gates_queries, score_bias = inputs
     num_rows, num_heads, width = len(offsets) - 1, len(score_bias), out.shape[1]
     size, per_row = width // num_heads, len(out) // num_rows
-    room = max(TOKENS_TOGETHER, np.diff(offsets).max()) + ROWS  # a tile reaches past the last token
+    room = TOKENS_TOGETHER
+    for row in range(num_rows):
+        room = max(room, offsets[row + 1] - offsets[row])
+    room += ROWS  # a tile reaches past the last token
     # One vector more than a line needs: lines a power of two apart would compete for a few cache
     # sets, and a tile may reach past the last head.
     values_keys = np.empty((room, len(panels) * PANEL + LANES), out.dtype)
@@ -124,7 +127,8 @@ def _project(hidden, begin, count, panels, tail, values_keys):
     right, flat = panels.reshape(-1), values_keys.reshape(-1)
     whole = count // ROWS * ROWS
     rest = hidden[(begin + whole) * steps : (begin + count) * steps]
-    tail[: len(rest)] = rest
+    for number in range(len(rest)):
+        tail[number] = rest[number]
     for p in range(len(panels)):
         for t in range(0, whole, ROWS):
             tile_product(

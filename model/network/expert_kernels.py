@@ -46,7 +46,7 @@ def experts_forward(workers, x, matrices, routing, pre, slots, out):
                 own = (weights, tokens, ends[expert], ends[expert + 1], lines[expert])
                 _forward(x, w1[expert], w2[expert], own, pre, slots)
     for worker in prange(workers):
-        _add_up(worker, workers, slots, places, out)
+        _add_up(np.int64(worker), workers, slots, places, out)
 
 
 @compiled(parallel=True, **KERNEL)
@@ -66,7 +66,7 @@ def experts_backward(workers, grad, x, matrices, routing, pre, slots, grads):
                 wanted = (dw1[expert], dw2[expert], dweights)
                 _backward(grad, x, w1[expert], w2[expert], own, pre, slots, wanted)
     for worker in prange(workers):
-        _add_up(worker, workers, slots, places, dx)
+        _add_up(np.int64(worker), workers, slots, places, dx)
 
 
 def line_length(count):

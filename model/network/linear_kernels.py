@@ -28,7 +28,7 @@ def multiply(workers, left, panels, bias, out):
     ``workers`` threads share the rows. The bias is (N,), or empty for none.
     """
     for worker in prange(workers):
-        _multiply_rows(worker, workers, left, panels, bias, out)
+        _multiply_rows(np.int64(worker), workers, left, panels, bias, out)
 
 
 @compiled(parallel=True, **KERNEL)
@@ -56,7 +56,8 @@ def _multiply_rows(worker, workers, left, panels, bias, out):
     for begin in range(first, last, ROWS_AT_ONCE):
         end = min(last, begin + ROWS_AT_ONCE)
         whole = begin + (end - begin) // ROWS * ROWS
-        tail[: (end - whole) * steps] = flat[whole * steps : end * steps]
+        for number in range((end - whole) * steps):
+            tail[number] = flat[whole * steps + number]
         for p in range(len(panels)):
             column = p * PANEL
             for t in range(begin, whole, ROWS):

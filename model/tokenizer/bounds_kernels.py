@@ -40,13 +40,26 @@ def refine(
             of the group but the vector's own; -inf where nothing is known.
         codes: (n,) int32.
     """
-    reach = np.float32(np.sqrt(np.square(centroids).sum(axis=1).max()))
-    for block in prange(len(lower)):
+    reach = _longest(centroids)
+    for number in prange(len(lower)):
+        block = np.int64(number)
         rows = slice(block * BLOCK_ROWS, min(len(vectors), (block + 1) * BLOCK_ROWS))
         norms, rounding, upper = _measure(vectors[rows], centroids, codes[rows], reach)
         is_open = _loosen(lower[block], drifts, upper)
         known = norms, norms - rounding, upper
         _compare(vectors[rows], known, is_open, tiles, members, groups, lower[block], codes[rows])
+
+
+@compiled()
+def _longest(centroids: np.ndarray) -> np.float32:  # pragma: no cover
+    """The largest norm; a loop, since a sum over an axis takes numba seconds to compile."""
+    longest = np.float32(0.0)
+    for centroid in centroids:
+        square = np.float32(0.0)
+        for number in centroid:
+            square += number * number
+        longest = max(longest, square)
+    return np.sqrt(longest)
 
 
 @compiled(fastmath=True)
