@@ -25,12 +25,16 @@ from model.dataset.packing import (
     PackedTokens,
     Windows,
 )
-from model.dataset.popularity_table import CODE_BITS, MIXER, home
+from model.dataset.popularity_table import CODE_BITS, MIXER, hash_of, home
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-_home = njit(**OPTIONS)(home)
+_hash_of, _home = njit(**OPTIONS)(hash_of), njit(**OPTIONS)(home)
 CODE = (1 << CODE_BITS) - 1
-FREE = -1  # an empty slot of the hash table
+CELLS = 16384  # of time
+LOOK_UPS = 64  # of popularity at once
+PLACE_BITS = 32  # of a slot of the hash table: an item above the number it has in the batch
+PLACE = (1 << PLACE_BITS) - 1
+FREE = 0
 PER_TOKEN = {
     name: (3,) if name in ("gaps", "calendar") else ()
     for name in (
@@ -59,9 +63,8 @@ class Packer:
         self._events = _opened(
             interactions.item_ids, interactions.action_types, interactions.timestamps
         )
-        self._statistics = _opened(
-            statistics.bucket_boundaries, statistics.pop_starts, statistics.pop_slots
-        )
+        self._grid = _grid(np.array(statistics.bucket_boundaries))
+        self._statistics = _opened(statistics.pop_starts, statistics.pop_slots)
         self._wanted = tuple(
             bool(wanted[name]) for name in ("relative_time", "absolute_time", "popularity")
         )
@@ -76,12 +79,13 @@ class Packer:
         distinct = np.zeros(most, np.int64)
         found = _fill(
             self._events,
+            self._grid,
             self._statistics,
             self._wanted,
             (windows.begins, windows.ends, windows.next_actions, offsets),
             extra_items.astype(np.int64),
             tuple(tokens.values()),
-            (np.full(1 << (2 * most).bit_length(), FREE, np.int64), distinct),
+            (np.zeros(1 << (2 * most).bit_length(), np.int64), distinct),
         )
         order = np.argsort(distinct[:found])
         ranks = np.empty_like(order)
@@ -99,14 +103,28 @@ def _opened(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
     return views
 
 
+def _grid(boundaries: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Boundaries, how many lie up to the start of each of CELLS equal spans, and their log2 length.
+
+    A search is then confined to one span, where there is often none and seldom more than one.
+    """
+    span = int(boundaries[-1] - boundaries[0])
+    shift = max(span.bit_length() - CELLS.bit_length() + 1, 0)
+    starts = boundaries[0] + (np.arange((span >> shift) + 2) << shift)
+    counts = np.searchsorted(boundaries[:-1], starts, side="right").astype(np.int32)
+    counts[0] = 0
+    counts[-1] = len(boundaries) - 1
+    return boundaries, counts, shift
+
+
 @compiled(**OPTIONS)
-def _fill(events, statistics, wanted, windows, extra_items, tokens, table):
+def _fill(events, grid, statistics, wanted, windows, extra_items, tokens, table):
     """Write all tokens; items are numbered by first occurrence. Returns the number of items."""
     begins, ends, asked, offsets = windows
     distinct = 1  # 0 comes first
     for row in range(len(begins)):
         distinct = _fill_row(
-            row, offsets[row], begins[row], ends[row], asked[row], events, statistics[0], wanted,
+            row, offsets[row], begins[row], ends[row], asked[row], events, grid, wanted,
             tokens, table, distinct,
         )  # fmt: skip
     for item in extra_items:
@@ -120,12 +138,11 @@ def _fill(events, statistics, wanted, windows, extra_items, tokens, table):
 
 
 @njit(**OPTIONS)
-def _fill_row(row, at, begin, end, asked, events, boundaries, wanted, tokens, table, distinct):
+def _fill_row(row, at, begin, end, asked, events, grid, wanted, tokens, table, distinct):
     item_ids, action_types, timestamps = events
     rows, token_items, target_items, target_ids, target_actions = tokens[:5]
     actions, next_actions, times, gaps, calendar, popularity = tokens[5:]
     _fill_user_token(row, at, timestamps[begin] if end > begin else 0, tokens)
-    bucket = 0
     for event in range(begin, end):
         t = at + 1 + event - begin
         item, action, when = item_ids[event], action_types[event], timestamps[event]
@@ -133,7 +150,7 @@ def _fill_row(row, at, begin, end, asked, events, boundaries, wanted, tokens, ta
         rows[t], token_items[t], actions[t], times[t] = row, place, action + 1, when
         target_items[t - 1], target_ids[t - 1] = place, item
         target_actions[t - 1] = next_actions[t - 1] = action
-        bucket = _bucket(when, boundaries, bucket)
+        bucket = _bucket(when, grid)
         _fill_gap(gaps[t], when - times[t - 1], wanted[0] and event > begin)
         _fill_calendar(calendar[t], when, bucket, wanted[1])
         popularity[t] = bucket
@@ -164,24 +181,23 @@ def _place(item, table, distinct):
         return 0, distinct
     mask = len(slots) - 1
     slot = (np.int64(item) * MIXER >> 16) & mask
-    while slots[slot] != FREE and ids[slots[slot]] != item:
+    held = slots[slot]
+    while held != FREE and held >> PLACE_BITS != item:
         slot = (slot + 1) & mask
-    if slots[slot] == FREE:
-        slots[slot] = distinct
-        ids[distinct] = item
-        distinct += 1
-    return slots[slot], distinct
+        held = slots[slot]
+    if held != FREE:
+        return held & PLACE, distinct
+    slots[slot] = (np.int64(item) << PLACE_BITS) | distinct
+    ids[distinct] = item
+    return distinct, distinct + 1
 
 
 @njit(**OPTIONS)
-def _bucket(when, boundaries, before):
-    """How many boundaries are at most ``when``, up to all but one; usually ``before``."""
-    buckets = len(boundaries) - 1
-    low, high = before, buckets
-    if before > 0 and when < boundaries[before - 1]:
-        low, high = 0, before - 1
-    elif before < buckets and when < boundaries[before]:
-        return before
+def _bucket(when, grid):
+    """How many boundaries are at most ``when``, up to all but one; see :func:`_grid`."""
+    boundaries, counts, shift = grid
+    cell = min(max(when - boundaries[0], 0) >> shift, len(counts) - 2)
+    low, high = counts[cell], counts[cell + 1]
     while low < high:
         middle = (low + high) // 2
         if boundaries[middle] <= when:
@@ -195,17 +211,27 @@ def _bucket(when, boundaries, before):
 def _fill_popularity(token_items, ids, statistics, popularity):
     """Turn time buckets into the item's popularity in the bucket before.
 
-    A pass of its own, since the reads of one token after another then overlap.
+    A pass of its own. The first slots of several tokens are read before any is looked at: such
+    reads wait for memory together, and a wrong guess at what one brings does not hold up the next.
     """
-    _, starts, slots = statistics
+    starts, slots = statistics
     tail = starts[1]
-    for t in range(len(popularity)):
-        item, bucket = ids[token_items[t]], max(popularity[t] - 1, 0)
-        begin = starts[bucket]
-        at = begin + _home(item, starts[bucket + 1] - begin - tail)
-        while slots[at] != 0 and slots[at] >> CODE_BITS != item:
-            at += 1
-        popularity[t] = slots[at] & CODE
+    hashes, places = np.empty(LOOK_UPS, np.int64), np.empty(LOOK_UPS, np.int64)
+    firsts = np.empty(LOOK_UPS, np.int64)
+    for first in range(0, len(popularity), LOOK_UPS):
+        count = min(LOOK_UPS, len(popularity) - first)
+        for i in range(count):
+            hashes[i] = _hash_of(ids[token_items[first + i]])
+            bucket = max(popularity[first + i] - 1, 0)
+            begin = starts[bucket]
+            places[i] = begin + _home(hashes[i], starts[bucket + 1] - begin - tail)
+            firsts[i] = slots[places[i]]
+        for i in range(count):
+            hashed, at, slot = hashes[i], places[i], firsts[i]
+            while slot >> CODE_BITS < hashed:
+                at += 1
+                slot = slots[at]
+            popularity[first + i] = slot & CODE if slot >> CODE_BITS == hashed else 0
 
 
 @njit(**OPTIONS)

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from model.dataset.popularity_table import LOW_BITS, MIXER, build_table, home, look_up
+from model.dataset.popularity_table import (
+    LOW_BITS,
+    MIXER,
+    build_table,
+    hash_of,
+    home,
+    look_up,
+)
 
 NUM_ITEMS = 500
 PERIOD = pow(MIXER, -1, LOW_BITS + 1)  # ids that differ by it lie beside each other
@@ -40,7 +47,7 @@ def test_items_that_all_want_the_same_slot_are_found():
     items = np.sort(np.arange(1, 40) * PERIOD % (LOW_BITS + 1))
     items = items[items < 2**31]
     assert len(items) > 10
-    assert len(set(home(items, len(items) + len(items) // 2).tolist())) == 1
+    assert len(set(home(hash_of(items), len(items) + len(items) // 2).tolist())) == 1
     table = build_table(np.ones(len(items), int), items, np.arange(1, len(items) + 1), 2)
     assert look_up(*table, np.ones(len(items), int), items).tolist() == [*range(1, len(items) + 1)]
     assert not look_up(*table, np.full(len(items), 2), items).any()
