@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from model.artifact import read_json
 from model.inference.champion import METRICS_FILE
-from model.network.checkpoint import Checkpoint
-from model.tokenizer.codebook import Codebook
+
+if TYPE_CHECKING:
+    from model.network.checkpoint import Checkpoint
+    from model.tokenizer.codebook import Codebook
 
 METRIC = "score"  # the competition's, of the cascade, on validation targets
 DECISION_FILE = "decision.json"
@@ -65,13 +67,19 @@ class JudgedModel:
     incumbent_metrics: dict[str, Any] | None
 
     @property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> "Checkpoint":
         """The model's own copy; only a promoted one has it."""
+        from model.network.checkpoint import (
+            Checkpoint,  # torch: commands that only read wait for it
+        )
+
         return Checkpoint.load(self.folder / CHECKPOINT_FOLDER)
 
     @property
-    def codebook(self) -> Codebook:
+    def codebook(self) -> "Codebook":
         """The semantic IDs that it was trained with; only a promoted one has them."""
+        from model.tokenizer.codebook import Codebook
+
         return Codebook.load(self.folder / CODEBOOK_FOLDER)
 
     def save(self, folder: Path) -> None:

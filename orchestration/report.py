@@ -12,7 +12,7 @@ from assets.workspace import CHAMPION, SUBMISSION, Workspace
 from model.artifact import first_value, read_json
 from model.errors import InputError
 from model.inference.comparison import compare_cascade
-from model.inference.submission import TABLE
+from model.inference.submission_files import RESULT, TABLE
 from orchestration.follow_up import follow_up, has_defaults
 from orchestration.text_table import columns
 
@@ -60,7 +60,7 @@ def write_report(workspace: Workspace) -> str:
         who_competes(evaluation),
         _metrics(evaluation),
         compare_cascade(evaluation)[1] + _who_submits(workspace),
-        f"Submission  {submission / 'result.json'}",
+        f"Submission  {submission / RESULT}",
         f"Manifest    {submission / 'manifest.json'}",
         f"Lineage     {submission / 'lineage.html'} (or: {follow_up(workspace, 'lineage')})",
         f"Explain     {follow_up(workspace, 'explain', _first_user(submission))}",

@@ -22,12 +22,12 @@ from model.inference.index_cache import with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import prepare_recommender
 from model.inference.shards import open_shards
+from model.inference.submission_files import RESULT, SUMMARY, TABLE
 from model.inference.submission_task import submission_task
 from model.inference.validation import validate_recommendations
 from model.params import CascadeParams
 
 USERS_AT_ONCE = 50_000
-RESULT, TABLE, SUMMARY = "result.json", "recommendations.parquet", "summary.json"
 
 
 @dataclass(frozen=True)

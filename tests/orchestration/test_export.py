@@ -8,7 +8,7 @@ import sys
 import pyarrow.parquet as pq
 
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
-from model.inference.submission import TABLE
+from model.inference.submission_files import TABLE
 from model.network.checkpoint import Checkpoint
 from model.tokenizer.codebook import Codebook
 from orchestration.export import export

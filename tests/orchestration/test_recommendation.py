@@ -8,7 +8,7 @@ import yaml
 
 from assets.workspace import SUBMISSION
 from model.dataset.interactions import CLICK, Interactions
-from model.inference.submission import TABLE
+from model.inference.submission_files import TABLE
 from orchestration.explanation import champions
 from orchestration.recommendation import as_rows, as_table, recommend
 
