@@ -35,6 +35,23 @@ class World:
         return onepiece(command, *arguments, *where, **options)
 
 
+def pytest_collection_modifyitems(items):
+    """Give pytest's other processes work while one of them makes the finished world.
+
+    One module that needs it comes first; then those of this folder that do not, those that do, and
+    all other tests.
+    """
+    need = {item.path for item in items if {"finished", "reproduced"} & set(item.fixturenames)}
+    first = next((item.path for item in items if "finished" in item.fixturenames), None)
+
+    def turn(item):
+        if item.path == first:
+            return 0
+        return 3 if Path(__file__).parent not in item.path.parents else 1 + (item.path in need)
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, worker_id) -> World:
     """Everything from raw files to a submission; read it, and change only copies.

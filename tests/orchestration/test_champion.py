@@ -106,10 +106,18 @@ def _cut(champion):
     os.truncate(champion / "recommender_checkpoint" / "weights.safetensors", 100)
 
 
-@pytest.mark.parametrize("damage", [_cut, shutil.rmtree])
-def test_a_damaged_champion_makes_way_for_the_newest_model(copied, damage):
+def test_a_champion_without_its_weights_has_to_make_way(copied):
+    champion = copied.workspace.input_folder("champion")
+    newest = JudgedModel.load(champion).checkpoint
+    _cut(champion)
+    obstacle, left_as = find_obstacles(copied.workspace, champion, newest)
+    assert obstacle.startswith(f"The champion {champion.name} is damaged: ")
+    assert left_as is None
+
+
+def test_a_damaged_champion_makes_way_for_the_newest_model(copied):
     before, champion = _recommendations(copied), copied.workspace.input_folder("champion")
-    damage(champion)
+    shutil.rmtree(champion)
     assert copied.onepiece("verify").returncode == 1
     done = copied.onepiece("materialize")
     assert done.returncode == 0, done.stderr

@@ -26,13 +26,21 @@ def _lose_page(folder):
     (folder / "lineage.html").unlink()
 
 
-@pytest.mark.parametrize("damage", [_cut_recommendations, _cut_manifest, _edit_lineage, _lose_page])
-def test_it_is_made_again(copied, damage):
-    folder = copied.workspace.current_folder(SUBMISSION)
-    whole = (folder / "result.json").read_bytes()
-    damage(folder)
+DAMAGES = (_cut_recommendations, _cut_manifest, _edit_lineage, _lose_page)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_it_is_noticed(copied, damage):
+    damage(copied.workspace.current_folder(SUBMISSION))
     planned = copied.onepiece("materialize", "--dry-run").stdout.splitlines()
     assert [line.split()[1] for line in planned if line.startswith("made")] == ["submission"]
+
+
+def test_it_is_made_again(copied):
+    folder = copied.workspace.current_folder(SUBMISSION)
+    whole = (folder / "result.json").read_bytes()
+    for damage in DAMAGES:
+        damage(folder)
     done = copied.onepiece("materialize")
     assert done.returncode == 0, done.stderr
     assert copied.workspace.current_folder(SUBMISSION) == folder

@@ -3,12 +3,20 @@
 import shutil
 import signal
 
+import pytest
+
 from assets.lineage import Lineage
 from orchestration.verification import verify
 from tests.orchestration.conftest import World
 from tests.orchestration.interrupted import BEGUN, PUBLISHED, TRAINING, WHOLE, materialize
 
 TRAINED = ("encoder_checkpoint", "recommender_checkpoint")
+SOME = (
+    ("interactions", BEGUN),
+    ("encoder_checkpoint", TRAINING),
+    ("recommender_checkpoint", PUBLISHED),
+    ("submission", WHOLE),
+)
 
 
 def _targets(world):
@@ -16,9 +24,9 @@ def _targets(world):
     return [stage.target(key) for stage in stages for key in world.workspace.partitions(stage)]
 
 
-def _deaths(targets):
+def _all(world):
     """Each target is killed at one of three moments, in turn; a training in its middle as well."""
-    for number, target in enumerate(targets):
+    for number, target in enumerate(_targets(world)):
         if target in TRAINED:
             yield target, TRAINING
             yield target, WHOLE
@@ -36,20 +44,27 @@ def _lineages(world):
     }
 
 
-def test_killed_in_every_stage_in_turn_a_world_is_the_same_in_the_end(finished, tmp_path):
+@pytest.mark.parametrize(
+    "deaths", [lambda world: SOME, pytest.param(_all, marks=pytest.mark.long)], ids=["some", "all"]
+)
+def test_killed_in_one_stage_after_another_a_world_is_the_same_in_the_end(
+    finished, tmp_path, deaths
+):
     shutil.copy(finished.params_file, tmp_path / "params.yaml")
     world = World(tmp_path / "params.yaml", tmp_path / "data")
     log = tmp_path / "log"
-    for death in _deaths(_targets(world)):
+    deaths = list(deaths(world))
+    for death in deaths:
         code = materialize(world.params_file, world.data, log, death)
         assert code == -signal.SIGKILL, (death, log.read_text()[-2000:])
     assert materialize(world.params_file, world.data, log, None) == 0, log.read_text()[-2000:]
 
     lines = log.read_text()
     for name in TRAINED:
-        assert lines.count(f"{name}: resuming from step") == 2  # again, when all but published
+        begun = [moment for target, moment in deaths if target == name and moment != PUBLISHED]
+        assert lines.count(f"{name}: resuming from step") == len(begun)
         assert not (world.data / ".resume" / name).exists()
-    assert lines.count("was killed; closing it") == len(list(_deaths(_targets(world))))
+    assert lines.count("was killed; closing it") == len(deaths)
     assert _lineages(world) == _lineages(finished)
     assert [found for found in verify(world.workspace, None) if found.problem] == []
     assert [path for path in world.data.rglob("*") if ".partial-" in path.name] == []
