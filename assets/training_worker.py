@@ -30,7 +30,7 @@ from model.dataset.recommendable import require_enough_candidates
 from model.errors import REFUSED, InputError
 from model.partial_folders import publish_folder
 from model.progress import IN_BAR
-from model.training.distributed import die_with_parent
+from model.training.distributed import obey_parent
 from model.training.progress_report import is_in_bar
 
 logger = logging.getLogger("onepiece")
@@ -110,7 +110,7 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
         stderr=None if sys.stderr.isatty() else subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=die_with_parent,
+        preexec_fn=obey_parent,
     )
     last, refusal, exhausted, too_large = "", None, False, False
     try:

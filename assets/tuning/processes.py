@@ -18,7 +18,7 @@ import torch
 
 from assets.training_worker import frozen_parameters, launcher, stream
 from assets.workspace import Workspace
-from model.training.distributed import die_with_parent
+from model.training.distributed import obey_parent
 
 
 def run_workers(workspace: Workspace, processes: int) -> None:
@@ -49,7 +49,7 @@ def _start(devices: list[int], processes: int, where: Sequence[str]) -> subproce
     environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
     module = [*launcher(len(devices)), "assets.tuning.worker", *where]
     return subprocess.Popen(
-        [sys.executable, "-m", *module], env=environment, preexec_fn=die_with_parent
+        [sys.executable, "-m", *module], env=environment, preexec_fn=obey_parent
     )
 
 

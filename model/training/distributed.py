@@ -59,6 +59,16 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def obey_parent() -> None:
+    """As ``preexec_fn``: the new process ends on SIGTERM, and receives it when its parent dies.
+
+    What is started in the background ignores SIGINT, Dagster gives SIGTERM the same handler, and
+    children inherit what is ignored.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent()
+
+
 def leave_world() -> None:
     """End the process group, where there is one."""
     if dist.is_initialized():

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +191,15 @@ def test_no_child_survives(tmp_path):
     while _runs(int(file.read_text())) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _runs(int(file.read_text()))
+
+
+def test_it_can_be_ended_where_its_parent_cannot():
+    known, shown = signal.signal(signal.SIGTERM, signal.SIG_IGN), []
+    try:
+        _run("import signal; print(signal.getsignal(signal.SIGTERM).name)", shown)
+    finally:
+        signal.signal(signal.SIGTERM, known)
+    assert shown == ["SIG_DFL"]
 
 
 def test_a_launcher_has_the_time_to_end_what_it_started(tmp_path, monkeypatch):
