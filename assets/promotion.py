@@ -69,9 +69,8 @@ class JudgedModel:
     @property
     def checkpoint(self) -> "Checkpoint":
         """The model's own copy; only a promoted one has it."""
-        from model.network.checkpoint import (
-            Checkpoint,  # torch: commands that only read wait for it
-        )
+        # Not above: it imports torch, and commands that only read need not wait for that.
+        from model.network.checkpoint import Checkpoint
 
         return Checkpoint.load(self.folder / CHECKPOINT_FOLDER)
 

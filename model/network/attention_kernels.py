@@ -62,10 +62,8 @@ def attend_backward(workers, tensors, rows, biases, sums, size, scale, activate)
     """
     q, k, v, grad, dq, dk, dv = tensors
     for worker in prange(workers):
-        all_of_them = (q, k, v, grad, dq, dk, dv)
-        _backward_tasks(
-            np.int64(worker), workers, all_of_them, rows, biases, sums, size, scale, activate
-        )
+        own, all_of_them = np.int64(worker), (q, k, v, grad, dq, dk, dv)
+        _backward_tasks(own, workers, all_of_them, rows, biases, sums, size, scale, activate)
 
 
 @compiled(parallel=True, **KERNEL)
