@@ -85,7 +85,7 @@ class Packer:
             (windows.begins, windows.ends, windows.next_actions, offsets),
             extra_items.astype(np.int64),
             tuple(tokens.values()),
-            (np.zeros(1 << (2 * most).bit_length(), np.int64), distinct),
+            (np.zeros(1 << (most + most // 2).bit_length(), np.int64), distinct),
         )
         order = np.argsort(distinct[:found])
         ranks = np.empty_like(order)
