@@ -7,6 +7,11 @@ the new version. Therefore the cache folder is named after a hash of all of them
 numba starts a thread per core, whatever ``OMP_NUM_THREADS`` says, and thereby changes the number of
 PyTorch's threads too: here both respect the variable.
 
+Whoever installs OnePiece waits once until all are compiled, so kernels avoid what takes numba
+seconds: sums over an axis, ``np.diff``, assigning an array to a slice (its error message alone),
+and passing on the index of a ``prange``, which is typed as int64 first and as uint64 later, so that
+everything it reaches is compiled twice; ``np.int64(index)`` is not.
+
 Importing this needs numba.
 """
 

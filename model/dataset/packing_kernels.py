@@ -30,11 +30,12 @@ from model.dataset.popularity_table import CODE_BITS, MIXER, hash_of, home
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 _hash_of, _home = njit(**OPTIONS)(hash_of), njit(**OPTIONS)(home)
 CODE = (1 << CODE_BITS) - 1
-CELLS = 16384  # of time
+CELLS = 16384  # of the grid over time
 LOOK_UPS = 64  # of popularity at once
-PLACE_BITS = 32  # of a slot of the hash table: an item above the number it has in the batch
+# A slot of the batch's hash table holds an item above its number in the batch.
+PLACE_BITS = 32
 PLACE = (1 << PLACE_BITS) - 1
-FREE = 0
+FREE = 0  # an empty slot: items begin at 1
 PER_TOKEN = {
     name: (3,) if name in ("gaps", "calendar") else ()
     for name in (

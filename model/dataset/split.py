@@ -14,11 +14,10 @@ from model.dataset.interactions import EXPOSURE, Interactions
 from model.errors import InputError
 
 if TYPE_CHECKING:
-    from model.params import SplitParams
+    from model.params import SplitParams, SplitStrategy
 
 Part = Literal["validation", "test", "submission"]
 HeldOut = Literal["validation", "test"]
-Strategy = Literal["leave_one_out", "last_positive"]
 _VALIDATES = {  # what a user needs for a validation target
     "leave_one_out": "three events",
     "last_positive": "two clicks or conversions after a first event",
@@ -35,7 +34,7 @@ class Split:
 
 
 def split_events(
-    offsets: np.ndarray, action_types: np.ndarray, strategy: Strategy, validates: np.ndarray
+    offsets: np.ndarray, action_types: np.ndarray, strategy: "SplitStrategy", validates: np.ndarray
 ) -> Split:
     """Choose the targets.
 

@@ -1,10 +1,4 @@
-"""How numba compiles the kernels: options of ``njit``.
-
-Whoever installs OnePiece waits once until all are compiled, so kernels avoid what takes numba
-seconds: sums over an axis, ``np.diff``, assigning an array to a slice (its error message alone),
-and passing on the index of a ``prange``, which is typed as int64 first and as uint64 later, so that
-everything it reaches is compiled twice; ``np.int64(index)`` is not.
-"""
+"""How numba compiles the kernels: options of ``njit``."""
 
 from typing import Any
 

@@ -14,6 +14,7 @@ from model.params.data import (
     ModalityEmbeddingsParams,
     RawDataParams,
     SplitParams,
+    SplitStrategy,
     SyntheticWorldParams,
 )
 from model.params.file import Params, problems
@@ -59,6 +60,7 @@ __all__ = [
     "ScalingStudyParams",
     "Section",
     "SplitParams",
+    "SplitStrategy",
     "SyntheticWorldParams",
     "TrainingParams",
     "TuningStudyParams",

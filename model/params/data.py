@@ -62,6 +62,9 @@ class RawDataParams(Section):
     synthetic_world: SyntheticWorldParams
 
 
+SplitStrategy = Literal["leave_one_out", "last_positive"]
+
+
 class SplitParams(Section):
     """What is held out of each user's history.
 
@@ -72,7 +75,7 @@ class SplitParams(Section):
     validation target; the others' events train up to the test target.
     """
 
-    strategy: Literal["leave_one_out", "last_positive"]
+    strategy: SplitStrategy
     validation_fraction: Annotated[Number, Field(gt=0.0, le=1.0)]
 
 

@@ -209,11 +209,9 @@ class Trainer:
     def _parallel(self) -> nn.Module:
         if self.world.size == 1:
             return self.objective
-        tables = [f"network.{name}" for name in self.network.embedding_tables()]
-        buffers = [name for name, _ in self.objective.named_buffers()]  # equal on all ranks
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
-            self.objective, tables + buffers
-        )
+        ignored = [f"network.{name}" for name in self.network.embedding_tables()]
+        ignored += [name for name, _ in self.objective.named_buffers()]  # equal on all ranks
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.objective, ignored)
         return DistributedDataParallel(self.objective)
 
     def _step(self, step: int) -> tuple[int, dict[str, float]]:

@@ -108,7 +108,7 @@ def test_no_test_target_at_all_is_one_sentence():
 
 def held_out(histories, strategy, fraction=1.0):
     """Interactions of these actions, and the parameters by which they are split."""
-    found = split(histories, strategy, fraction == 1.0)
+    found = split(histories, strategy, fraction == 1.0)  # of a share nobody is drawn
     actions = np.array([action for history in histories for action in history], np.int8)
     params = SplitParams(strategy=strategy, validation_fraction=fraction)
     data = replace(
