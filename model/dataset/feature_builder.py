@@ -3,7 +3,7 @@
 import numpy as np
 
 from model.dataset.csr import offsets_of, positions_of
-from model.dataset.features import ArrayColumn, FeatureTable
+from model.dataset.features import ArrayColumn, FeatureTable, ScalarColumns
 
 
 class FeatureTableBuilder:
@@ -52,7 +52,7 @@ class FeatureTableBuilder:
         }
         return FeatureTable(
             num_rows=self._num_rows,
-            scalars=scalars,
+            scalars=ScalarColumns.side_by_side(scalars, self._num_rows),
             arrays=arrays,
             vocabulary_sizes={
                 name: vocabulary_sizes.get(name, size) for name, size in largest.items()

@@ -1,12 +1,16 @@
 """Columns of codes: one row per item or user, memory-mapped.
 
 A code is 1..vocabulary size; 0 means missing or unknown. Row 0 is the padding row, all zeros.
+The scalar codes of a row lie side by side: a batch wants all of some rows, and waits for memory
+once per row instead of once per code.
 """
 
 import hashlib
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -39,25 +43,60 @@ class ArrayColumn:
         return dense
 
 
+class ScalarColumns(Mapping[str, np.ndarray]):
+    """Columns of one code per row: a feature's name to (N,) int32, a view of ``matrix``."""
+
+    def __init__(self, names: Sequence[str], matrix: np.ndarray) -> None:
+        """Take columns that lie side by side.
+
+        Args:
+            names: S of them.
+            matrix: (N, S) int32.
+        """
+        self.matrix = np.asarray(matrix)  # maps index slowly
+        self._columns = dict(zip(names, self.matrix.T, strict=True))
+
+    @classmethod
+    def side_by_side(cls, columns: Mapping[str, np.ndarray], num_rows: int) -> Self:
+        """Copy columns of (N,) codes into one matrix; ``num_rows`` is N, also of no columns."""
+        matrix = np.empty((num_rows, len(columns)), np.int32)
+        for place, column in enumerate(columns.values()):
+            matrix[:, place] = column
+        return cls(list(columns), matrix)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
 @dataclass(frozen=True)
 class FeatureTable:
     """The features of all items or all users, N rows, row 0 being padding.
 
-    ``scalars`` maps a feature name to (N,) int32, ``arrays`` to an :class:`ArrayColumn`;
+    ``arrays`` maps a feature's name to an :class:`ArrayColumn`;
     ``vocabulary_sizes`` gives every feature's largest code, ``vocabulary_digests`` a digest of what
     its codes stand for where that is known.
     """
 
     num_rows: int
-    scalars: dict[str, np.ndarray]
+    scalars: ScalarColumns
     arrays: dict[str, ArrayColumn]
     vocabulary_sizes: dict[str, int]
     vocabulary_digests: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def without_features(cls, count: int) -> Self:
+        """The table of items or users of which nothing is known but how many they are."""
+        return cls(count + 1, ScalarColumns.side_by_side({}, count + 1), {}, {})
+
     def write(self, folder: Path) -> None:
         """Write into an existing folder (part of a larger artefact)."""
-        for name, column in self.scalars.items():
-            np.save(folder / f"scalar_{name}.npy", column.astype(np.int32, copy=False))
+        np.save(folder / "scalars.npy", self.scalars.matrix)
         for name, array in self.arrays.items():
             np.save(folder / f"array_{name}_offsets.npy", array.offsets)
             np.save(folder / f"array_{name}_values.npy", array.values.astype(np.int32, copy=False))
@@ -71,7 +110,7 @@ class FeatureTable:
         write_json(folder / "schema.json", schema)
 
     @classmethod
-    def read(cls, folder: Path) -> "FeatureTable":
+    def read(cls, folder: Path) -> Self:
         """Open what :meth:`write` wrote, memory-mapped."""
         schema = read_json(folder / "schema.json")
 
@@ -80,7 +119,7 @@ class FeatureTable:
 
         return cls(
             num_rows=schema["num_rows"],
-            scalars={name: column(f"scalar_{name}") for name in schema["scalars"]},
+            scalars=ScalarColumns(schema["scalars"], column("scalars")),
             arrays={
                 name: ArrayColumn(column(f"array_{name}_offsets"), column(f"array_{name}_values"))
                 for name in schema["arrays"]

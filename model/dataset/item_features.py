@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,7 +44,8 @@ class ItemFeatureStore:
         self.device = device
         self.num_items = interactions.num_items
         table = interactions.items
-        self.scalars = {name: self._place(column) for name, column in table.scalars.items()}
+        self._scalar_names = list(table.scalars)
+        self.scalar_codes = self._place(table.scalars.matrix)
         self._arrays = {
             name: (self._place(column.offsets), self._place(column.values))
             for name, column in table.arrays.items()
@@ -59,6 +61,12 @@ class ItemFeatureStore:
             item_ids: (N,) int64, 0 for padding.
         """
         return ItemFeatures(self, item_ids.to(self.device))
+
+    def scalars(self, item_ids: Tensor) -> dict[str, Tensor]:
+        """(N,) int64 codes of each scalar feature, all read at once."""
+        found = self.scalar_codes.index_select(0, item_ids).t()
+        columns = found.to(torch.int64, memory_format=torch.contiguous_format)
+        return dict(zip(self._scalar_names, columns, strict=True))
 
     def array(self, name: str, item_ids: Tensor) -> Tensor:
         """(N, MAX_ARRAY_LENGTH) int64 codes of a list feature, truncated or padded with 0."""
@@ -111,7 +119,7 @@ class ItemFeatures:
 
     def scalar(self, name: str) -> Tensor:
         """(N,) int64 codes, 0 for missing."""
-        return self.store.scalars[name].index_select(0, self.ids).long()
+        return self._scalars[name]
 
     def array(self, name: str) -> Tensor:
         """(N, MAX_ARRAY_LENGTH) int64 codes, padded with 0."""
@@ -120,6 +128,10 @@ class ItemFeatures:
     def life_cycle(self) -> Tensor:
         """(N, 6) int64 codes, see ``ItemStatistics``."""
         return self.store.life_cycle.index_select(0, self.ids).long()
+
+    @cached_property
+    def _scalars(self) -> dict[str, Tensor]:
+        return self.store.scalars(self.ids)
 
     def vectors(self, modality: str) -> tuple[Tensor, Tensor]:
         """(N, width) float32 unit vectors and (N,) bool whether there is one."""

@@ -112,10 +112,7 @@ class SequenceDataset:
         self._wanted: Mapping[str, Any] = network_params["features"]
         users = interactions.users
         switched_on = self._wanted["user_features"]
-        self._user_scalars = {
-            name: np.asarray(column) for name, column in users.scalars.items() if switched_on
-        }
-        self._user_arrays = dict(users.arrays) if switched_on else {}
+        self._user_features = users if switched_on else None
         self._pack = _packer(interactions, statistics, self._wanted)
 
     def training_users(self) -> np.ndarray:
@@ -189,9 +186,11 @@ class SequenceDataset:
         )
 
     def _user_codes(self, users: np.ndarray) -> dict[str, Tensor]:
-        rows = users + 1
-        codes = {name: column[rows] for name, column in self._user_scalars.items()}
-        codes |= {name: column.gather(rows) for name, column in self._user_arrays.items()}
+        table, rows = self._user_features, users + 1
+        if table is None:
+            return {}
+        codes = dict(zip(table.scalars, table.scalars.matrix[rows].T, strict=True))
+        codes |= {name: column.gather(rows) for name, column in table.arrays.items()}
         return {name: torch.from_numpy(found.astype(np.int64)) for name, found in codes.items()}
 
 

@@ -91,8 +91,8 @@ def _without_events(indexer: Indexer) -> Histories:
         target_actions=np.full(num_users, -1, np.int8),
         candidate_item_ids=np.arange(1, num_items + 1, dtype=np.int32),
         num_known_items=num_items,
-        items=FeatureTable(num_items + 1, {}, {}, {}),
-        users=FeatureTable(num_users + 1, {}, {}, {}),
+        items=FeatureTable.without_features(num_items),
+        users=FeatureTable.without_features(num_users),
         raw_item_ids=indexer.raw_item_ids,
         raw_user_ids=indexer.raw_user_ids,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from model.dataset.csr import offsets_of
-from model.dataset.features import ArrayColumn, FeatureTable
+from model.dataset.features import ArrayColumn, FeatureTable, ScalarColumns
 from model.dataset.interactions import Interactions, items_named
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.sequences import SequenceDataset
@@ -110,7 +110,7 @@ def _rows(table: FeatureTable, rows: np.ndarray) -> FeatureTable:
     return replace(
         table,
         num_rows=len(rows),
-        scalars={name: np.asarray(column[rows]) for name, column in table.scalars.items()},
+        scalars=ScalarColumns(list(table.scalars), table.scalars.matrix[rows]),
         arrays={name: _lists(column, rows) for name, column in table.arrays.items()},
     )
 

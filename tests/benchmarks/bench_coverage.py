@@ -96,8 +96,8 @@ def write_store(folder: Path, num_items: int, num_events: int) -> tuple[Interact
         target_actions=none.astype(np.int8),
         candidate_item_ids=np.arange(1, num_items, 5, dtype=np.int32),
         num_known_items=int(num_items * 0.92),
-        items=FeatureTable(num_items + 1, {}, {}, {}),
-        users=FeatureTable(users + 1, {}, {}, {}),
+        items=FeatureTable.without_features(num_items),
+        users=FeatureTable.without_features(users),
         raw_item_ids=pa.array([str(i) for i in range(1000)] * (num_items // 1000 + 1)),
         raw_user_ids=pa.array([], pa.string()),
     )

@@ -53,7 +53,7 @@ class StoreLoader:
     def batch(self, users: np.ndarray) -> list[torch.Tensor]:
         """Every item feature of a batch of training rows as a tensor."""
         made = self.dataset.assemble(self.dataset.training_windows(users))
-        found = [made.items.scalar(name) for name in self.dataset.features.scalars]
+        found = [made.items.scalar(name) for name in self.interactions.items.scalars]
         found += [made.items.array(name) for name in self.interactions.items.arrays]
         found.append(made.items.life_cycle())
         return found + [made.items.vectors(name)[0] for name in self.names]

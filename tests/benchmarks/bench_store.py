@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from model.artifact import write_json
-from model.dataset.features import ArrayColumn, FeatureTable
+from model.dataset.features import ArrayColumn, FeatureTable, ScalarColumns
 from model.dataset.interactions import Interactions, write_strings
 from model.dataset.item_features import ItemFeatureStore
 from model.dataset.item_statistics import ItemStatistics
@@ -82,7 +82,7 @@ def write_table(folder: Path, rows: int, scalars: int, arrays: int) -> None:
     names = [str(100 + n) for n in range(scalars + arrays)]
     FeatureTable(
         num_rows=rows,
-        scalars=dict.fromkeys(names[:scalars], code),
+        scalars=ScalarColumns.side_by_side(dict.fromkeys(names[:scalars], code), rows),
         arrays=dict.fromkeys(names[scalars:], lists),
         vocabulary_sizes=dict.fromkeys(names, 1000),
     ).write(folder)
@@ -145,7 +145,7 @@ def open_store(folder: Path) -> None:
     rows = order.rows(0)
     tell("order of an epoch")
     batch = dataset.assemble(dataset.training_windows(rows))
-    for name in store.scalars:
+    for name in interactions.items.scalars:
         batch.items.scalar(name)
     batch.items.life_cycle()
     tell(f"a batch of {len(rows)} rows")

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from model.dataset.features import ArrayColumn, FeatureTable
+from model.dataset.features import ArrayColumn, FeatureTable, ScalarColumns
 from model.dataset.interactions import Interactions
 from model.inference.cascade import Recommendations
 from model.inference.inputs import InferenceInputs
@@ -81,10 +81,12 @@ def _repeat_rows(table: FeatureTable, copies: int) -> FeatureTable:
         lengths = np.append(0, np.tile(np.diff(column.offsets)[1:], copies))
         values = np.tile(column.values[column.offsets[1] :], copies)
         arrays[name] = ArrayColumn(np.append(0, np.cumsum(lengths)), values)
+    codes = table.scalars.matrix
+    repeated = np.tile(codes[1:], (copies, 1))
     return replace(
         table,
         num_rows=(table.num_rows - 1) * copies + 1,
-        scalars={n: np.append(c[:1], np.tile(c[1:], copies)) for n, c in table.scalars.items()},
+        scalars=ScalarColumns(list(table.scalars), np.concatenate([codes[:1], repeated])),
         arrays=arrays,
     )
 

@@ -31,7 +31,7 @@ def store(tmp_path):
         "item_ids.npy",
         "offsets.npy",
         "raw_item_ids.arrow",
-        "items/scalar_100.npy",
+        "items/scalars.npy",
         "users/schema.json",
     ],
 )

@@ -38,8 +38,7 @@ def test_memory_mapped_columns_are_not_copied(data, tmp_path):
     data.interactions.save(tmp_path / "store")
     opened = type(data.interactions).load(tmp_path / "store")
     store = ItemFeatureStore(opened, data.statistics, data.embeddings, CPU)
-    name = next(iter(opened.items.scalars))
-    assert store.scalars[name].data_ptr() == opened.items.scalars[name].ctypes.data
+    assert store.scalar_codes.data_ptr() == opened.items.scalars.matrix.ctypes.data
 
 
 def test_two_data_sets_are_alike_if_items_and_vocabularies_are(data):

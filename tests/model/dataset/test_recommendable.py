@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from model.dataset.features import ScalarColumns
 from model.dataset.item_statistics import compute_item_statistics
 from model.dataset.recommendable import require_enough_candidates
 from model.errors import InputError
@@ -63,7 +64,7 @@ def test_what_the_filters_name_must_be_in_the_data(interactions, counts):
 
 def test_a_cap_must_leave_ten(interactions, counts):
     groups = np.arange(interactions.num_items + 1) % 4 + 1
-    items = dataclasses.replace(interactions.items, scalars={"102": groups})
+    items = dataclasses.replace(interactions.items, scalars=ScalarColumns(["102"], groups[:, None]))
     capped = dataclasses.replace(interactions, items=items)
     require(capped, counts, max_per_group=3, group_feature="102")
     with pytest.raises(InputError, match=r"max_per_group: 2 of each of the 4 values .* 8 items"):
@@ -103,7 +104,7 @@ def test_users_whose_rest_a_cap_cuts_below_ten_are_named(interactions, counts, c
         interactions, candidate_item_ids=np.unique(interactions.item_ids)[:40]
     )
     groups = np.arange(few.num_items + 1) % 4  # 0 is no group
-    items = dataclasses.replace(few.items, scalars={"102": groups})
+    items = dataclasses.replace(few.items, scalars=ScalarColumns(["102"], groups[:, None]))
     few = dataclasses.replace(few, items=items)
     short = []
     for user in range(few.num_users):

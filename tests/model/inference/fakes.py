@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch.nn import functional as F
 
-from model.dataset.features import FeatureTable
+from model.dataset.features import FeatureTable, ScalarColumns
 from model.dataset.interactions import Interactions
 from model.dataset.recommendable import blocked_items
 from model.inference.catalogue import Catalogue
@@ -158,11 +158,11 @@ def random_interactions(num_users: int, num_items: int, seed: int = 0) -> Intera
         num_known_items=num_items,
         items=FeatureTable(
             num_items + 1,
-            {"102": generator.integers(0, 5, num_items + 1).astype(np.int32)},
+            ScalarColumns(["102"], generator.integers(0, 5, (num_items + 1, 1)).astype(np.int32)),
             {},
             {"102": 4},
         ),
-        users=FeatureTable(num_users + 1, {}, {}, {}),
+        users=FeatureTable.without_features(num_users),
         raw_item_ids=pa.array([str(500 + i) for i in range(num_items)], pa.large_string()),
         raw_user_ids=pa.array([f"user_{u:03d}" for u in range(num_users)], pa.large_string()),
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from model.dataset.features import FeatureTable
+from model.dataset.features import FeatureTable, ScalarColumns
 from model.dataset.interactions import Interactions
 
 
@@ -15,7 +15,7 @@ def small_interactions() -> Interactions:
     num_items = 7
     items = FeatureTable(
         num_rows=num_items + 1,
-        scalars={"102": np.array([0, 1, 1, 2, 2, 3, 3, 0], np.int32)},
+        scalars=ScalarColumns(["102"], np.array([0, 1, 1, 2, 2, 3, 3, 0], np.int32)[:, None]),
         arrays={},
         vocabulary_sizes={"102": 3},
     )
@@ -31,7 +31,7 @@ def small_interactions() -> Interactions:
         candidate_item_ids=np.arange(2, 8, dtype=np.int32),
         num_known_items=6,
         items=items,
-        users=FeatureTable(num_rows=4, scalars={}, arrays={}, vocabulary_sizes={}),
+        users=FeatureTable.without_features(3),
         raw_item_ids=pa.array([str(20 + item) for item in range(1, 8)], pa.large_string()),
         raw_user_ids=pa.array(["u0", "u1", "u2"], pa.large_string()),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.dataset.csr import offsets_of
-from model.dataset.features import ArrayColumn, FeatureTable
+from model.dataset.features import ArrayColumn, FeatureTable, ScalarColumns
 from model.dataset.interactions import CLICK, CONVERSION
 from model.dataset.split import history_ends
 from model.errors import InputError
@@ -26,7 +26,7 @@ def interactions():
     lengths = np.arange(USERS + 1) % 3
     users = FeatureTable(
         num_rows=USERS + 1,
-        scalars={"103": np.arange(USERS + 1, dtype=np.int32)},
+        scalars=ScalarColumns(["103"], np.arange(USERS + 1, dtype=np.int32)[:, None]),
         arrays={"106": ArrayColumn(offsets_of(lengths), np.arange(lengths.sum(), dtype=np.int32))},
         vocabulary_sizes={"103": USERS, "106": int(lengths.sum())},
         vocabulary_digests={"103": "meaning"},

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model import sources
+from model.dataset.features import ScalarColumns
 from model.inference.inputs import InferenceInputs
 from model.inference.submission_task import submission_task
 from model.network.checkpoint import Checkpoint
@@ -59,7 +60,8 @@ def test_vectors_that_the_network_looks_at_decide_and_others_do_not(small):
 def test_features_and_the_end_of_training_decide(small, kind):
     table = getattr(small.interactions, kind)
     name = next(iter(table.scalars))
-    features = replace(table, scalars=table.scalars | {name: _raised(table.scalars[name])})
+    columns = dict(table.scalars) | {name: _raised(table.scalars[name])}
+    features = replace(table, scalars=ScalarColumns.side_by_side(columns, table.num_rows))
     for change in ({kind: features}, {"train_end": _raised(small.interactions.train_end)}):
         changed = replace(small.interactions, **change)
         assert _task(replace(small, interactions=changed)) != _task(small)

@@ -30,7 +30,7 @@ BALANCED = {"method": "balanced_residual_kmeans"}
 def world(items: list[int], vectors: np.ndarray = VECTORS) -> tuple[FusedEmbeddings, Interactions]:
     """Items by their raw numbers, which are rows of the vectors, numbered anew in this order."""
     count = len(items)
-    table = FeatureTable(num_rows=count + 1, scalars={}, arrays={}, vocabulary_sizes={})
+    table = FeatureTable.without_features(count)
     raw_ids = pa.array([f"raw{item}" for item in items], pa.large_string())
     interactions = replace(
         small_interactions(), items=table, num_known_items=count, raw_item_ids=raw_ids
