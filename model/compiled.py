@@ -7,15 +7,16 @@ the new version. Therefore the cache folder is named after a hash of all of them
 numba starts a thread per core, whatever ``OMP_NUM_THREADS`` says, and thereby changes the number of
 PyTorch's threads too: here both respect the variable.
 
-Whoever installs OnePiece waits once until all are compiled, so kernels avoid what takes numba
-seconds: sums over an axis, ``np.diff``, assigning an array to a slice (its error message alone),
-and passing on the index of a ``prange``, which is typed as int64 first and as uint64 later, so that
-everything it reaches is compiled twice; ``np.int64(index)`` is not.
+Whoever installs OnePiece waits once until all are compiled, and is told so. Kernels avoid what
+takes numba seconds: sums over an axis, ``np.diff``, assigning an array to a slice (its error
+message alone), and passing on the index of a ``prange``, which is typed as int64 first and as
+uint64 later, so that everything it reaches is compiled twice; ``np.int64(index)`` is not.
 
 Importing this needs numba.
 """
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -24,13 +25,19 @@ from pathlib import Path
 from typing import Any
 
 from numba import config, njit
+from numba.core.event import Event, Listener, register
 from numba.np.ufunc import parallel
 
+logger = logging.getLogger("onepiece")
 ROOT = Path(__file__).parents[1]  # what imports are relative to
 SETTINGS: Any = config  # numba's; it has no static attributes
 _THREADING: Any = parallel  # likewise
 _IMPORT = re.compile(rb"^from ([\w.]+) import", re.MULTILINE)
 _MARKS = (b"numba", b"model.compiled")  # found in files with kernels or constants for them
+STANDS_STILL = (
+    "compiling CPU kernels, once for this version of the code: nothing else moves meanwhile, "
+    "one or two minutes in all"
+)
 
 
 def threads_allowed(environment: Mapping[str, str], cores: int) -> int:
@@ -52,6 +59,25 @@ def threads_allowed(environment: Mapping[str, str], cores: int) -> int:
 SETTINGS.NUMBA_NUM_THREADS = threads_allowed(os.environ, SETTINGS.NUMBA_NUM_THREADS)
 # numba copied the number of threads to start when it was imported: set it there too.
 _THREADING.NUM_THREADS = SETTINGS.NUMBA_NUM_THREADS
+
+
+class FirstCompilation(Listener):
+    """Says once per process why all stands still; what the cache has is loaded without a word."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def on_start(self, event: Event) -> None:
+        """The compiler begins."""
+        if not self._told:
+            self._told = True
+            logger.info(STANDS_STILL)
+
+    def on_end(self, event: Event) -> None:
+        """The compiler is done: nothing to say."""
+
+
+register("numba:compile", FirstCompilation())
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:

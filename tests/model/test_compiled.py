@@ -24,6 +24,14 @@ print(asked(), sum(asked.stats.cache_hits.values()))
 
 
 def run(folder: Path, **environment: str) -> str:
+    return _finished(folder, environment).stdout.strip()
+
+
+def run_for_errors(folder: Path) -> str:
+    return _finished(folder, {}).stderr
+
+
+def _finished(folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     ours = str(Path(__file__).parents[2])
     return subprocess.run(
         [sys.executable, str(folder / "kernel.py")],
@@ -31,7 +39,7 @@ def run(folder: Path, **environment: str) -> str:
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": ours, **environment},
-    ).stdout.strip()
+    )
 
 
 def test_a_change_in_another_file_compiles_again_and_no_change_does_not(tmp_path):
@@ -41,6 +49,13 @@ def test_a_change_in_another_file_compiles_again_and_no_change_does_not(tmp_path
     assert run(tmp_path) == "1 1"
     (tmp_path / "helper.py").write_text(HELPER.format(number=2))
     assert run(tmp_path) == "2 0"
+
+
+def test_who_waits_for_the_compiler_is_told_once(tmp_path):
+    (tmp_path / "kernel.py").write_text(f"import logging\nlogging.basicConfig(level=20)\n{KERNEL}")
+    (tmp_path / "helper.py").write_text(HELPER.format(number=1))
+    assert run_for_errors(tmp_path).count("compiling CPU kernels") == 1
+    assert "compiling" not in run_for_errors(tmp_path)
 
 
 def test_the_users_cache_folder_is_used(tmp_path):
