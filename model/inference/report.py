@@ -9,13 +9,6 @@ import pandas as pd
 
 from model.artifact import atomic_folder, read_json, write_json
 from model.inference.paths import PATHS
-from model.inference.plots import (
-    plot_breakdowns,
-    plot_cutoffs,
-    plot_losses,
-    plot_paths,
-    plot_tuning,
-)
 
 
 @dataclass(frozen=True)
@@ -52,18 +45,20 @@ class EvaluationReport:
 
     def save(self, folder: Path) -> None:
         """Write metrics.json, the tables as CSV and the plots as PNG."""
+        from model.inference import plots  # who only reads a report does not wait for matplotlib
+
         with atomic_folder(folder, needed_bytes=2_000_000) as out:
             write_json(out / "metrics.json", self.metrics)
             details = {"breakdowns": list(self.breakdowns), "tuning": list(self.tuning)}
             write_json(out / "details.json", details)
             self.table().to_csv(out / "metrics.csv", index=False)
             pd.DataFrame(map(_flat, self.breakdowns)).to_csv(out / "breakdowns.csv", index=False)
-            plot_paths(self.metrics, PATHS, out / "paths.png")
-            plot_cutoffs(self.metrics, PATHS, out / "cutoffs.png")
-            plot_losses(self.metrics["cascade_losses"], out / "losses.png")
-            plot_breakdowns(self.breakdowns, out / "breakdowns.png")
+            plots.plot_paths(self.metrics, PATHS, out / "paths.png")
+            plots.plot_cutoffs(self.metrics, PATHS, out / "cutoffs.png")
+            plots.plot_losses(self.metrics["cascade_losses"], out / "losses.png")
+            plots.plot_breakdowns(self.breakdowns, out / "breakdowns.png")
             pd.DataFrame(self.tuning).to_csv(out / "tuning.csv", index=False)
-            plot_tuning(self.tuning, self.beam_weight, out / "tuning.png")
+            plots.plot_tuning(self.tuning, self.beam_weight, out / "tuning.png")
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -19,3 +19,9 @@ def test_it_imports_nothing_slow(finished, command):
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "orchestration" in {name.partition(".")[0] for name in imported}
     assert not SLOW & imported
+
+
+def test_explaining_and_recommending_do_not_wait_for_what_draws():
+    asked = "import sys, orchestration.explanation; print('matplotlib' in sys.modules)"
+    done = run(sys.executable, "-c", asked, cwd=ROOT)
+    assert done.stdout.strip() == "False", done.stderr[-2000:]
