@@ -1,6 +1,7 @@
 """`onepiece explain`: why one user gets these ten."""
 
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,18 +9,21 @@ from assets.device import inference_device
 from assets.lineage import Lineage
 from assets.staleness import changes
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
-from model.artifact import require_folder
+from model.artifact import atomic_write, require_folder
 from model.dataset.split import Part
 from model.errors import InputError
 from model.inference.champion import beam_weight_of
 from model.inference.explain import Explanation, explain_user, find_user
+from model.inference.explain_page import as_page
 from model.inference.index_cache import SEARCH_INDEX, with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import Recommender, prepare_recommender
 from model.inference.report import EvaluationReport
+from model.partial_folders import partial_of
 from orchestration.follow_up import follow_up
 
 logger = logging.getLogger("onepiece")
+_LONGEST_NAME = 255  # bytes, of a file on the usual file systems
 
 
 def explain(workspace: Workspace, user: str, part: Part) -> Explanation:
@@ -91,11 +95,28 @@ def require_page(file: Path) -> None:
     """Refuse a place where no page can be written, before anything is computed.
 
     Raises:
-        InputError: it is a folder, or its parent folder cannot be created or written to.
+        InputError: it is a folder, its name is too long, or its parent folder cannot be created or
+            written to.
     """
+    if len(os.fsencode(partial_of(file).name)) > _LONGEST_NAME:
+        raise InputError(f"{file}: the name is too long; choose a shorter one")
     if file.is_dir():
         raise InputError(f"{file}: a folder; name a file for the page")
     require_folder(file.parent, writable=True)
+
+
+def write_page(file: Path, explanation: Explanation) -> None:
+    """Write the page of an explanation.
+
+    Raises:
+        InputError: the file system takes no file there.
+    """
+    try:
+        atomic_write(file, as_page(explanation))
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be written ({error.strerror}); choose another place"
+        ) from None
 
 
 def _asked(workspace: Workspace, part: Part) -> tuple[Path, float]:

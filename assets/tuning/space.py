@@ -31,7 +31,7 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise InputError(problems(error)) from None
+        raise InputError(problems(error, values)) from None
 
 
 def require_valid_bounds(params: Params) -> None:

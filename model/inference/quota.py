@@ -141,7 +141,6 @@ def study_quotas(
         for width in beam_widths
         for quota in num_sids
     ]
-    ways += [Way("exact", 0, k, _search(recommender, exact, k)) for k in num_sids]
     asked: list[np.ndarray] = []
     for indices, batch in recommender.batches("test", users):
         encoded = Encoded(indices, *recommender.encode(batch))
@@ -149,7 +148,9 @@ def study_quotas(
             index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
             # Completed by exact search, short lists would hide what the index misses.
             lists = on_gpu(IndexSearch(index, exact, complete=False), recommender.device)
-            ways += _inverted_lists(recommender, lists, num_sids)
+            sizes = _sizes_to_compare(ways, encoded)
+            ways += [Way("exact", 0, k, _search(recommender, exact, k)) for k in sizes]
+            ways += _inverted_lists(recommender, lists, sizes)
             for way in ways:  # warm-up: compilation is not timed
                 way.answer(encoded)
         events = interactions.test_event[indices]
@@ -160,6 +161,15 @@ def study_quotas(
     in_order = weights[np.searchsorted(users, np.concatenate(asked))]
     table = pd.DataFrame([way.row(in_order) for way in ways])
     return table.assign(embedding_recall=_recall_at_equal_cost(ways, in_order))
+
+
+def _sizes_to_compare(cascades: Sequence[Way], encoded: Encoded) -> list[int]:
+    """How many items searches fetch: every K', and the most that it brings where IDs are shared."""
+    most = {way.num_items: way.num_items for way in cascades}
+    for way in cascades:
+        fetched = (way.answer(encoded)[0] >= 0).sum(dim=1)
+        most[way.num_items] = max(most[way.num_items], int(fetched.max()))
+    return sorted({*most, *most.values()})
 
 
 def _recall_at_equal_cost(ways: Sequence[Way], weights: np.ndarray) -> list[float]:

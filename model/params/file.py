@@ -1,7 +1,7 @@
 """The whole parameter file: how it is read, and what its sections owe each other."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -165,7 +165,7 @@ class Params(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise InputError(f"{path}: {problems(error)}") from None
+            raise InputError(f"{path}: {problems(error, values)}") from None
 
 
 # What pydantic calls an extra input and a required field.
@@ -175,12 +175,30 @@ _MESSAGES = {
 }
 
 
-def problems(error: ValidationError) -> str:
-    """Every key that is wrong, and what is wrong with it; or which keys do not go together."""
+def problems(error: ValidationError, values: Any) -> str:
+    """Every key that is wrong, and what is wrong with it; or which keys do not go together.
+
+    Args:
+        error: of the values.
+        values: as they were given.
+    """
+    found: dict[str, list[str]] = {}
+    for problem in error.errors():
+        found.setdefault(_key(problem["loc"], values), []).append(_message(problem))
     return "; ".join(
-        ": ".join(filter(None, (".".join(map(str, problem["loc"])), _message(problem))))
-        for problem in error.errors()
+        ": ".join(filter(None, (key, ", or ".join(reasons)))) for key, reasons in found.items()
     )
+
+
+def _key(place: Sequence[int | str], values: Any) -> str:
+    """The dotted key of a problem, without the names of alternatives that pydantic appends."""
+    parts = []
+    for part in place:
+        if not isinstance(values, Mapping | list):
+            break
+        parts.append(str(part))
+        values = values.get(part) if isinstance(values, Mapping) else values[int(part)]
+    return ".".join(parts)
 
 
 def _message(problem: Mapping[str, Any]) -> str:

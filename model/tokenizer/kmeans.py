@@ -1,12 +1,11 @@
 """Seeded k-means: k-means++ or sampled seeding, Lloyd's iterations, empty clusters revived.
 
-With ``limit_share`` no cluster exceeds that multiple of the mean size: in every iteration the
+With a limit no cluster has more vectors than that: in every iteration the
 vectors farthest from a crowded centroid join the nearest cluster with room, so that centroids move
 to where vectors are dense (constrained k-means, Bennett, Bradley and Demiriz 2000, with a greedy
 assignment in place of their linear program).
 """
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -31,7 +30,7 @@ def fit_kmeans(
     *,
     iterations: int,
     initialization: Initialization,
-    limit_share: float | None = None,
+    limit: int | None = None,
     generator: np.random.Generator,
     what: str,
 ) -> np.ndarray:
@@ -45,7 +44,7 @@ def fit_kmeans(
         num_clusters: K.
         iterations: of Lloyd's algorithm, at most; it stops once no vector changes its cluster.
         initialization: ``kmeans++`` in rounds that double the centroids, or ``sample``.
-        limit_share: size of the largest cluster over the mean size; None sets no limit.
+        limit: vectors of the largest cluster, None for any number.
         generator: decides every draw.
         what: named in the progress.
 
@@ -58,8 +57,7 @@ def fit_kmeans(
     before = np.empty(0, np.int32)
     for _ in track(range(iterations), total=iterations, what=what, unit="iteration"):
         codes = search(centroids)
-        if limit_share is not None:
-            limit = math.ceil(limit_share * len(vectors) / num_clusters)
+        if limit is not None:
             codes = within_limit(vectors, centroids, codes, one_parent, limit)
         if np.array_equal(codes, before):
             break

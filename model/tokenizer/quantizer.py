@@ -5,7 +5,6 @@ codebooks are learned and in the space they live in, not in how they are used.
 """
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -26,7 +25,7 @@ logger = logging.getLogger("onepiece")
 
 Metric = Literal["cosine", "l2"]
 
-BALANCE = 1.1  # largest cluster over the mean size, of the balanced method
+BALANCE = 11, 10  # largest cluster over the mean size, of the balanced method, as a fraction
 MAX_SAMPLE_BYTES = 2**31  # of float32 vectors in memory while fitting
 
 
@@ -130,7 +129,7 @@ def _fit_levels(
             size,
             iterations=params.iterations,
             initialization=params.initialization,
-            limit_share=BALANCE if balanced else None,
+            limit=balanced_room(len(sample), [size]) if balanced else None,
             generator=generator,
             what=f"{source}: k-means, level {number}",
         )
@@ -148,7 +147,8 @@ def _fit_levels(
 
 def balanced_room(num_items: int, sizes: Sequence[int]) -> int:
     """Items that one prefix of levels of these sizes may hold, where clusters are balanced."""
-    return math.ceil(BALANCE * num_items / sid_room(sizes))
+    over, under = BALANCE  # integers: 1.1 * 100 is above 110
+    return -(-over * num_items // (under * sid_room(sizes)))
 
 
 def _leave_residuals(sample: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> None:

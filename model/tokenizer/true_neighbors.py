@@ -1,12 +1,18 @@
-"""Exact nearest neighbours of some items among all, a block of the memory map at a time."""
+"""Exact nearest neighbours of some items among all, a block of the memory map at a time.
+
+A matrix product rules out nearly all items, allowing for its rounding, which near twins drown in:
+what it leaves is measured number by number.
+"""
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from model.compiled import compiled
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
 from model.tokenizer.nearest import centroid_costs, shared_part
 from model.tokenizer.quantizer import Metric, normalized
+
+_EPSILON = np.float32(np.finfo(np.float32).eps)
 
 
 def true_neighbors(
@@ -28,12 +34,13 @@ def true_neighbors(
     wanted = _prepared(vectors.take(queries), metric)
     shared = shared_part(wanted)
     wanted = wanted - shared
-    costs = np.full((len(queries), count), np.inf, np.float32)
-    nearest = np.zeros(costs.shape, np.int64)
+    distances = np.full((len(queries), count), np.inf, np.float32)
+    nearest = np.zeros(distances.shape, np.int64)
     # Blocks so small that a block's costs are still in the cache when they are looked through.
     for rows, block in vectors.blocks(what="nearest neighbours", rows_at_once=BLOCK_ROWS):
-        of_block = centroid_costs(wanted, _prepared(block, metric) - shared)
-        _keep_nearest(of_block, rows.start, queries, costs, nearest)
+        others = _prepared(block, metric) - shared
+        costs = centroid_costs(wanted, others)
+        _keep_nearest(wanted, others, costs, rows.start, queries, distances, nearest)
     return nearest
 
 
@@ -42,20 +49,42 @@ def _prepared(vectors: np.ndarray, metric: Metric) -> np.ndarray:
 
 
 @compiled(parallel=True)
-def _keep_nearest(of_block, first, queries, costs, nearest):  # pragma: no cover
+def _keep_nearest(wanted, others, costs, first, queries, distances, nearest):  # pragma: no cover
     """Merge the items of a block that begins at ``first`` into the nearest so far; in place.
 
-    Items come in order and only a lower cost moves one ahead: ties go to the smaller position.
+    Items come in order and only a lower distance moves one ahead: ties go to the smaller position.
     """
-    for query in prange(len(queries)):
-        for column in range(of_block.shape[1]):
-            cost = of_block[query, column]
-            if cost >= costs[query, -1] or first + column == queries[query]:
+    # A cost and the query's square are off by less than this share of both squares.
+    rounding = np.float32(2 * (wanted.shape[1] + 8)) * _EPSILON
+    origin = np.zeros(wanted.shape[1], np.float32)
+    allowances = np.empty(len(others), np.float32)
+    for column in range(len(others)):
+        allowances[column] = rounding * _apart(others[column], origin)
+    for index in prange(len(queries)):
+        query = np.int64(index)
+        vector, farthest = wanted[query], distances.shape[1] - 1
+        square = _apart(vector, origin) * (np.float32(1.0) - rounding)
+        for column in range(len(others)):
+            least = costs[query, column] + square - allowances[column]
+            if least >= distances[query, farthest] or first + column == queries[query]:
                 continue
-            place = costs.shape[1] - 1
-            while place > 0 and costs[query, place - 1] > cost:
-                costs[query, place] = costs[query, place - 1]
+            distance = _apart(vector, others[column])
+            if distance >= distances[query, farthest]:
+                continue
+            place = farthest
+            while place > 0 and distances[query, place - 1] > distance:
+                distances[query, place] = distances[query, place - 1]
                 nearest[query, place] = nearest[query, place - 1]
                 place -= 1
-            costs[query, place] = cost
+            distances[query, place] = distance
             nearest[query, place] = first + column
+
+
+@njit(fastmath={"reassoc", "contract"})  # a sum in several lanes
+def _apart(one, other):  # pragma: no cover
+    """Squared distance of two vectors, exactly 0 for equal ones."""
+    total = np.float32(0.0)
+    for number in range(len(one)):
+        gap = one[number] - other[number]
+        total += gap * gap
+    return total

@@ -69,10 +69,9 @@ def explain(
     """Explain why a user is recommended these ten items."""
     import json
 
-    from model.artifact import atomic_write
-    from model.inference.explain_page import as_page, as_text
+    from model.inference.explain_page import as_text
     from orchestration.explanation import explain as take_apart
-    from orchestration.explanation import require_page
+    from orchestration.explanation import require_page, write_page
     from orchestration.workspace import open_existing
 
     if json_ and page is not None:
@@ -82,7 +81,7 @@ def explain(
     part = "test" if test else "submission"
     found = take_apart(open_existing(params, data), user, part)
     if page is not None:
-        atomic_write(page, as_page(found))
+        write_page(page, found)
         typer.echo(page)
     elif json_:
         typer.echo(json.dumps(found.to_json(), indent=2))

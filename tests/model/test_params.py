@@ -138,9 +138,17 @@ def test_ids_are_read_as_they_are_written():
         *(
             (
                 lambda v, key=key: v["cascade"].update({key: 1e38}),
-                rf"cascade\.{key}.*: Input should be less than or equal to 1000000",
+                rf"cascade\.{key}: Input should be less than or equal to 1000000",
             )
             for key in ("logq_weight", "beam_weight")
+        ),
+        (
+            lambda v: v["cascade"].update(beam_weight="tune"),
+            r"cascade\.beam_weight: Input should be a valid number.*, or .* 'validation'$",
+        ),
+        (
+            lambda v: v["cascade"].update(blocked_items=["1", 2.5]),
+            r"cascade\.blocked_items\.1: Input should be a valid integer, or .* valid string$",
         ),
         (
             lambda v: v["evaluation_report"].update(action_weights=[0.0, 1.0, 1e308]),
@@ -203,7 +211,7 @@ def test_ids_are_read_as_they_are_written():
         ),
         (lambda v: v["optimizer"].update(adamw_lr=-0.0), r"adamw_lr: .*greater than 0"),
         (lambda v: v["optimizer"].update(betas=[0.9, 1.0]), r"betas\.1: .*less than 1"),
-        (lambda v: v["cascade"].update(beam_weight=float("inf")), r"cascade\.beam_weight\."),
+        (lambda v: v["cascade"].update(beam_weight=float("inf")), r"cascade\.beam_weight: "),
         (lambda v: v["raw_data"].update(source=""), r"raw_data\.source: .*at least 1"),
         *(
             (

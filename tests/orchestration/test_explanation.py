@@ -15,7 +15,7 @@ from model.dataset.interactions import Interactions
 from model.errors import InputError
 from orchestration import explanation
 from orchestration.__main__ import app
-from orchestration.explanation import explain, require_page
+from orchestration.explanation import explain, require_page, write_page
 from tests.model.inference.fakes import random_interactions
 from tests.model.small_network import pipeline_params
 
@@ -92,6 +92,15 @@ def test_a_folder_is_no_place_for_a_page(tmp_path):
     with pytest.raises(InputError, match="a folder; name a file"):
         require_page(tmp_path)
     require_page(tmp_path / "page.html")
+    with pytest.raises(InputError, match="the name is too long"):
+        require_page(tmp_path / f"{'x' * 225}.html")  # valid, but not that of the partial file
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"/file: a file, where a folder is needed"):
         require_page(tmp_path / "file" / "page.html")
+
+
+def test_a_file_system_that_takes_no_page_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(explanation, "as_page", lambda found: "page")
+    found: Any = None
+    with pytest.raises(InputError, match=r"^/proc/page.html: cannot be written \(.*choose another"):
+        write_page(Path("/proc/page.html"), found)

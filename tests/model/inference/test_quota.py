@@ -19,6 +19,8 @@ from tests.model.inference.fakes import cascade_params, fake_recommender, random
 from tests.model.small_network import CPU, pipeline_params
 
 USERS = np.arange(40)
+# K' of 2 and 20, and the items that they bring.
+SIZES = (2, 20, 23, 158)
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +47,10 @@ def test_every_combination_stands_beside_embedding_only(table):
         ("cascade", 1, 20),
         ("cascade", 4, 2),
         ("cascade", 4, 20),
-        ("exact", 0, 2),
-        ("exact", 0, 20),
-        *[("ivf", 0, 2), ("ivf", 0, 20)] * 2,
+        *[("exact", 0, size) for size in SIZES],
+        *[("ivf", 0, size) for size in SIZES] * 2,
     ]
-    assert table["probes"].tolist() == [0] * 6 + [1, 1, 4, 4]  # there are four lists
+    assert table["probes"].tolist() == [0] * 8 + [1] * 4 + [4] * 4  # there are four lists
     assert (table["users_per_second"] > 0).all()
 
 
@@ -95,7 +96,14 @@ def test_a_beam_is_counted_by_the_items_that_it_fetches(table, recommender):
     cascade = table[table["path"] == "cascade"].set_index(["beam_width", "num_items"])["fetched"]
     assert cascade[1, 20] == np.concatenate(counts).mean()
     assert cascade[1, 20] < cascade[4, 20]
-    assert table[table["path"] == "exact"]["fetched"].tolist() == [2.0, 20.0]
+
+
+def test_searches_fetch_as_many_items_as_a_beam_whose_ids_are_shared(table):
+    cascade = table[table["path"] == "cascade"].groupby("num_items")["fetched"].max()
+    exact = table[table["path"] == "exact"]["fetched"].tolist()
+    assert exact[:2] == [2.0, 20.0]
+    assert cascade[2] > 2 and cascade[20] > 20  # a semantic ID has eight items
+    assert cascade[2] <= exact[2] and cascade[20] <= exact[3]
 
 
 def _way(path, seconds, fetched, places):

@@ -78,8 +78,8 @@ def test_fewer_vectors_than_clusters():
 def test_a_limit_keeps_clusters_about_equally_large():
     vectors = clustered(4000, 16, centres=5)
     sizes = {}
-    for limit in (None, 1.1):
-        codes = nearest_centroid(fit(vectors, 40, limit_share=limit))(vectors)
+    for limit in (None, 110):
+        codes = nearest_centroid(fit(vectors, 40, limit=limit))(vectors)
         sizes[limit] = np.bincount(codes, minlength=40)
-    assert sizes[1.1].max() < sizes[None].max()
-    assert sizes[1.1].std() < 0.6 * sizes[None].std()
+    assert sizes[110].max() < sizes[None].max()
+    assert sizes[110].std() < 0.6 * sizes[None].std()

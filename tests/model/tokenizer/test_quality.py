@@ -90,6 +90,23 @@ def test_true_neighbours_far_from_the_origin_are_the_same():
     np.testing.assert_allclose(costs, np.sort(apart, axis=1)[:, :5], rtol=1e-4)
 
 
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_true_neighbours_within_a_tight_cluster_beside_others_are_the_same(metric):
+    generator = np.random.default_rng(5)
+    twins = 1 + 1e-3 * generator.standard_normal((60, 6))
+    matrix = generator.standard_normal((2000, 6))
+    matrix[:1600] = twins[generator.integers(60, size=1600)]
+    matrix = matrix.astype(np.float16).astype(np.float64)
+    queries = np.arange(0, 2000, 9)
+    found = true_neighbors(item_vectors(matrix.astype(np.float16)), queries, metric, 30)
+    if metric == "cosine":
+        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    apart = np.square(matrix[queries, None] - matrix[None]).sum(axis=-1)
+    apart[np.arange(len(queries)), queries] = np.inf
+    reached = np.take_along_axis(apart, found, axis=1)
+    np.testing.assert_allclose(reached, np.sort(apart, axis=1)[:, :30], rtol=1e-3, atol=1e-12)
+
+
 def test_blocks_leave_no_neighbour_out_and_ties_stay_with_the_first(monkeypatch):
     monkeypatch.setattr(true_neighbors_module, "BLOCK_ROWS", 7)
     matrix = np.random.default_rng(3).integers(1, 4, (60, 2)).astype(np.float32)
