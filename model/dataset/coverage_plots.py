@@ -72,17 +72,18 @@ def _draw_time(axes: Axes, rows: Rows) -> None:
     if not rows:
         axes.set_title("no training events")
         return
+    mondays = np.array([row["week"] for row in rows], "datetime64[D]")
+    weeks = (mondays - mondays[0]).astype(int) // 7
+    all_mondays = mondays[0] + 7 * np.arange(weeks[-1] + 1)  # a week without events leaves a gap
     for key, color, label in (
         ("rate", _AMBER, "of the week's events"),
         ("new_item_rate", _BLUE, "of the items first seen"),
     ):
-        rates = [np.nan if row[key] is None else row[key] for row in rows]
-        axes.plot(range(len(rows)), rates, "o-", markersize=3, color=color, label=label)
-    step = -(-len(rows) // _MAX_TICKS)
-    places = range(0, len(rows), step)
-    axes.set_xticks(
-        places, [rows[at]["week"] for at in places], rotation=35, ha="right", fontsize=8
-    )
+        rates = np.full(len(all_mondays), np.nan)
+        rates[weeks] = [np.nan if row[key] is None else row[key] for row in rows]
+        axes.plot(all_mondays, rates, "o-", markersize=3, color=color, label=label)
+    ticks = all_mondays[:: -(-len(all_mondays) // _MAX_TICKS)]
+    axes.set_xticks(ticks, ticks.astype(str), rotation=35, ha="right", fontsize=8)
     axes.set_title("coverage by week (UTC)")
     axes.legend(frameon=False, fontsize=8)
 

@@ -59,7 +59,7 @@ def balancing_step(expert_bias: Tensor, loads: Tensor, step: float, target: floa
     Args:
         expert_bias: (E,) float32.
         loads: (E,) int64, slots of each expert since the last step.
-        step: the largest move, of an expert whose load is off by the mean load or more.
+        step: the move, before centring, of an expert whose load is off by the mean load or more.
         target: Gini of the loads, of :func:`reachable_target`.
 
     Returns:

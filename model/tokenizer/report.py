@@ -61,7 +61,8 @@ def _among_the_vectors(tokens: Tokenization) -> tuple[Assignment, Assignment]:
     """First and final codes with their distances in the space of the vectors."""
     if not tokens.quantizer.encoder:
         return tokens.first, tokens.final
-    plain = in_input_space(tokens.quantizer, tokens.vectors, tokens.first.codes)
+    codes = tokens.first.codes, tokens.final.codes
+    plain = in_input_space(tokens.quantizer, tokens.vectors, *codes)
     first, final = (
         Assignment(assigned.codes, measure(plain, tokens.vectors, assigned.codes))
         for assigned in (tokens.first, tokens.final)

@@ -19,14 +19,17 @@ def all_finite(*values: Tensor) -> bool:
     return all(bool(torch.isfinite(value).all()) for value in values)
 
 
-def not_finite(what: str, step: int, users: Sequence[str], kept: Path | None) -> InputError:
+def not_finite(
+    what: str, step: int, users: Sequence[str], kept: Path | None, *, updated: bool = False
+) -> InputError:
     """Build the error for a step that is not finite, and log all users of its batch.
 
     Args:
         what: the training's name.
-        step: from 0, whose update has not been made.
+        step: from 0.
         users: raw ids of the step's rows.
         kept: the last good state, None if there is none.
+        updated: whether the step's update was made, and it is the weights that are not finite.
     """
     logger.error("%s: users of the batch of step %d: %s", what, step, ", ".join(users))
     named = (
@@ -34,15 +37,17 @@ def not_finite(what: str, step: int, users: Sequence[str], kept: Path | None) ->
         "all"
     )
     state = f"the last good state is {kept}" if kept else "no state was saved before"
-    return InputError(
-        f"{what}: the loss or its gradient is not a number at step {step} ({named}); {state}; "
-        f"{_remedy(step)}"
+    found = (
+        f"weights are not numbers after the update of step {step}"
+        if updated
+        else f"the loss or its gradient is not a number at step {step}"
     )
+    return InputError(f"{what}: {found} ({named}); {state}; {_remedy(step + updated)}")
 
 
-def _remedy(step: int) -> str:
-    """The remedy to suggest; before step 0 no weight has been updated."""
-    if step == 0:
+def _remedy(updates: int) -> str:
+    """The remedy to suggest after so many updates of the weights."""
+    if updates == 0:
         return (
             "no learning rate has had an effect yet: change whichever of loss.temperature, "
             "loss.infonce_weight, loss.sid_weights, loss.action_weights and "

@@ -1,4 +1,7 @@
-"""Records the history of a training: each row holds means over the steps since the last."""
+"""Records the history of a training.
+
+Each row holds means of losses over the steps since the last row, and the Gini of the last step.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -158,6 +158,7 @@ class Trainer:
                 report.close()
                 return False
         report.close()
+        self._require_finite_weights()
         return True
 
     def final_weights(self) -> dict[str, Tensor]:
@@ -271,6 +272,7 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Validate, and keep the best weights under early stopping; the same in all processes."""
+        self._require_finite_weights()
         self.objective.eval()
         applied = self.average.applied(self.network) if self.average is not None else nullcontext()
         with applied:
@@ -287,6 +289,13 @@ class Trainer:
         self.progress.stopped = bool(patience) and self.progress.waited >= patience and more
         return found
 
+    def _require_finite_weights(self) -> None:
+        """Refuse to measure, keep or publish what an update too large for float32 has left."""
+        if self._any(not all_finite(*self.network.parameters())):
+            step = self.progress.step - 1
+            users, kept = self._users(step), self.newest_state()
+            raise not_finite(self.what, step, users, kept, updated=True)
+
     def _any(self, condition: bool) -> bool:
         """Whether it holds in any process, so that all do the same."""
         if self.world.size == 1:
@@ -294,6 +303,7 @@ class Trainer:
         return bool(total(torch.tensor(float(condition), device=self.world.device)) > 0)
 
     def _keep(self, states: StateFolder) -> None:
+        self._require_finite_weights()
         state = self.state()
         if self.world.is_first:
             states.save(state)

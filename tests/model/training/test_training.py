@@ -294,6 +294,15 @@ def test_before_the_first_update_no_learning_rate_is_blamed(data, tmp_path):
     assert "_lr" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("training", [{"epochs": 0.01}, {"checkpoint_minutes": 1e-9}])
+def test_weights_that_an_update_ruined_are_neither_kept_nor_published(data, tmp_path, training):
+    optimizer = {"adamw_lr": 1e39, "warmup_share": 0.0}
+    params = training_params(training=training, optimizer=optimizer)
+    with pytest.raises(InputError, match=r"not numbers after the update of step 0 .*adamw_lr"):
+        train_recommender(data, params, tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("encoder", "recommender", "misfit"),
     [
