@@ -50,7 +50,7 @@ class Way:
     Attributes:
         path: ``cascade``, ``exact`` or ``ivf``.
         beam_width: of the cascade, else 0.
-        num_items: K', semantic IDs or items fetched.
+        num_items: K' semantic IDs, or items, that are asked for.
         answer: gives the fetched catalogue rows (B, M) and the ten (B, 10), -1 for none.
         fetched: per batch, (B,) number of items fetched for each user: fewer than K' from a narrow
             beam, more where items share IDs.
@@ -148,11 +148,13 @@ def study_quotas(
             index = build_index(exact, catalogue.item_ids, "ivf", encoded.queries, seed=0)
             # Completed by exact search, short lists would hide what the index misses.
             lists = on_gpu(IndexSearch(index, exact, complete=False), recommender.device)
+            # Both answer this batch once before they are timed, so that compilation is not.
             sizes = _sizes_to_compare(ways, encoded)
-            ways += [Way("exact", 0, k, _search(recommender, exact, k)) for k in sizes]
-            ways += _inverted_lists(recommender, lists, sizes)
-            for way in ways:  # warm-up: compilation is not timed
+            searches = [Way("exact", 0, k, _search(recommender, exact, k)) for k in sizes]
+            searches += _inverted_lists(recommender, lists, sizes)
+            for way in searches:
                 way.answer(encoded)
+            ways += searches
         events = interactions.test_event[indices]
         rows = catalogue.rows[interactions.item_ids[events]]
         asked.append(indices)

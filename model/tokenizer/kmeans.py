@@ -1,9 +1,9 @@
 """Seeded k-means: k-means++ or sampled seeding, Lloyd's iterations, empty clusters revived.
 
-With a limit no cluster has more vectors than that: in every iteration the
-vectors farthest from a crowded centroid join the nearest cluster with room, so that centroids move
-to where vectors are dense (constrained k-means, Bennett, Bradley and Demiriz 2000, with a greedy
-assignment in place of their linear program).
+With a limit no cluster has more vectors than that: in every iteration the vectors farthest from a
+crowded centroid join the nearest cluster with room, so that centroids move to where vectors are
+dense (constrained k-means, Bennett, Bradley and Demiriz 2000, with a greedy assignment in place of
+their linear program).
 """
 
 from typing import Literal

@@ -19,8 +19,7 @@ from tests.model.inference.fakes import cascade_params, fake_recommender, random
 from tests.model.small_network import CPU, pipeline_params
 
 USERS = np.arange(40)
-# K' of 2 and 20, and the items that they bring.
-SIZES = (2, 20, 23, 158)
+SIZES = (2, 20, 23, 158)  # both K', and the most items that each brings
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,13 @@ from model.tokenizer import quantizer as quantizer_module
 from model.tokenizer.item_vectors import BLOCK_ROWS, ItemVectors
 from model.tokenizer.kmeans import fit_kmeans
 from model.tokenizer.quality import neighborhood
-from model.tokenizer.quantizer import fit_quantizer, measure, quantize, sample_size
+from model.tokenizer.quantizer import (
+    balanced_room,
+    fit_quantizer,
+    measure,
+    quantize,
+    sample_size,
+)
 from model.tokenizer.report import report_row
 from model.tokenizer.sids import Occupancy
 from model.tokenizer.tokenize import tokenize
@@ -86,6 +92,11 @@ def test_balanced_clusters_are_hardly_larger_than_the_mean(sizes, limited):
     for level in range(1, limited + 1):
         clusters = np.unique(codes[:, :level], axis=0, return_counts=True)[1]
         assert clusters.max() <= np.ceil(1.1 * 2000 / np.prod(sizes[:level]))
+
+
+@pytest.mark.parametrize(("items", "most"), [(100, 11), (200, 22), (700, 77), (101, 12)])
+def test_a_balanced_cluster_has_a_tenth_more_than_the_mean_rounded_up(items, most):
+    assert balanced_room(items, [10]) == most  # as floats, 1.1 times 10 is more than 11
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
