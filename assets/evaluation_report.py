@@ -13,7 +13,7 @@ from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.modality_embeddings import ModalityEmbedding
 from model.dataset.recommendable import require_enough_candidates
-from model.inference.comparison import compare_cascade, nothing_measured
+from model.inference.comparison import UNTOLD, compare_cascade, nothing_measured
 from model.inference.evaluation import evaluate
 from model.inference.index_cache import SEARCH_INDEX
 from model.inference.inputs import InferenceInputs
@@ -31,6 +31,7 @@ def _describe(made: EvaluationReport) -> dict[str, Any]:
         "metrics": dg.MetadataValue.md(table(rows)),
         "cascade HR@10": made.metrics["cascade"]["hr@10"],
         "cascade NDCG@10": made.metrics["cascade"]["ndcg@10"],
+        "cascade NDCG@10, not told the target's action": made.metrics[UNTOLD]["ndcg@10"],
         "dagster/row_count": made.metrics["users"],
     }
 

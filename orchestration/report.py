@@ -11,7 +11,7 @@ from assets.promotion import JudgedModel
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
 from model.artifact import first_value, read_json
 from model.errors import InputError
-from model.inference.comparison import compare_cascade
+from model.inference.comparison import UNTOLD, compare_cascade, without_being_told
 from model.inference.submission_files import RESULT, TABLE
 from orchestration.follow_up import follow_up, has_defaults
 from orchestration.text_table import columns
@@ -19,7 +19,7 @@ from orchestration.text_table import columns
 ACTIONS = ("exposures", "clicks", "conversions")
 PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
 METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
-_NEEDED = {"masked_actions", "beam_weight_tuned", "search_alone"}  # earlier versions lack some
+_NEEDED = {"masked_actions", "beam_weight_tuned", "search_alone", UNTOLD}  # of this version
 
 
 def read_facts(workspace: Workspace) -> dict[str, Any]:
@@ -59,7 +59,8 @@ def write_report(workspace: Workspace) -> str:
         collision_table(facts["collisions"]),
         who_competes(evaluation),
         _metrics(evaluation),
-        compare_cascade(evaluation)[1] + _who_submits(workspace),
+        "\n".join(filter(None, [compare_cascade(evaluation)[1], without_being_told(evaluation)]))
+        + _who_submits(workspace),
         f"Submission  {submission / RESULT}",
         f"Manifest    {submission / 'manifest.json'}",
         f"Lineage     {submission / 'lineage.html'} (or: {follow_up(workspace, 'lineage')})",

@@ -130,26 +130,38 @@ class SequenceDataset:
         begins = np.maximum(np.asarray(self.interactions.offsets)[users], ends - self.max_length)
         return Windows(users, begins, ends, np.full(len(users), -1, np.int64))
 
-    def history_windows(self, part: Part, users: np.ndarray, default_action: int) -> Windows:
+    def history_windows(
+        self, part: Part, users: np.ndarray, default_action: int, *, told: bool = True
+    ) -> Windows:
         """Everything before the target of each user; for a submission, everything.
 
         Args:
             part: which target.
             users: (B,) int64 users that have one.
             default_action: asked for in a submission where the input names no action.
+            told: whether the network is told the held-out target's action; if not, it is asked for
+                ``default_action``.
         """
         interactions = self.interactions
         ends = history_ends(interactions, users, part)
         if part == "submission":
             asked = np.asarray(interactions.target_actions[users]).astype(np.int64)
             asked = np.where(asked >= 0, asked, default_action)
-        else:
+        elif told:
             asked = np.asarray(interactions.action_types[ends]).astype(np.int64)
+        else:
+            asked = np.full(len(users), default_action, np.int64)
         begins = np.maximum(np.asarray(interactions.offsets[users]), ends - self.max_length)
         return Windows(users, begins, ends, asked)
 
     def evaluation_batches(
-        self, part: Part, users: np.ndarray, batch_size: int, *, default_action: int
+        self,
+        part: Part,
+        users: np.ndarray,
+        batch_size: int,
+        *,
+        default_action: int,
+        told: bool = True,
     ) -> Iterator[tuple[np.ndarray, Batch]]:
         """Batches of rows of similar length: (B,) user indices and the batch.
 
@@ -158,8 +170,9 @@ class SequenceDataset:
             users: (N,) int64.
             batch_size: rows of a batch.
             default_action: see :meth:`history_windows`.
+            told: see :meth:`history_windows`.
         """
-        windows = self.history_windows(part, users, default_action)
+        windows = self.history_windows(part, users, default_action, told=told)
         order = np.argsort(windows.ends - windows.begins, kind="stable")
         for first in range(0, len(users), batch_size):
             chosen = order[first : first + batch_size]

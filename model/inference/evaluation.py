@@ -18,6 +18,7 @@ from model.dataset.interactions import CLICK, CONVERSION, EXPOSURE
 from model.dataset.split import sample_test_users, sample_users, user_weights
 from model.inference.beam_weight import GRID, Tuning, tune_beam_weight
 from model.inference.breakdowns import breakdown_rows, user_groups
+from model.inference.comparison import UNTOLD
 from model.inference.index_cache import with_index
 from model.inference.inputs import InferenceInputs
 from model.inference.loss_funnel import Fate, count_fates
@@ -96,7 +97,9 @@ def summarise(
     """
     catalogue = recommender.catalogue
     paths = {path: _path_metrics(catalogue.log_q, rows) for path, rows in lists.top_rows.items()}
-    _add_rank_metrics(paths, lists.ranks, weights, section, seed)
+    paths[UNTOLD] = {"users": int(lists.asked_otherwise.sum())}
+    ranks = lists.ranks | {UNTOLD: lists.untold_ranks}
+    _add_rank_metrics(paths, ranks, weights, section, seed)
     _add_novelty_intervals(paths, catalogue.log_q, lists.top_rows, section, seed)
     groups = user_groups(recommender.interactions, training_counts, lists.users, lists.targets)
     losses = count_fates(lists.fate, weights)

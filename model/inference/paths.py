@@ -3,6 +3,9 @@
 Popularity and co-occurrence only count; embedding-only searches all allowed items exactly; SID-only
 keeps the beam order; the cascade is what a submission uses. Where the cascade is search alone,
 SID-only runs a beam search of its own, for as many IDs as the longest list.
+
+All learned paths are told the action of the target, as the competition tells it. Where it does not,
+a submission asks for ``cascade.default_action``; so the cascade is also measured that way.
 """
 
 from collections.abc import Callable
@@ -14,8 +17,9 @@ import torch
 from model import metrics
 from model.inference.baselines import Cooccurrence, Popularity, last_items
 from model.inference.cascade import NUM_RECOMMENDATIONS, Ranked, rank
+from model.inference.catalogue import Catalogue
 from model.inference.loss_funnel import fates
-from model.inference.recommender import Proposals, Recommender
+from model.inference.recommender import ACTIONS, Proposals, Recommender
 
 LEARNED = ("embedding", "sid", "cascade")
 PATHS = ("popularity", "cooccurrence", *LEARNED)
@@ -31,6 +35,8 @@ class PathLists:
         ranks: per path (U,) int64, 1-based; 0 where the target is beyond the longest cutoff.
         top_rows: per path (U, 10) int64 catalogue rows, -1 for none.
         fate: (U,) int8, what the cascade did with the target.
+        untold_ranks: (U,) int64, the cascade's where it is not told the target's action.
+        asked_otherwise: (U,) bool, whose target has another action than the one then asked for.
     """
 
     users: np.ndarray
@@ -38,6 +44,8 @@ class PathLists:
     ranks: dict[str, np.ndarray]
     top_rows: dict[str, np.ndarray]
     fate: np.ndarray
+    untold_ranks: np.ndarray
+    asked_otherwise: np.ndarray
 
 
 def rank_paths(
@@ -73,7 +81,7 @@ def rank_paths(
         own = beams is recommender
         by_beams = proposals if own else beams.propose_encoded("test", indices, *encoded)
         places = np.searchsorted(users, proposals.users)
-        target_rows = catalogue.rows[targets[places]]
+        wanted = _rows_to_find(catalogue, targets[places])
         ranked = rank(recommender, proposals, beam_weight=beam_weight, num_results=longest)
         lists = {
             **counted(proposals),
@@ -82,13 +90,41 @@ def rank_paths(
             "cascade": ranked.rows.cpu().numpy(),
         }
         for path, rows in lists.items():
-            # A target without a row must not match the -1 that pads a short list.
-            wanted = np.where(target_rows >= 0, target_rows, -2)
             ranks[path][places] = metrics.ranks_in_lists(rows, wanted)
             top[path][places] = rows[:, :NUM_RECOMMENDATIONS]
         uncapped = rank(recommender, proposals, beam_weight=beam_weight, cap=0)
         fate[places] = fates_of_targets(recommender, proposals, ranked, uncapped, targets[places])
-    return PathLists(users, targets, ranks, top, fate)
+    told = np.asarray(interactions.action_types[interactions.test_event[users]])
+    otherwise = told != ACTIONS[recommender.params.default_action]
+    untold = ranks["cascade"].copy()
+    untold[otherwise] = _untold_ranks(
+        recommender, users[otherwise], targets[otherwise], beam_weight, longest
+    )
+    return PathLists(users, targets, ranks, top, fate, untold, otherwise)
+
+
+def _untold_ranks(
+    recommender: Recommender,
+    users: np.ndarray,
+    targets: np.ndarray,
+    beam_weight: float,
+    longest: int,
+) -> np.ndarray:
+    """(U,) ranks of the targets in the cascade's lists when asked for the default action."""
+    ranks = np.zeros(len(users), np.int64)
+    for indices, batch in recommender.batches("test", users, told=False):
+        proposals = recommender.propose_encoded("test", indices, *recommender.encode(batch))
+        ranked = rank(recommender, proposals, beam_weight=beam_weight, num_results=longest)
+        places = np.searchsorted(users, indices)
+        wanted = _rows_to_find(recommender.catalogue, targets[places])
+        ranks[places] = metrics.ranks_in_lists(ranked.rows.cpu().numpy(), wanted)
+    return ranks
+
+
+def _rows_to_find(catalogue: Catalogue, targets: np.ndarray) -> np.ndarray:
+    """(B,) catalogue rows; a target without one must not match the -1 that pads a short list."""
+    rows = catalogue.rows[targets]
+    return np.where(rows >= 0, rows, -2)
 
 
 def _with_beams(recommender: Recommender, num_sids: int) -> Recommender:

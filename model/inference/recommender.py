@@ -91,16 +91,26 @@ class Recommender:
         for indices, batch in self.batches(part, users):
             yield self.propose_encoded(part, indices, *self.encode(batch))
 
-    def batches(self, part: Part, users: np.ndarray) -> Iterator[tuple[np.ndarray, Batch]]:
-        """The users' histories, (user indices, batch) at a time."""
+    def batches(
+        self, part: Part, users: np.ndarray, *, told: bool = True
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        """The users' histories, (user indices, batch) at a time.
+
+        Args:
+            part: which target the histories end before.
+            users: (N,) user indices.
+            told: whether the network is told a held-out target's action.
+        """
         batches = self.dataset.evaluation_batches(
             part,
             users,
             self.params.batch_size,
             default_action=ACTIONS[self.params.default_action],
+            told=told,
         )
         total = -(-len(users) // self.params.batch_size)
-        for indices, batch in track(batches, total=total, what=f"cascade, {part}", unit="batch"):
+        what = f"cascade, {part}" if told else f"cascade, {part}, action not told"
+        for indices, batch in track(batches, total=total, what=what, unit="batch"):
             yield indices, batch.to(self.device)
 
     @torch.inference_mode()

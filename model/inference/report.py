@@ -19,7 +19,9 @@ class EvaluationReport:
         metrics: ``users``, ``candidates``, ``allowed_items``, ``masked_actions``,
             ``seen_masked`` (all of them), ``beam_weight``, ``cascade_losses``, ``search_alone``
             (whether the cascade had no beams), and per path ``hr@k``, ``ndcg@k``, ``mrr@k``,
-            ``score``, ``catalogue_coverage``, ``novelty``, ``gini`` and ``ci95``.
+            ``score``, ``catalogue_coverage``, ``novelty``, ``gini`` and ``ci95``;
+            ``cascade_default_action``, the cascade where it is not told the target's action, has
+            the metrics of ranks alone, and in ``users`` how many were asked otherwise.
         breakdowns: rows of ``division``, ``group``, ``users``, ``weight``, ``path``, ``hr@10``,
             ``ndcg@10``, ``score``, and in ``ci95`` the interval of ``ndcg@10``.
         tuning: rows of ``beam_weight``, ``ndcg@10``, ``hr@10``, one per weight that was tried: a

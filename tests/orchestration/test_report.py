@@ -63,7 +63,7 @@ def test_its_facts_for_programs(finished):
     assert facts["submission"] == str(finished.workspace.current_folder(SUBMISSION))
 
 
-@pytest.mark.parametrize("name", ["masked_actions", "search_alone"])
+@pytest.mark.parametrize("name", ["masked_actions", "search_alone", "cascade_default_action"])
 def test_the_figures_of_an_earlier_version_are_refused(copied, name):
     file = copied.data / "evaluation_report" / "metrics.json"
     metrics = json.loads(file.read_text())

@@ -54,8 +54,11 @@ def test_a_training_row_is_the_user_and_the_newest_events_each_predicting_the_ne
         assert (batch.rows[part] == row).all()
 
 
+@pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("part", ["validation", "test", "submission"])
-def test_an_evaluation_row_ends_before_its_target_and_knows_only_the_action_asked_for(data, part):
+def test_an_evaluation_row_ends_before_its_target_and_knows_only_the_action_asked_for(
+    data, part, told
+):
     dataset, interactions = data.dataset(PARAMS), data.interactions
     events = {
         "validation": interactions.validation_event,
@@ -64,7 +67,7 @@ def test_an_evaluation_row_ends_before_its_target_and_knows_only_the_action_aske
     }[part]
     users = np.flatnonzero(np.asarray(events) >= 0)
     met = []
-    for indices, batch in dataset.evaluation_batches(part, users, 7, default_action=2):
+    for indices, batch in dataset.evaluation_batches(part, users, 7, default_action=2, told=told):
         assert (np.diff(batch.lengths.numpy()) >= 0).all()  # like lengths stand together
         for row, user in enumerate(indices):
             met.append(user)
@@ -73,7 +76,8 @@ def test_an_evaluation_row_ends_before_its_target_and_knows_only_the_action_aske
             items, _, _ = _tokens(data, begin, end)
             tokens = _row(batch, row)
             assert batch.items.ids[batch.token_items[tokens]].tolist() == items
-            asked = 2 if part == "submission" else int(interactions.action_types[end])
+            own = told and part != "submission"
+            asked = int(interactions.action_types[end]) if own else 2
             assert int(batch.next_actions[tokens][-1]) == asked
             assert int(batch.target_ids[tokens][-1]) == 0
             assert int(batch.last[row]) == tokens.stop - 1

@@ -85,6 +85,7 @@ class Encoded:
 class FakeBatch:
     users: np.ndarray
     last: torch.Tensor
+    told: bool
 
     @property
     def items(self) -> SimpleNamespace:
@@ -98,22 +99,29 @@ class FakeDataset:
     """Batches in an order that is not the users' own, as length buckets give it."""
 
     def evaluation_batches(
-        self, part: str, users: np.ndarray, batch_size: int, **kwargs: object
+        self,
+        part: str,
+        users: np.ndarray,
+        batch_size: int,
+        *,
+        default_action: int,
+        told: bool,
     ) -> Iterator[tuple[np.ndarray, FakeBatch]]:
         shuffled = users[::-1]
         for start in range(0, len(users), batch_size):
             chosen = shuffled[start : start + batch_size]
-            yield chosen, FakeBatch(chosen, 2 * torch.arange(len(chosen)) + 1)
+            yield chosen, FakeBatch(chosen, 2 * torch.arange(len(chosen)) + 1, told)
 
 
 class FakeNetwork:
-    """Each user's vector from a table, at the last of two positions."""
+    """Each user's vector from a table, at the last of two positions; its opposite if not told."""
 
     def __init__(self, user_vectors: torch.Tensor, decoder: TableDecoder) -> None:
         self.user_vectors, self.decoder = user_vectors, decoder
 
     def encode(self, batch: FakeBatch) -> Encoded:
-        vectors = self.user_vectors[torch.from_numpy(batch.users.copy())]
+        sign = 1 if batch.told else -1
+        vectors = sign * self.user_vectors[torch.from_numpy(batch.users.copy())]
         tokens = torch.stack([torch.randn_like(vectors), vectors], 1).flatten(0, 1)
         return Encoded(tokens, batch.users.tolist())
 

@@ -2,10 +2,17 @@
 
 import pytest
 
-from model.inference.comparison import compare_cascade
+from model.inference.comparison import UNTOLD, compare_cascade, without_being_told
 from model.inference.loss_funnel import Fate
 
 LOSS = (-0.002, -0.003, -0.001)
+
+
+def test_what_the_cascade_is_worth_untold_is_said_where_anybody_was_asked_otherwise():
+    found = {"users": 3, "hr@10": 0.25, "ndcg@10": 0.125, "score": 0.16375}
+    said = without_being_told({UNTOLD: found})
+    assert "HR@10 0.2500, NDCG@10 0.1250, score 0.1638" in said
+    assert without_being_told({UNTOLD: found | {"users": 0}}) == ""
 
 
 def judged(difference, low, high, *, beam_weight=0.0, tuned=False, facts=None, **shares):

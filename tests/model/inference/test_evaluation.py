@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from model import metrics
+from model.dataset.interactions import CLICK, CONVERSION
 from model.errors import InputError
 from model.inference.approximate_search import IndexSearch
 from model.inference.baselines import Cooccurrence
@@ -166,6 +167,34 @@ def test_report_holds_every_metric_and_its_interval(recommender):
     assert difference == pytest.approx(
         report.metrics["cascade"]["ndcg@10"] - report.metrics["embedding"]["ndcg@10"]
     )
+
+
+def _target_actions(recommender: Recommender) -> np.ndarray:
+    interactions = recommender.interactions
+    return np.asarray(interactions.action_types[interactions.test_event[USERS]])
+
+
+@pytest.mark.parametrize("asked", ["click", "conversion"])
+def test_the_cascade_is_also_asked_as_one_who_is_not_told_the_targets_action(asked):
+    interactions = random_interactions(40, 80)
+    params = cascade_params(default_action=asked)
+    recommender = fake_recommender(interactions, params)
+    lists = rank_paths(recommender, USERS, 0.1, SECTION.cutoffs)
+    otherwise = _target_actions(recommender) != {"click": CLICK, "conversion": CONVERSION}[asked]
+    recommender.network.user_vectors.neg_()  # what the fake encodes where it is told nothing
+    untold = rank_paths(recommender, USERS, 0.1, SECTION.cutoffs).ranks["cascade"]
+    expected = np.where(otherwise, untold, lists.ranks["cascade"])
+    np.testing.assert_array_equal(lists.untold_ranks, expected)
+    np.testing.assert_array_equal(lists.asked_otherwise, otherwise)
+    assert (expected != lists.ranks["cascade"]).any()
+
+    recommender.network.user_vectors.neg_()
+    found = report_of(recommender).metrics["cascade_default_action"]
+    assert found["users"] == otherwise.sum()
+    weights = WEIGHTS[_target_actions(recommender)]
+    assert found["hr@50"] == pytest.approx(np.average(expected > 0, weights=weights))
+    low, high = found["ci95"]["hr@50"]
+    assert low < found["hr@50"] < high
 
 
 def test_seen_items_are_masked_where_every_action_is():
@@ -371,7 +400,10 @@ def test_search_alone_is_embedding_search_at_every_cutoff(alone):
 
 
 def test_users_are_encoded_once_for_all_paths(alone, monkeypatch):
-    """Also where search alone answers, and the beams of one path are another recommender's."""
+    """Also where search alone answers, and the beams of one path are another recommender's.
+
+    Only those whose target is no click are asked for a click besides.
+    """
     encode, users = FakeNetwork.encode, []
 
     def counting(network, batch):
@@ -380,7 +412,7 @@ def test_users_are_encoded_once_for_all_paths(alone, monkeypatch):
 
     monkeypatch.setattr(FakeNetwork, "encode", counting)
     rank_paths(alone, USERS, 0.0, SECTION.cutoffs)
-    assert sorted(users) == USERS.tolist()
+    assert sorted(users) == sorted([*USERS, *np.flatnonzero(_target_actions(alone) != CLICK)])
 
 
 def test_search_alone_loses_no_target_in_the_beams(alone):
