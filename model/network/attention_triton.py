@@ -6,26 +6,31 @@ the other owns keys and walks the queries after them. Scores, weights and their 
 registers and are recomputed; products of 16-bit inputs are accumulated in float32. Only the
 gradients of the biases use atomic additions: they are not deterministic in their last bits.
 
-Time buckets are found from their thresholds, as exactly as on the CPU: a logarithm in single
-precision proposes a bucket, which the thresholds correct by one where needed.
+Time buckets are exact, as on the CPU, without a logarithm: the bits of a float, read as an
+integer, grow like one in straight pieces, which stay less than .09 octaves below it. A bucket has
+.43, so that they name the right one or the one before it, and its threshold decides.
 
 So far these kernels have run in Triton's interpreter and been compiled for compute capability 9.0,
-but have not run on a GPU.
+where the sizes below leave registers for several programs at once; they have not run on a GPU.
 """
+
+import math
+from functools import cache
 
 import torch
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
-from model.network.attention_plan import BUCKET_WIDTH, AttentionPlan
+from model.network.attention_plan import BUCKET_WIDTH, AttentionPlan, bucket_thresholds
 
-BLOCK_16_BIT, BLOCK_32_BIT = 64, 32  # queries, and keys, per block: what the registers hold
-TILE_BYTES = 1 << 15  # at most, of one block: a kernel holds some five in shared memory
+BLOCK = 32  # queries, and keys, per block: several programs' registers fit into one multiprocessor
+TILE_BYTES = 1 << 14  # at most, of one block of numbers: a kernel holds some five of them
 SMALLEST_BLOCK = 16  # that tl.dot takes
-NUM_WARPS = 8
-STAGES, WIDE_STAGES = 3, 1  # pipelined loads of a loop: wide heads leave shared memory for one
-WIDEST_STAGED = 128  # widest head with STAGES; at 256, three need 273 KiB, and an H200 has 227
+WARPS_16_BIT, WARPS_32_BIT = 4, 8  # with fewer, wider numbers overflow the registers
+STAGES_16_BIT, STAGES_32_BIT = 2, 1  # pipelined loads of a loop, as far as shared memory reaches
+ONE_IN_BITS = tl.constexpr(127 << 23)  # the float 1.0, read as an integer
+PER_BIT = tl.constexpr(math.log(2) / (1 << 23) / BUCKET_WIDTH)  # buckets
 MAX_LOTS = 64  # partial sums of each bias, shared by rows: atomic additions seldom collide
 
 
@@ -74,7 +79,7 @@ class _Attention(torch.autograd.Function):
         _key_kernel[grid](  # pyright: ignore[reportIndexIssue]
             *_strided(q, k, v, grad, dk, dv), *pairs, scale, **constants
         )
-        biases = (None if total is None else total.sum(0) for total in sums)
+        biases = (None if total is None else total.sum(0).t() for total in sums)
         return dq, dk, dv, *biases, None, None
 
 
@@ -87,8 +92,7 @@ def _grid(plan: AttentionPlan, q: Tensor) -> tuple[int, int]:
 
 
 def _block(q: Tensor) -> int:
-    most = BLOCK_16_BIT if q.element_size() == 2 else BLOCK_32_BIT
-    return max(SMALLEST_BLOCK, min(most, TILE_BYTES // (_room(q) * q.element_size())))
+    return max(SMALLEST_BLOCK, min(BLOCK, TILE_BYTES // (_room(q) * q.element_size())))
 
 
 def _room(q: Tensor) -> int:
@@ -104,35 +108,45 @@ def _strided(*tensors: Tensor) -> list[Tensor | int]:
 def _pairs(
     plan: AttentionPlan, position_bias: Tensor | None, time_bias: Tensor | None
 ) -> list[Tensor | None]:
-    """Kernel arguments for the bias of a pair: offsets, biases, and times for a time bias."""
-    contiguous = [x if x is None else x.contiguous() for x in (position_bias, time_bias)]
+    """Kernel arguments for the bias of a pair: offsets, biases, and times for a time bias.
+
+    A head's entries stand side by side, so that neighbouring pairs read, and add to, one sector.
+    """
+    by_head = [x if x is None else x.t().contiguous() for x in (position_bias, time_bias)]
     times = [None, None] if time_bias is None else [plan.timestamps, plan.bucket_thresholds]
-    return [plan.offsets, *contiguous, *times]
+    return [plan.offsets, *by_head, *times]
 
 
 def _constants(plan: AttentionPlan, q: Tensor, position_bias: Tensor | None) -> dict:
     exact = q.dtype != torch.float32 or not torch.backends.cuda.matmul.allow_tf32
+    narrow = q.element_size() == 2
     return {
         "HEADS": q.shape[1],
         "SIZE": q.shape[2],
         "ROOM": _room(q),
         "POSITIONS": 0 if position_bias is None else len(position_bias),
         "BUCKETS": plan.num_time_buckets,
-        "WIDTH": BUCKET_WIDTH,
+        "LAST_BUCKET": _last_bucket(plan.num_time_buckets),
         "SUM": tl.float64 if q.dtype == torch.float64 else tl.float32,
         "PRECISION": "ieee" if exact else "tf32",
         "BLOCK": _block(q),
-        "num_warps": NUM_WARPS,
-        "num_stages": STAGES if _room(q) <= WIDEST_STAGED else WIDE_STAGES,
+        "num_warps": WARPS_16_BIT if narrow else WARPS_32_BIT,
+        "num_stages": STAGES_16_BIT if narrow else STAGES_32_BIT,
     }
 
 
+@cache
+def _last_bucket(num_buckets: int) -> int:
+    """The smallest difference, in seconds, of the last bucket."""
+    return int(bucket_thresholds(num_buckets)[-1])
+
+
 def _zeros(lots: int, bias: Tensor | None, q: Tensor) -> Tensor | None:
-    """Zeros for (lots, entries, H) partial sums of a bias' gradient."""
+    """Zeros for (lots, H, entries) partial sums of a bias' gradient."""
     if bias is None:
         return None
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
-    return torch.zeros(lots, *bias.shape, dtype=dtype, device=q.device)
+    return torch.zeros(lots, *bias.t().shape, dtype=dtype, device=q.device)
 
 
 @triton.jit
@@ -149,27 +163,27 @@ def _tile(
 @triton.jit
 def _score(
     q, k, i, j, begin, count, head, position, time, timestamps, thresholds, scale,
-    HEADS: tl.constexpr, POSITIONS: tl.constexpr, BUCKETS: tl.constexpr, WIDTH: tl.constexpr,
+    POSITIONS: tl.constexpr, BUCKETS: tl.constexpr, LAST_BUCKET: tl.constexpr,
     SUM: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Scores (queries, keys) with biases added, and each pair's index into either bias."""
+    """Scores (queries, keys) with biases added, and each pair's entry of the head's biases."""
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=SUM) * scale
     distance = tl.maximum(i[:, None] - j[None, :], 0)
     at_position, at_time = distance, distance
     if position is not None:
-        at_position = tl.minimum(distance, POSITIONS - 1) * HEADS + head
-        scores += tl.load(position + at_position)
+        at_position = tl.minimum(distance, POSITIONS - 1)
+        scores += tl.load(position + head * POSITIONS + at_position)
     if time is not None:
         then = tl.load(timestamps + begin + j, mask=j < count, other=0)
         now = tl.load(timestamps + begin + i, mask=i < count, other=0)
-        seconds = tl.maximum(now[:, None] - then[None, :], 1)
-        guess = (tl.log(seconds.to(tl.float32)) / WIDTH).to(tl.int32)
-        bucket = tl.minimum(guess, BUCKETS - 1)
-        bucket -= (seconds < tl.load(thresholds + bucket)).to(tl.int32)
-        above = tl.minimum(bucket + 1, BUCKETS - 1)
-        bucket = tl.where(seconds >= tl.load(thresholds + above), above, bucket)
-        at_time = bucket * HEADS + head
-        scores += tl.load(time + at_time)
+        seconds = tl.minimum(now[:, None] - then[None, :], LAST_BUCKET)
+        if LAST_BUCKET < 2**31:
+            seconds = seconds.to(tl.int32)
+        seconds = tl.maximum(seconds, 1)
+        octaves = seconds.to(tl.float32).to(tl.int32, bitcast=True) - ONE_IN_BITS
+        below = tl.minimum((octaves.to(tl.float32) * PER_BIT).to(tl.int32), BUCKETS - 2)
+        at_time = below + (seconds >= tl.load(thresholds + below + 1)).to(tl.int32)
+        scores += tl.load(time + head * BUCKETS + at_time)
     return scores, at_position, at_time
 
 
@@ -179,7 +193,7 @@ def _forward_kernel(
     out, out_token, out_head, out_step, offsets, position, time, timestamps, thresholds,
     scale,
     HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
-    BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
+    BUCKETS: tl.constexpr, LAST_BUCKET: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS
@@ -200,7 +214,7 @@ def _forward_kernel(
         values = tl.load(at, mask=there, other=0.0)
         x, _, _ = _score(
             queries, keys, i, j, begin, count, head, position, time, timestamps, thresholds, scale,
-            HEADS, POSITIONS, BUCKETS, WIDTH, SUM, PRECISION,
+            POSITIONS, BUCKETS, LAST_BUCKET, SUM, PRECISION,
         )  # fmt: skip
         weights = tl.where(j[None, :] <= i[:, None], x / (1 + tl.exp(-x)), 0.0).to(values.dtype)
         total += tl.dot(weights, values, input_precision=PRECISION, out_dtype=SUM)
@@ -215,7 +229,7 @@ def _query_kernel(
     offsets, position, time, timestamps, thresholds, scale,
     position_sums, time_sums, lots,
     HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
-    BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
+    BUCKETS: tl.constexpr, LAST_BUCKET: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS
@@ -238,17 +252,17 @@ def _query_kernel(
         values = tl.load(at, mask=there, other=0.0)
         x, at_position, at_time = _score(
             queries, keys, i, j, begin, count, head, position, time, timestamps, thresholds, scale,
-            HEADS, POSITIONS, BUCKETS, WIDTH, SUM, PRECISION,
+            POSITIONS, BUCKETS, LAST_BUCKET, SUM, PRECISION,
         )  # fmt: skip
         seen = (j[None, :] <= i[:, None]) & (i < count)[:, None]
         s = 1 / (1 + tl.exp(-x))
         slope = tl.dot(grads, tl.trans(values), input_precision=PRECISION, out_dtype=SUM)
         slope = tl.where(seen, slope * s * (1 + x * (1 - s)), 0.0)
         if position is not None:
-            sums = position_sums + (row % lots) * POSITIONS * HEADS
+            sums = position_sums + (row % lots * HEADS + head) * POSITIONS
             tl.atomic_add(sums + at_position, slope, mask=seen, sem="relaxed")
         if time is not None:
-            sums = time_sums + (row % lots) * BUCKETS * HEADS
+            sums = time_sums + (row % lots * HEADS + head) * BUCKETS
             tl.atomic_add(sums + at_time, slope, mask=seen, sem="relaxed")
         slope = slope.to(keys.dtype)
         total += tl.dot(slope, keys, input_precision=PRECISION, out_dtype=SUM)
@@ -263,7 +277,7 @@ def _key_kernel(
     dv, dv_token, dv_head, dv_step,
     offsets, position, time, timestamps, thresholds, scale,
     HEADS: tl.constexpr, SIZE: tl.constexpr, ROOM: tl.constexpr, POSITIONS: tl.constexpr,
-    BUCKETS: tl.constexpr, WIDTH: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
+    BUCKETS: tl.constexpr, LAST_BUCKET: tl.constexpr, SUM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS
@@ -287,7 +301,7 @@ def _key_kernel(
         grads = tl.load(at, mask=there, other=0.0)
         x, _, _ = _score(
             queries, keys, i, j, begin, count, head, position, time, timestamps, thresholds, scale,
-            HEADS, POSITIONS, BUCKETS, WIDTH, SUM, PRECISION,
+            POSITIONS, BUCKETS, LAST_BUCKET, SUM, PRECISION,
         )  # fmt: skip
         seen = (j[None, :] <= i[:, None]) & (i < count)[:, None]
         s = 1 / (1 + tl.exp(-x))

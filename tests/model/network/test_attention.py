@@ -103,10 +103,22 @@ def test_numba_agrees_in_single_precision(batch: Batch):
     assert_agree(gradients("reference", *args), gradients("numba", *args), 1e-5)
 
 
+def at_the_edges_of_buckets() -> tuple[Tensor, ...]:
+    """One row whose first token is as far from the others as the thresholds, or a second off."""
+    edges = bucket_thresholds(NUM_BUCKETS)
+    after = torch.cat([edges - 1, edges, edges + 1, 2 ** torch.arange(3, 45, 3)]).unique()
+    offsets, _, *rest = inputs([len(after)], 1, 16, torch.float64)
+    return offsets, 1_700_000_000 + after, *rest
+
+
 INTERPRETED = """
 import torch
-from tests.model.network.test_attention import BATCHES, assert_agree, gradients, inputs
+from tests.model.network.test_attention import (
+    BATCHES, assert_agree, at_the_edges_of_buckets, gradients, inputs
+)
 
+args = at_the_edges_of_buckets()
+assert_agree(gradients("reference", *args), gradients("triton", *args), 1e-13)
 for batch in ("equal rows", "rows of one", "more rows than lots"):
     for dtype, tolerance in ((torch.float64, 1e-13), (torch.float32, 1e-5)):
         print(batch, dtype, flush=True)
