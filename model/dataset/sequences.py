@@ -115,6 +115,11 @@ class SequenceDataset:
         self._user_features = users if switched_on else None
         self._pack = _packer(interactions, statistics, self._wanted)
 
+    @property
+    def uses_next_action(self) -> bool:
+        """Whether the network reads which action is asked for."""
+        return bool(self._wanted["next_action"])
+
     def training_users(self) -> np.ndarray:
         """(N,) int64 users with at least one training event."""
         begins = self.interactions.offsets[:-1]

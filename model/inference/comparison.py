@@ -46,7 +46,8 @@ def without_being_told(metrics: Mapping[str, Any]) -> str:
     return (
         "Each path was told the target's action, as in the competition. Asked for "
         f"cascade.default_action instead, the cascade has HR@10 {found['hr@10']:.4f}, "
-        f"NDCG@10 {found['ndcg@10']:.4f}, score {found['score']:.4f}."
+        f"NDCG@10 {found['ndcg@10']:.4f}, score {found['score']:.4f}. Where nobody will know it, "
+        "set network.features.next_action to false and train again."
     )
 
 

@@ -36,7 +36,8 @@ class PathLists:
         top_rows: per path (U, 10) int64 catalogue rows, -1 for none.
         fate: (U,) int8, what the cascade did with the target.
         untold_ranks: (U,) int64, the cascade's where it is not told the target's action.
-        asked_otherwise: (U,) bool, whose target has another action than the one then asked for.
+        asked_otherwise: (U,) bool, whose target has another action than the one then asked for;
+            nobody's where the network is not told any action.
     """
 
     users: np.ndarray
@@ -96,6 +97,7 @@ def rank_paths(
         fate[places] = fates_of_targets(recommender, proposals, ranked, uncapped, targets[places])
     told = np.asarray(interactions.action_types[interactions.test_event[users]])
     otherwise = told != ACTIONS[recommender.params.default_action]
+    otherwise &= recommender.dataset.uses_next_action
     untold = ranks["cascade"].copy()
     untold[otherwise] = _untold_ranks(
         recommender, users[otherwise], targets[otherwise], beam_weight, longest

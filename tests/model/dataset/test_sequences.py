@@ -113,6 +113,12 @@ def test_a_switched_off_feature_is_not_computed(data):
         assert not codes.any()
 
 
+@pytest.mark.parametrize("used", [True, False])
+def test_a_data_set_knows_whether_the_action_asked_for_is_read(data, used):
+    params = network_params(features={"next_action": used})
+    assert data.dataset(params).uses_next_action is used
+
+
 def test_training_rows_know_nothing_of_held_out_events(data):
     """Change every held-out event: every tensor of the training rows stays the same."""
     interactions = data.interactions

@@ -98,6 +98,8 @@ class FakeBatch:
 class FakeDataset:
     """Batches in an order that is not the users' own, as length buckets give it."""
 
+    uses_next_action = True
+
     def evaluation_batches(
         self,
         part: str,

@@ -197,6 +197,14 @@ def test_the_cascade_is_also_asked_as_one_who_is_not_told_the_targets_action(ask
     assert low < found["hr@50"] < high
 
 
+def test_a_network_that_reads_no_action_is_not_asked_twice(monkeypatch):
+    recommender = fake_recommender(random_interactions(40, 80), cascade_params())
+    monkeypatch.setattr(recommender.dataset, "uses_next_action", False)
+    lists = rank_paths(recommender, USERS, 0.1, [10])
+    assert not lists.asked_otherwise.any()
+    np.testing.assert_array_equal(lists.untold_ranks, lists.ranks["cascade"])
+
+
 def test_seen_items_are_masked_where_every_action_is():
     interactions = random_interactions(40, 80)
     clicks = fake_recommender(interactions, cascade_params(filter_history=[1, 1]))
