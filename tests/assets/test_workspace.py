@@ -1,6 +1,8 @@
 """Locks on artefacts: one writer, its inputs held for reading, nothing left by the dead."""
 
 import dataclasses
+import errno
+import fcntl
 import logging
 import subprocess
 import sys
@@ -99,3 +101,31 @@ def test_a_hidden_file_among_the_raw_ones_makes_nothing_out_of_date(workspace, t
     assert workspace.recipe("raw_data") == before
     (source / "events.parquet").write_bytes(b"two")
     assert workspace.recipe("raw_data") != before
+
+
+class _ReadOnly(type(Path())):
+    """A path on a file system that nothing can be written to; also root, who may write anywhere."""
+
+    def open(self, mode="r", *args, **kwargs):
+        if mode != "r":
+            raise OSError(errno.EROFS, "Read-only file system", str(self))
+        return super().open(mode, *args, **kwargs)
+
+
+def test_where_nothing_may_be_written_a_lock_that_is_there_is_held_all_the_same(tmp_path):
+    (tmp_path / "gpu").write_text("process 1")
+    with (
+        assets.locks.locked(_ReadOnly(tmp_path / "gpu"), fcntl.LOCK_EX),
+        (tmp_path / "gpu").open() as file,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    assert (tmp_path / "gpu").read_text() == "process 1"
+    with assets.locks.locked(_ReadOnly(tmp_path / "codebook"), fcntl.LOCK_SH):
+        assert not (tmp_path / "codebook").exists()
+
+
+def test_another_failure_to_open_a_lock_is_told(tmp_path):
+    (tmp_path / "gpu").mkdir()
+    with pytest.raises(IsADirectoryError), assets.locks.locked(tmp_path / "gpu", fcntl.LOCK_EX):
+        pytest.fail("nothing is held")
