@@ -134,6 +134,12 @@ def stream(arguments: list[str], *, cwd: Path, show: Callable[[str], None] = tel
             f"the training worker asked for more memory than there is ({last}); choose smaller "
             "tables (item_id_dim and hash_sizes of network.features) or a smaller batch_size"
         )
+    if code == -signal.SIGKILL:
+        raise InputError(
+            f"the training worker was killed ({last}), by the system if memory ran out; run the "
+            "same command again, where memory is short with a smaller batch_size or more "
+            "accumulation_steps"
+        )
     if code != 0:
         raise RuntimeError(f"the training worker ended with exit code {code}: {last}")
 

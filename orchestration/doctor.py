@@ -43,7 +43,8 @@ def examine(data: Path) -> tuple[str, bool]:
     Returns:
         The report, and whether the pipeline can run.
     """
-    findings = [*_python(), *_packages(), *_faiss(), *_devices(), *_tools(), *_disk(data)]
+    found = (_system(), _python(), _packages(), _faiss(), _devices(), _tools(), _disk(data))
+    findings = [finding for part in found for finding in part]
     width = max(len(finding.name) for finding in findings)
     lines = []
     for finding in findings:
@@ -66,6 +67,11 @@ def describe_version() -> str:
 
 def _project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def _system() -> Iterator[Finding]:
+    linux = sys.platform == "linux"
+    yield Finding("system", sys.platform, "" if linux else "use Linux, such as in a container")
 
 
 def _python() -> Iterator[Finding]:

@@ -53,6 +53,12 @@ def _protocol(workspace: Workspace, wanted: str | None) -> str:
     return wanted
 
 
+def _feed_forward(experts: int) -> str:
+    return {0: "no feed-forward layers", 1: "dense feed-forward layers"}.get(
+        experts, f"{experts} experts"
+    )
+
+
 def _as_text(study: ScalingStudy, made: Plan) -> str:
     model = made.candidate
     rows = [
@@ -65,7 +71,7 @@ def _as_text(study: ScalingStudy, made: Plan) -> str:
         for one in made.expectations
     ]
     facts = [
-        f"Model     {model.layers} layers, width {model.width}, {model.experts} experts: "
+        f"Model     {model.layers} layers, width {model.width}, {_feed_forward(model.experts)}: "
         f"{model.parameters:,} parameters outside tables",
         f"Training  {made.tokens:,.0f} tokens, {made.flops:.3g} FLOPs",
         f"Time      {made.device_hours:.3g} hours of {made.device}",

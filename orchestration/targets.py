@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from assets.stages import Stage
 from assets.workspace import Workspace
 from model.errors import InputError
+from model.params import Params
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,21 @@ def targets_of(workspace: Workspace, names: Sequence[str], *, only: bool) -> lis
     """What a selection means, upstream first.
 
     Raises:
-        InputError: a name is unknown.
+        InputError: a name is unknown, or a point of the scaling study cannot be trained.
     """
     targets = parse_targets(workspace, names or workspace.main_line)
-    return targets if only else with_upstream(workspace, targets)
+    targets = targets if only else with_upstream(workspace, targets)
+    _require_points([one for one in targets if one.asset == "scaling_points"], workspace.params)
+    return targets
+
+
+def _require_points(targets: Sequence[Target], params: Params) -> None:
+    """Refuse points that do not fit the parameters now: the turn of the last is hours away."""
+    if targets:
+        from model.scaling.grid import Point  # imports PyTorch
+
+        for target in targets:
+            Point.parse(str(target.partition)).apply(params)
 
 
 def parse_targets(workspace: Workspace, names: Sequence[str]) -> list[Target]:

@@ -15,13 +15,16 @@ from starlette.staticfiles import StaticFiles
 from assets.report_metadata import FILES_ADDRESS
 from orchestration.workspace import DATA_VARIABLE
 
+_DATA_DOCS = ".data_docs"  # the pages of Great Expectations, to which the checks link
+
 
 class ArtifactFiles(StaticFiles):
-    """The data folder without its hidden folders: records, locks and what is being written."""
+    """The data folder without what is hidden in it, but for the data docs."""
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         """As Starlette's, which answers 404 where nothing is found."""
-        if any(part.startswith(".") for part in Path(path).parts):
+        shown = path.removeprefix(f"{_DATA_DOCS}/")
+        if any(part.startswith(".") for part in Path(shown).parts):
             return "", None
         return super().lookup_path(path)
 

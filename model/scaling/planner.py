@@ -264,6 +264,8 @@ def _remarks(
         remarks.append("the largest candidate there is: the budget would pay for more")
     if seen < epoch:
         remarks.append(f"the budget pays for {seen / epoch:.0%} of one epoch")
+    else:
+        remarks.append("one epoch of the study's data, the most that is planned")
     missed = [one.loss for one in study.forecasts if not one.inside]
     if missed:
         remarks.append(

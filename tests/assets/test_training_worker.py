@@ -67,6 +67,12 @@ def test_a_full_device_may_be_free_in_a_moment():
         _run("print('torch.OutOfMemoryError: CUDA'); print('tried 2 GiB'); exit(1)", [])
 
 
+def test_a_killed_worker_is_one_sentence_as_the_system_kills_what_takes_too_much_memory():
+    code = "import os; print('step 3 of 9', flush=True); os.kill(os.getpid(), 9)"
+    with pytest.raises(InputError, match=r"was killed \(step 3 of 9\).*smaller batch_size"):
+        _run(code, [])
+
+
 @pytest.mark.parametrize("asked", ["import torch; torch.empty", "import numpy; numpy.empty"])
 def test_more_memory_than_there_is_is_one_sentence(asked):
     with pytest.raises(InputError, match=r"memory than there is \(.*00000000000.*smaller tables"):

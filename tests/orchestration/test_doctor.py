@@ -24,6 +24,13 @@ def test_a_gpu_that_cannot_be_used_gets_a_remedy(tmp_path, monkeypatch, driver):
     assert ("-> make install GPU=1" in text) == driver
 
 
+def test_another_system_than_linux_is_fatal(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.sys, "platform", "darwin")
+    text, healthy = examine(tmp_path)
+    assert not healthy
+    assert text.splitlines()[_line_of(text, "!! system")].endswith("darwin")
+
+
 def test_a_missing_package_is_named_and_makes_it_unhealthy(tmp_path, monkeypatch):
     known = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "duckdb" else known(name))

@@ -75,6 +75,21 @@ def test_points_run_one_by_one_and_the_main_line_as_a_whole(asked):
     ]
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_point_that_cannot_be_trained_is_refused_before_the_others_are(tmp_path, options):
+    wide = "joint_l1_d20_e8_f100_s0"  # heads are 8 wide
+    params = write_tiny_params(tmp_path / "params.yaml")
+    values = yaml.safe_load(params.read_text())
+    values["scaling_study"] |= {"protocols": ["joint"], "points": ["joint_l1_d16_e8_f100_s0", wide]}
+    params.write_text(yaml.safe_dump(values, sort_keys=False))
+    data = tmp_path / "data"
+    refused = onepiece("materialize", "scaling_study", *options, "--params", params, "--data", data)
+    assert refused.returncode == 2
+    assert f"{wide}" in refused.stderr
+    assert "width 20" in refused.stderr
+    assert not (data / "raw_data").exists()
+
+
 def test_without_points_or_budget_one_sentence_says_so(tmp_path):
     where = ("--params", write_tiny_params(tmp_path / "params.yaml"), "--data", tmp_path)
     empty = onepiece("materialize", "scaling_study", *where)

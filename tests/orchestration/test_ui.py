@@ -59,6 +59,11 @@ def test_a_submissions_page_links_to_its_lineage(opened, finished):
     assert page == (finished.workspace.current_folder("submission") / "lineage.html").read_text()
 
 
+def test_the_data_docs_that_a_check_links_to_are_served(opened, finished):
+    page = finished.data / ".data_docs" / "vectors_are_valid" / "index.html"
+    assert _get(f"{opened.address}/files/{page.relative_to(finished.data)}") == page.read_text()
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -67,6 +72,8 @@ def test_a_submissions_page_links_to_its_lineage(opened, finished):
         "nothing.html",
         ".dagster/dagster.yaml",
         ".hashes.json",
+        ".data_docs/%2e%2e/.hashes.json",
+        ".data_docs/.data_docs",
     ],
 )
 def test_only_the_data_folder_is_served_and_nothing_hidden_in_it(opened, finished, path):

@@ -69,6 +69,12 @@ def test_where_the_law_is_flat_nothing_larger_is_recommended():
     assert any("larger models would gain less" in remark for remark in plan.remarks)
 
 
+def test_a_budget_that_is_left_over_is_explained(study, with_data):
+    told = "one epoch of the study's data, the most that is planned"
+    assert told in _plan(study, flops=3e13).remarks
+    assert told not in _plan(with_data, flops=2e11).remarks
+
+
 def test_an_extrapolation_is_called_one(study):
     plan = _plan(study, flops=3e13)
     assert any("times the largest size that was measured" in remark for remark in plan.remarks)
