@@ -127,7 +127,12 @@ def coverage_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def collision_table(report: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of a codebook's report, before and after re-assignment."""
+    """Rows of a codebook's report, before and after re-assignment.
+
+    Where IDs may be shared (``codebook.capacity`` above 1), a column tells how many items are still
+    too many for theirs.
+    """
+    shared = any(row["after"]["over_capacity"] != row["after"]["conflicts"] for row in report)
     rows = [
         [
             row["source"],
@@ -137,11 +142,13 @@ def collision_table(report: Sequence[Mapping[str, Any]]) -> str:
             f"{row['after']['conflicts']:,}",
             f"{row['after']['conflict_rate']:.3%}",
             f"{row['after']['unique_pairs']:,}",
+            *([f"{row['after']['over_capacity']:,}"] if shared else []),
         ]
         for row in report
     ]
     counts = ("rate", "distinct IDs")
-    return columns(["source", "before", *counts, "after", *counts], rows)
+    header = ["source", "before", *counts, "after", *counts]
+    return columns(header + ["over capacity"] * shared, rows)
 
 
 def _metrics(evaluation: Mapping[str, Any]) -> str:

@@ -76,7 +76,7 @@ def test_programs_are_told_the_reports_themselves(workspace):
 
 
 def _row(**changes):
-    counts = {"conflicts": 0, "conflict_rate": 0.0, "unique_pairs": 9}
+    counts = {"conflicts": 0, "conflict_rate": 0.0, "unique_pairs": 9, "over_capacity": 0}
     near = {"recall@10": 0.5, "chance": 0.1}
     usage = {"size": 256, "used": 9, "gini": 0.125, "entropy": 3.0625, "largest_share": 0.25}
     row = {
@@ -95,6 +95,16 @@ def _row(**changes):
 
 def test_losses_of_short_vectors_are_not_shown_as_none():
     assert "81       0.2500  3.14e-07" in as_text({"coverage": {}, "collisions": [_row()]})
+
+
+def test_where_items_may_share_an_id_it_is_told_how_many_are_too_many():
+    told = {"conflicts": 30, "conflict_rate": 0.3, "unique_pairs": 70, "mean_distance": 0.625}
+    alone, sharing = (
+        as_text({"coverage": {}, "collisions": [_row(after=told | {"over_capacity": over})]})
+        for over in (30, 4)
+    )
+    assert "over capacity" not in alone
+    assert "81 0 0.000% 9 30 30.000% 70 4" in [" ".join(x.split()) for x in sharing.splitlines()]
 
 
 def test_the_cost_of_reassignment_and_the_use_of_codes_stand_beside_the_collisions():
