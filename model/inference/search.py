@@ -86,11 +86,12 @@ class ExactSearch:
         best = queries.new_full((num_users, k), -torch.inf)
         rows = torch.full((num_users, k), -1, device=queries.device)
         starts = torch.arange(0, num_rows, piece)
-        limits = torch.searchsorted(seen_rows, torch.cat([starts, starts[-1:] + piece]).to(rows))
+        ends = torch.cat([starts, starts[-1:] + piece]).to(rows)
+        limits = torch.searchsorted(seen_rows, ends).tolist()  # one by one, a GPU would be awaited
         for number, start in enumerate(starts.tolist()):
             stop = min(start + piece, num_rows)
             scores = self._scores(queries, start, stop)
-            hidden = slice(int(limits[number]), int(limits[number + 1]))
+            hidden = slice(limits[number], limits[number + 1])
             scores[seen_owners[hidden], seen_rows[hidden] - start] = -torch.inf
             if full is not None:
                 scores.masked_fill_(full.hides(start, stop), -torch.inf)
@@ -127,7 +128,8 @@ def _most(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     num_users, num_columns = scores.shape
     if num_columns <= BLOCK * k:
         return scores.topk(min(k, num_columns), dim=1)
-    padded = F.pad(scores, (0, -num_columns % BLOCK), value=-torch.inf)
+    missing = -num_columns % BLOCK
+    padded = F.pad(scores, (0, missing), value=-torch.inf) if missing else scores  # pad copies
     blocks = padded.view(num_users, -1, BLOCK)
     chosen = blocks.amax(dim=2).topk(k, dim=1).indices
     inside = blocks.gather(1, chosen[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
