@@ -1,6 +1,7 @@
 """From a parameter file and a data folder to the workspace of all assets."""
 
 import os
+import re
 from pathlib import Path
 
 from assets.workspace import Workspace
@@ -13,6 +14,9 @@ from orchestration.follow_up import follow_up
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS_VARIABLE, DATA_VARIABLE = "ONEPIECE_PARAMS", "ONEPIECE_DATA"
+# Dagster looks for its configuration by a glob pattern, and it and DuckDB make addresses of paths,
+# in which "?" ends a file's name and "%20" is a blank.
+_MISREAD = re.compile(r"[?\[]|%[0-9A-Fa-f]{2}")
 
 
 def open_workspace(
@@ -21,15 +25,15 @@ def open_workspace(
     """Load the parameters and choose the recorder of versions.
 
     Raises:
-        InputError: the parameter file is missing or wrong, ``data`` is not a folder, or it holds
-            the code or lies among the raw files.
+        InputError: the parameter file is missing or wrong, ``data`` is not a folder, holds the code
+            or lies among the raw files, or Dagster would misread the path of its own home.
     """
     params = Params.load(params_file)
     require_folder(data, writable=False)
     params_file, data = params_file.resolve(), data.resolve()
     _require_own_folder(data, params.raw_data)
     own = data == ROOT / "data" and params_file == ROOT / "params.yaml"
-    return Workspace(
+    workspace = Workspace(
         root=ROOT,
         params_file=params_file,
         params=params,
@@ -38,6 +42,18 @@ def open_workspace(
         read_only=read_only,
         recorder=choose_recorder(ROOT, own=own),
     )
+    _require_readable_path(workspace.home)
+    return workspace
+
+
+def _require_readable_path(home: Path) -> None:
+    """Records would land in another file, and Dagster's configuration would not be found."""
+    misread = _MISREAD.search(str(home))
+    if misread is not None:
+        raise InputError(
+            f"{home}: the path holds {misread[0]!r}, which Dagster and DuckDB do not take as part "
+            "of a name; rename that folder, or choose another --data"
+        )
 
 
 def _require_own_folder(data: Path, raw_data: RawDataParams) -> None:

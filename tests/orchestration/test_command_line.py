@@ -304,6 +304,25 @@ def test_the_folder_of_the_raw_files_is_no_data_folder(tmp_path, inside):
     assert list(source.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["what?", "run [1]", "a%20b"])
+def test_a_folder_whose_name_dagster_would_misread_is_refused(tmp_path, name):
+    """Records would land outside it, or telemetry and pools would not be as configured."""
+    file = write_tiny_params(tmp_path / "params.yaml")
+    done = onepiece("materialize", "raw_data", "--params", file, "--data", tmp_path / name)
+    assert done.returncode == 2
+    assert "do not take as part of a name; rename that folder" in done.stderr
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_other_names_of_a_folder_are_taken(tmp_path):
+    data = tmp_path / "a'b\"c;d&e=f g#h 100% *\u00fc"
+    file = write_tiny_params(tmp_path / "params.yaml")
+    done = onepiece("materialize", "item_statistics", "--params", file, "--data", data)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {data.name, file.name}
+    assert not (data / ".dagster" / "logs").exists()  # telemetry's
+
+
 def test_a_port_that_is_taken_is_named(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
