@@ -128,20 +128,15 @@ def gather_rows(*columns: Tensor) -> tuple[Tensor, ...]:
         (sum of all N, ...) of each column, of its dtype.
     """
     counts = _counts(columns[0])
-    gathered = []
-    for column in columns:
-        padded = _pad(column, max(counts))
-        parts = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(parts, padded)
-        gathered.append(torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)]))
-    return tuple(gathered)
+    return tuple(_joined(column, counts) for column in columns)
 
 
 def of_each_process(ids: Tensor) -> list[Tensor]:
     """(N,) int64 ids -> those of each process in the order of the ranks; N differs by process."""
     if not dist.is_initialized():
         return [ids]
-    return list(gather_rows(ids)[0].split(_counts(ids)))
+    counts = _counts(ids)
+    return list(_joined(ids, counts).split(counts))
 
 
 def gather_columns(ids: Tensor, columns: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,7 +153,7 @@ def gather_columns(ids: Tensor, columns: Tensor, labels: Tensor) -> tuple[Tensor
     if not dist.is_initialized():
         return ids, columns, labels
     counts = _counts(ids)
-    (all_ids,) = gather_rows(ids)
+    all_ids = _joined(ids, counts)
     parts = cast("Tensor", _Gather.apply(_pad(columns, max(counts))))
     vectors = torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)])
     distinct, places = torch.unique(all_ids, return_inverse=True)
@@ -185,10 +180,19 @@ class _Gather(torch.autograd.Function):
 
 
 def _counts(column: Tensor) -> list[int]:
+    """Rows of each process."""
     own = torch.tensor([len(column)], device=column.device)
     parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, own)
-    return [int(part) for part in parts]
+    return torch.cat(parts).tolist()  # one by one, a GPU would be awaited for each
+
+
+def _joined(column: Tensor, counts: list[int]) -> Tensor:
+    """The processes' columns, of so many rows each, one after the other."""
+    padded = _pad(column, max(counts))
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)])
 
 
 def _pad(column: Tensor, rows: int) -> Tensor:

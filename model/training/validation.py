@@ -17,7 +17,9 @@ from model.dataset.split import sample_users
 from model.network.onepiece import OnePiece
 from model.network.unit import unit
 
-ITEMS_AT_ONCE, SCORES_AT_ONCE, DEPTH = 8192, 20_000_000, 10
+ITEMS_AT_ONCE, DEPTH = 8192, 10
+# More on a GPU: each batch reads all vectors, and few users would leave the encoder idle.
+SCORES_AT_ONCE = {"cpu": 20_000_000, "cuda": 200_000_000}
 
 
 class Validation:
@@ -51,7 +53,7 @@ class Validation:
         """``hr@10`` and ``ndcg@10`` of a network in evaluation mode."""
         vectors = self._embed(network, self.dataset.features)
         ranks = []
-        rows = max(1, SCORES_AT_ONCE // len(self.items))
+        rows = max(1, SCORES_AT_ONCE[device.type] // len(self.items))
         for users, batch in self.dataset.evaluation_batches(
             "validation", self.users, min(512, rows), default_action=CLICK
         ):

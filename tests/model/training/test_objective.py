@@ -116,9 +116,13 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(data):
     assert float(loss) == pytest.approx(0.5 * infonce + 2 * first + 0.25 * second + balance)
 
 
-def test_micro_batches_add_up_to_the_whole(data):
-    """Not a mean of means: every target weighs the same, wherever it stands."""
-    objective = _objective(data, negatives="full_catalogue", logq="none")
+@pytest.mark.parametrize("logq", ["none", "static"])
+def test_micro_batches_add_up_to_the_whole(data, logq):
+    """Not a mean of means: every target weighs the same, wherever it stands.
+
+    Of the whole catalogue there is nothing to correct: logQ would depend on the micro-batch.
+    """
+    objective = _objective(data, negatives="full_catalogue", logq=logq)
     dataset = data.dataset(PARAMS)
     users = dataset.training_users()
     everything = torch.arange(1, data.interactions.num_items + 1).numpy()
