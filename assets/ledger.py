@@ -31,11 +31,11 @@ _FIGURES = ("hr_10", "ndcg_10", "score", "measured")
 COLUMNS = ("id", "created", "champion", "git_revision", "dirty", *_FIGURES)
 
 
-def update_ledger(workspace: Workspace) -> Path:
+def update_ledger(workspace: Workspace) -> Path | None:
     """Make the table match the submissions on disk; rebuild a damaged file.
 
     Returns:
-        The DuckDB file.
+        The DuckDB file; None where another process holds it, so that it is left as it is.
     """
     file = workspace.data / f".{LEDGER_FILE}"
     workspace.data.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,8 @@ def update_ledger(workspace: Workspace) -> Path:
         _enter_into(file, workspace)
     except (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException) as error:
         if "lock" in str(error).lower():
-            raise InputError(f"{file}: in use by another process; close it and try again") from None
+            logger.warning("%s: in use by another process, brought up to date later", file)
+            return None
         logger.warning("%s: damaged, rebuilt from the manifests", file)
         file.unlink(missing_ok=True)
         _enter_into(file, workspace)
@@ -59,8 +60,9 @@ def read_ledger(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def _open_to_read(workspace: Workspace) -> "Connection":
-    if os.access(workspace.data, os.W_OK):
-        return duckdb.connect(str(update_ledger(workspace)), read_only=True)
+    file = update_ledger(workspace) if os.access(workspace.data, os.W_OK) else None
+    if file is not None:
+        return duckdb.connect(str(file), read_only=True)
     ledger = duckdb.connect()  # not writable by us: an in-memory table will do
     _enter(workspace, ledger)
     return ledger
@@ -85,9 +87,14 @@ def _enter(workspace: Workspace, ledger: "Connection") -> None:
 def _rows(workspace: Workspace) -> Iterator[list[Any]]:
     for path in sorted(workspace.folder(SUBMISSION).glob("*/manifest.json")):
         try:
-            yield _row(read_manifest(path.parent))
+            manifest = read_manifest(path.parent)
         except InputError as error:
             logger.warning("%s", error)
+            continue
+        if manifest["id"] == path.parent.name:
+            yield _row(manifest)
+        else:
+            logger.warning("%s: a copy of submission %s, not listed", path.parent, manifest["id"])
 
 
 def _row(manifest: Manifest) -> list[Any]:

@@ -34,7 +34,7 @@ def find_submission(workspace: Workspace, wanted: str | None) -> Path:
 
     Args:
         workspace: whose data folder is searched.
-        wanted: an id or the beginning of one; None for the newest.
+        wanted: an id or the beginning of a single one; None for the newest.
 
     Raises:
         InputError: no submission, or several, have such an id.
@@ -44,7 +44,7 @@ def find_submission(workspace: Workspace, wanted: str | None) -> Path:
     home, known = workspace.folder(SUBMISSION), submission_ids(workspace)
     if not known:
         raise InputError(none_yet(workspace))
-    ids = [name for name in known if name.startswith(wanted)]
+    ids = [wanted] if wanted in known else [name for name in known if name.startswith(wanted)]
     if len(ids) != 1:
         problem = "no submission has this id" if not ids else f"{len(ids)} submissions match"
         raise InputError(f"{wanted}: {problem}; name one of {home}: {', '.join(known)}")

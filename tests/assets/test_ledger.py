@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 
@@ -11,7 +12,9 @@ import pytest
 from assets.ledger import read_ledger, update_ledger
 from assets.manifest_file import manifest_hash
 from assets.workspace import Workspace
+from model.errors import InputError
 from model.params import Params
+from orchestration.submissions import find_submission
 from orchestration.workspace import ROOT
 from tests.orchestration.command import run
 from tests.orchestration.small_manifest import small_manifest
@@ -105,6 +108,39 @@ def test_an_edited_manifest_does_not_get_in(workspace, entered_before):
     file = workspace.folder("submission") / "a" / "manifest.json"
     file.write_text(file.read_text().replace("0.25", "0.95"))
     assert [row["id"] for row in read_ledger(workspace)] == ["b"]
+
+
+def test_a_copy_of_a_submissions_folder_is_left_out(workspace, caplog):
+    home = workspace.folder("submission")
+    shutil.copytree(home / "a", home / "a copy")
+    assert [row["id"] for row in read_ledger(workspace)] == ["b", "a"]
+    assert "a copy: a copy of submission a, not listed" in caplog.text
+
+
+def test_an_id_given_whole_is_found_though_a_longer_name_begins_with_it(workspace):
+    home = workspace.folder("submission")
+    shutil.copytree(home / "a", home / "a copy")
+    assert find_submission(workspace, "a") == home / "a"
+    with pytest.raises(InputError, match="no submission has this id"):
+        find_submission(workspace, "x")
+
+
+def test_a_file_that_another_process_holds_stops_nobody(workspace, caplog):
+    """Not the run that has finished a submission, and not who asks for the list."""
+    file = update_ledger(workspace)
+    code = f"import duckdb; x = duckdb.connect({str(file)!r}); print('held', flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        _submit(workspace, id="c", created="2026-01-04T00:00:00+00:00")
+        assert update_ledger(workspace) is None
+        assert "in use by another process, brought up to date later" in caplog.text
+        assert [row["id"] for row in read_ledger(workspace)] == ["b", "a", "c"]
+        holder.communicate(b"\n")
+    assert update_ledger(workspace) == file
 
 
 def test_a_process_that_may_enter_submissions_ends_in_silence():
