@@ -26,7 +26,7 @@ class Refusals:
     def reason(self, target: str, lineage: Lineage) -> str | None:
         """Why an artefact was refused; None when it passed."""
         file = self._file(target, lineage)
-        return file.read_text() if file.exists() else None
+        return file.read_text(encoding="utf-8") if file.exists() else None
 
     def note(self, target: str, lineage: Lineage, reason: str | None) -> None:
         """Record why a blocking check failed, so that nothing is built on it; None clears it."""

@@ -86,7 +86,8 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON the same way every time (sorted keys), so that equal values are equal bytes."""
-    Path(path).write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    Path(path).write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_json(path: Path, *, remedy: str = "materialise it again") -> Any:
@@ -100,7 +101,7 @@ def read_json(path: Path, *, remedy: str = "materialise it again") -> Any:
         InputError: missing or damaged, with the file's name.
     """
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: {NOT_FOUND}") from None
     except ValueError as error:

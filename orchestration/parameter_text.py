@@ -14,12 +14,12 @@ def with_values(file: Path, values: Mapping[str, Any]) -> str:
     """A parameter file's text with other values at some dotted keys.
 
     Raises:
-        InputError: the file is not valid YAML, or lacks one of the keys.
+        InputError: the file is not UTF-8 or not valid YAML, or lacks one of the keys.
     """
-    text = file.read_text()
     try:
+        text = file.read_bytes().decode()  # as text, line ends would be changed
         document = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     spans, shared = [], _shared(document)
     for dotted, value in values.items():

@@ -118,7 +118,7 @@ def table_rows(trials: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _write_table(trials: Sequence[dict[str, Any]], path: Path) -> None:
     rows = table_rows(trials)
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -156,7 +156,7 @@ def _own_codebook(data: Path, params: Params, folder: Path, world: World) -> Cod
     while not made.exists() and not refused.exists():
         time.sleep(POLL_SECONDS)
     if refused.exists():
-        raise InputError(refused.read_text())
+        raise InputError(refused.read_text(encoding="utf-8"))
     return Codebook.load(made)
 
 

@@ -53,7 +53,7 @@ class Submission:
         """Write result.json, recommendations.parquet and summary.json."""
         num_rows = len(self.raw_item_ids)
         with atomic_folder(folder, needed_bytes=num_rows * 60) as out:
-            with (out / RESULT).open("w") as file:
+            with (out / RESULT).open("w", encoding="utf-8") as file:
                 self._write_result(file)
             self._write_table(out / TABLE)
             write_json(out / SUMMARY, self.summary)

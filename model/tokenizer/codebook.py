@@ -161,7 +161,7 @@ class Codebook:
             write_json(out / "report.json", self.report)
             if self.report:
                 write_json(out / "metrics.json", headlines(self.report))
-                (out / "conflicts.csv").write_text(conflicts_csv(self.report))
+                (out / "conflicts.csv").write_text(conflicts_csv(self.report), encoding="utf-8")
                 plot_conflicts(self.report, out / "conflicts.png")
                 plot_usage(self.report, out / "usage.png")
 

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -286,6 +288,23 @@ def test_equal_values_are_equal_bytes(tmp_path):
     write_json(tmp_path / "b", {"ä": [2.5, None], "x": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert read_json(tmp_path / "a") == {"x": 1, "ä": [2.5, None]}
+
+
+def test_json_is_utf_8_whatever_the_locale_says(tmp_path):
+    """A text file opened without an encoding would be the locale's, which Python can tell."""
+    work = r"""
+import pathlib, warnings
+from model.artifact import read_json, write_json
+warnings.simplefilter("error", EncodingWarning)
+file = pathlib.Path("facts.json")
+write_json(file, ["\u9999"])
+assert file.read_bytes().decode() == '[\n  "\u9999"\n]\n'
+assert read_json(file) == ["\u9999"]
+"""
+    command = [sys.executable, "-X", "warn_default_encoding", "-c", work]
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=where, check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(("kept", "reason"), [(None, "not found"), (3, "not valid JSON")])

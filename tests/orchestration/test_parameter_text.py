@@ -55,8 +55,16 @@ def test_a_key_that_is_not_there_is_named(file, key):
         with_values(file, {key: 1})
 
 
-def test_a_file_that_is_no_yaml_is_named(tmp_path):
-    (tmp_path / "bad.yaml").write_text("a: [1\n")
+def test_line_ends_stay_as_they_are(tmp_path):
+    (tmp_path / "params.yaml").write_bytes(TEXT.replace("\n", "\r\n").encode())
+    text = with_values(tmp_path / "params.yaml", {"a.rate": 0.2, "a.blocks": [5]})
+    assert text.count("\n") == text.count("\r\n") == TEXT.count("\n") - 1
+    assert yaml.safe_load(text)["a"] == yaml.safe_load(TEXT)["a"] | {"rate": 0.2, "blocks": [5]}
+
+
+@pytest.mark.parametrize("content", [b"a: [1\n", "a: 1 # \u00fc\n".encode("latin-1")])
+def test_a_file_that_is_no_yaml_is_named(tmp_path, content):
+    (tmp_path / "bad.yaml").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.yaml: not valid YAML"):
         with_values(tmp_path / "bad.yaml", {"a": 1})
 
