@@ -105,7 +105,8 @@ def export_model(
         _write_items(recommender, out / ITEMS)
         _write_users(recommender, out / USERS)
         logq_weight = recommender.params.logq_weight
-        (out / README).write_text(_README.format(**counts, logq_weight=logq_weight))
+        readme = _README.format(**counts, logq_weight=logq_weight)
+        (out / README).write_text(readme, encoding="utf-8")
         facts = {"champion": model.name, "logq_weight": logq_weight, "origin": dict(origin)}
         write_json(out / FACTS, counts | facts)
     return counts

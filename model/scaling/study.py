@@ -127,8 +127,8 @@ class ScalingStudy:
             }
             write_json(out / FACTS, facts)
             write_csv(self.table, out / "table.csv")
-            (out / "table.md").write_text(as_markdown(self.table))
-            (out / "summary.md").write_text(self.summary())
+            (out / "table.md").write_text(as_markdown(self.table), encoding="utf-8")
+            (out / "summary.md").write_text(self.summary(), encoding="utf-8")
             draw_figures(self, out)
 
     @classmethod
