@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from model.artifact import allocate, require_free_space
 from model.dataset.fused_embeddings import FusedEmbeddings
@@ -15,6 +14,7 @@ from model.dataset.item_features import ItemFeatureStore
 from model.network.checkpoint import Checkpoint
 from model.network.onepiece import OnePiece
 from model.network.thread_invariance import thread_invariant
+from model.network.unit import unit
 from model.progress import track
 
 ITEMS_AT_ONCE = 8192
@@ -71,6 +71,5 @@ def embed_chunks(
     for start in track(starts, total=len(starts), what="embedding items", unit="chunk"):
         ids = torch.from_numpy(item_ids[start : start + ITEMS_AT_ONCE].astype(np.int64))
         with torch.inference_mode(), thread_invariant(len(ids)):
-            vectors = network.embed_items(features.gather(ids.to(device))).float()
-            vectors = F.normalize(vectors, dim=-1)
+            vectors = unit(network.embed_items(features.gather(ids.to(device))))
         yield vectors

@@ -14,7 +14,7 @@ from model.tokenizer.codebook import Codebook
 
 @dataclass(frozen=True)
 class InferenceInputs:
-    """One recommender and the data that it serves, all opened lazily.
+    """One recommender, in memory, and the data that it serves, memory-mapped.
 
     Attributes:
         checkpoint: the recommender; gives user vectors, item vectors and semantic IDs.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Totals:
-    """The normalisers of a step's sums, over all its micro-batches and processes.
+    """The normalisers of a step's sums, over all its micro-batches and processes; each above 0.
 
     Attributes:
         weight: of all targets.
@@ -159,5 +159,5 @@ class Objective(nn.Module):
                 (sids[:, level - 1] - 1).clamp(min=0),
                 weights,
             )
-            losses.append(loss / max(totals.sid_weight, 1e-12))
+            losses.append(loss / totals.sid_weight)
         return losses

@@ -57,7 +57,7 @@ class Recorder:
         self.sums[:-2] += values
         self.sums[-2] += float(norm)
         self.sums[-1] += 1
-        return dict(zip(self.term_names, terms.tolist(), strict=True))
+        return dict(zip(self.term_names, values.tolist(), strict=True))
 
     def is_due(self, step: int) -> bool:
         """Whether a row belongs after so many steps: a fixed number of times per epoch."""
