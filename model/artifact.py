@@ -5,6 +5,7 @@ through :func:`atomic_folder`: into a sibling with a temporary name, flushed to 
 A process that dies in between leaves only a sibling that the next writer removes.
 """
 
+import glob
 import json
 import os
 import re
@@ -55,7 +56,7 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     finish_exchange(folder)
-    remove_partial_folders(folder)
+    remove_partial_folders(folder.parent, glob.escape(folder.name))
     require_free_space(folder.parent, needed_bytes, what=folder.name)
     partial = partial_of(folder)
     partial.mkdir()
@@ -72,16 +73,20 @@ def atomic_folder(folder: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Replace one file atomically: temporary name, flush, rename."""
+    """Replace one file atomically: temporary name, flush, rename; text as UTF-8."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
     data = content.encode() if isinstance(content, str) else content
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:  # no later writer would remove it
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

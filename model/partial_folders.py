@@ -7,6 +7,7 @@ is decided by the name, by a lock, and by age.
 import ctypes
 import errno
 import fcntl
+import glob
 import hashlib
 import os
 import platform
@@ -27,14 +28,17 @@ _ABANDONED_SECONDS = 86_400  # another host's writer that has written nothing fo
 _UNLOCKED_SECONDS = 60  # another container's writer has its lock by then
 
 
-def remove_partial_folders(folder: Path) -> None:
-    """Remove what dead writers of ``folder`` left beside it; a living writer's folder is kept.
+def remove_partial_folders(home: Path, pattern: str) -> None:
+    """Remove what dead writers of folders left beside them; a living writer's folder is kept.
 
-    The folder's name may be a glob pattern. A writer in another container of this machine is known
-    by its lock. One on another host cannot be checked: it counts as dead once it has written
-    nothing for a day.
+    A writer in another container of this machine is known by its lock. One on another host cannot
+    be checked: it counts as dead once it has written nothing for a day.
+
+    Args:
+        home: where the folders are.
+        pattern: glob pattern of their names; of a single one, as ``glob.escape`` gives it.
     """
-    for partial in folder.parent.glob(f".{folder.name}{_PARTIAL}*"):
+    for partial in home.glob(f".{pattern}{_PARTIAL}*"):
         if not _may_be_written(partial):
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -44,7 +48,7 @@ def finish_exchange(folder: Path) -> None:
 
     The folder that it had moved aside is moved back if its place is empty, and removed otherwise.
     """
-    for old in folder.parent.glob(f".{folder.name}{_OLD}*"):
+    for old in folder.parent.glob(f".{glob.escape(folder.name)}{_OLD}*"):
         if _may_be_written(old):
             continue
         if folder.exists():
@@ -61,7 +65,7 @@ def scratch_folder(home: Path, name: str) -> Iterator[Path]:
         home: where it is made.
         name: unlike that of any other scratch folder or artefact there.
     """
-    remove_partial_folders(home / name)
+    remove_partial_folders(home, glob.escape(name))
     folder = partial_of(home / name)
     folder.mkdir(mode=0o700)
     try:

@@ -76,7 +76,7 @@ def _open_or_build(
 
 def _forget_old(folder: Path) -> None:
     """Evict all but the most recently used indexes; skip what another process is writing."""
-    remove_partial_folders(folder / "*")  # of all indexes, left by dead writers
+    remove_partial_folders(folder, "*")  # of all indexes, left by dead writers
     finished = [path for path in folder.iterdir() if not path.name.startswith(".")]
     for other in sorted(finished, key=_last_used)[:-KEPT]:
         shutil.rmtree(other, ignore_errors=True)

@@ -69,7 +69,7 @@ class StateFolder:
         Raises:
             InputError: a state may not be read.
         """
-        remove_partial_folders(self.folder / "step-*")
+        remove_partial_folders(self.folder, "step-*")
         for step in reversed(self._steps()):
             path = self._path(step)
             try:

@@ -98,6 +98,22 @@ def test_what_a_killed_writer_had_moved_away_comes_back(tmp_path):
     assert sorted(tmp_path.iterdir()) == [living, made]
 
 
+@pytest.mark.parametrize("name", ["run[1]", "ma*", "m?de"])
+def test_a_name_that_is_a_pattern_means_one_folder(tmp_path, name):
+    """Leftovers of its own go, those of another folder are not its."""
+    others = _old(tmp_path / "made", _dead())
+    others.mkdir()
+    own = _old(tmp_path / name, _dead())
+    own.mkdir()
+    (own / "old.txt").write_text("own")
+    finish_exchange(tmp_path / name)
+    assert _contents(tmp_path / name) == {"old.txt": "own"}
+    shutil.copytree(tmp_path / name, own)
+    with atomic_folder(tmp_path / name):
+        pass
+    assert sorted(tmp_path.iterdir()) == sorted([others, tmp_path / name])
+
+
 @pytest.mark.parametrize("before", [1, 2], ids=["gone when it looks again", "taken meanwhile"])
 def test_another_writer_between_the_steps_of_an_exchange(tmp_path, monkeypatch, before):
     _let_exchanges_fail(monkeypatch, errno.EINVAL)
@@ -281,6 +297,17 @@ def test_a_file_is_replaced_whole(tmp_path):
     atomic_write(tmp_path / "file", "old")
     atomic_write(tmp_path / "file", b"new")
     assert _contents(tmp_path) == {"file": "new"}
+
+
+def test_a_file_that_cannot_be_written_leaves_what_was_there_alone(tmp_path, monkeypatch):
+    def fsync(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    atomic_write(tmp_path / "file", "old")
+    monkeypatch.setattr("os.fsync", fsync)
+    with pytest.raises(OSError, match="No space left"):
+        atomic_write(tmp_path / "file", "new")
+    assert _contents(tmp_path) == {"file": "old"}
 
 
 def test_equal_values_are_equal_bytes(tmp_path):
