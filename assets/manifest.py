@@ -139,13 +139,16 @@ def git_state(root: Path) -> dict[str, Any]:
     revision = _git(root, "rev-parse", "HEAD")
     if revision is None:
         return {"revision": None, "dirty": None}
-    changed = (_git(root, "status", "--porcelain") or "").splitlines()
-    return {"revision": revision, "dirty": any(map(_decides, changed))}
+    changed = (_git(root, "status", "--porcelain", "-z") or "").split("\0")
+    return {"revision": revision, "dirty": any(map(_decides, filter(None, changed)))}
 
 
-def _decides(line: str) -> bool:
-    """Whether a line of ``git status --porcelain`` names a file that may affect an artefact."""
-    state, path = line[:2], line[3:]
+def _decides(entry: str) -> bool:
+    """Whether an entry of ``git status --porcelain -z`` names a file that may affect an artefact.
+
+    A file's earlier name follows as one more entry, after a change that counts already.
+    """
+    state, path = entry[:2], entry[3:]
     return path.startswith(_CODE) if state == "??" else path != "dvc.lock"
 
 

@@ -33,6 +33,7 @@ def tree(tmp_path):
         ("model/network.py", True),
         ("model/new.py", True),
         ("assets/new/new.py", True),
+        ('model/ü "b".py', True),  # which git would quote
     ],
 )
 def test_what_differs_from_the_revision_and_may_decide_bytes_is_told(tree, name, dirty):
