@@ -42,7 +42,12 @@ def _judge_worth(made: EvaluationReport, workspace: Workspace) -> Verdict:
     if nothing := nothing_measured(made.metrics):
         reason = nothing
     elif model <= simple:
-        reason += " The model has learned nothing worth serving: train it for longer, or on more."
+        alone = made.metrics["embedding"]["ndcg@10"]
+        reason += (
+            f" Embedding search alone has {alone:.4f}: raise cascade.num_sids and beam_width."
+            if alone > simple
+            else " The model has learned nothing worth serving: train it for longer, or on more."
+        )
     return Verdict(model > simple, reason, {"cascade": model, "cooccurrence": simple})
 
 

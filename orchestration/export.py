@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from assets.device import DEVICE, inference_device
+from assets.lineage import damage
 from assets.manifest import origin
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
+from model.errors import InputError
 from model.inference.export import export_model, require_export_folder
 from model.inference.inputs import InferenceInputs
 from model.inference.recommender import prepare_recommender
@@ -21,13 +23,14 @@ def export(workspace: Workspace, folder: Path) -> str:
         One sentence on what was written.
 
     Raises:
-        InputError: the folder holds something else, or something is not materialised.
+        InputError: the folder holds something else, or something is not materialised or damaged.
     """
     folder = folder.resolve()  # what a link leads to is replaced, not the link
     require_export_folder(folder)
     workspace.input_folder(CHAMPION)  # refused before a lock's file is made
     with workspace.reading(SUBMISSION):
         model = workspace.input_folder(CHAMPION)  # another may have been promoted while we waited
+        _require_intact(workspace, model)
         made_from = origin(workspace, workspace.recipe(SUBMISSION).parents)
         modalities = workspace.params.modality_embeddings.modalities
         inputs = InferenceInputs.load(workspace.data, model, modalities)
@@ -38,3 +41,19 @@ def export(workspace: Workspace, folder: Path) -> str:
         f"{folder}: champion {model.name}, vectors of {counts['items']:,} items and "
         f"{counts['users']:,} users ({counts['dim']} wide); README.md there describes the files"
     )
+
+
+def _require_intact(workspace: Workspace, model: Path) -> None:
+    """Refuse to hand on what is no longer as it was made."""
+    stages = workspace.stages
+    inputs = [
+        workspace.folder(name, key)
+        for name in stages[SUBMISSION].inputs
+        if name != CHAMPION
+        for key in workspace.partitions(stages[name])
+    ]
+    for folder in (model, *inputs):
+        if damaged := damage(folder, workspace.hashes):
+            raise InputError(
+                f"{folder}: damaged: {damaged[0]}; `onepiece materialize` makes it again"
+            )

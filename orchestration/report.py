@@ -90,9 +90,12 @@ def who_competes(evaluation: Mapping[str, Any]) -> str:
         masked = "seen items masked"
     said = f"Held-out target of {evaluation['users']:,} users, ranked among {among} candidates"
     said += f", {masked}"
-    if strangers := evaluation["targets_not_candidates"]:
-        said += f"; {strangers:,} targets are no candidates and count as missed"
-    return said
+    lost = {
+        "are no candidates": evaluation["targets_not_candidates"],
+        "had been seen before": evaluation["cascade_losses"]["seen_filtered"]["users"],
+    }
+    told = [f"{users:,} {reason}" for reason, users in lost.items() if users]
+    return said + (f"; of the targets {' and '.join(told)}, which count as missed" if told else "")
 
 
 def _who_submits(workspace: Workspace) -> str:

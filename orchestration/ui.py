@@ -5,6 +5,7 @@ import socket
 import sys
 
 from assets.workspace import Workspace
+from model.artifact import require_folder
 from model.errors import InputError
 from orchestration.automation import require_schedule
 from orchestration.instance import open_instance
@@ -23,10 +24,11 @@ def serve(workspace: Workspace, port: int) -> None:
         port: of the web server.
 
     Raises:
-        InputError: the port is taken, or the schedule is invalid.
+        InputError: the port is taken, the schedule is invalid, or the data cannot be written to.
     """
     require_schedule(workspace)
     _require_port(port)
+    require_folder(workspace.data, writable=True)  # for the records of Dagster
     warn_of_another_file(workspace)
     open_instance(workspace).dispose()
     environment = {

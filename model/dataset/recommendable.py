@@ -22,6 +22,7 @@ logger = logging.getLogger("onepiece")
 
 NUM_RECOMMENDATIONS = 10
 _USERS_AT_ONCE = 100_000
+_OTHERWISE = "relax cascade.filter_history, or take such users' events out of the raw files"
 
 
 def require_enough_candidates(
@@ -70,11 +71,8 @@ def require_enough_candidates(
         f"are left{within}"
     )
     if of_everyone:
-        raise InputError(f"{sentence}; allow more candidates, or relax cascade.filter_history")
-    _warn(
-        f"{sentence}; a submission will be refused unless there are more candidates or "
-        "cascade.filter_history is relaxed"
-    )
+        raise InputError(f"{sentence}; allow more candidates, {_OTHERWISE}")
+    _warn(f"{sentence}; a submission will be refused: allow more candidates, {_OTHERWISE}")
 
 
 @cache

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pyarrow.parquet as pq
+import pytest
 
 from assets.workspace import CHAMPION, SUBMISSION, Workspace
 from model.inference.submission_files import TABLE
@@ -72,6 +73,23 @@ def test_what_a_link_leads_to_is_replaced_and_the_champion_is_the_one_under_the_
 def test_it_waits_for_the_device(finished, tmp_path, taken_device):
     with taken_device(finished.data):
         export(finished.workspace, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize("asset", ["champion", "interactions"])
+def test_what_is_damaged_is_not_handed_on(copied, tmp_path, asset):
+    workspace = copied.workspace
+    folder, name = {
+        "champion": (workspace.input_folder(CHAMPION), "codebook/codes.npy"),
+        "interactions": (workspace.folder("interactions"), "item_ids.npy"),
+    }[asset]
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).unlink()  # other folders may share its bytes
+    (folder / name).write_bytes(content)
+    refused = copied.onepiece("export", tmp_path / "exported")
+    assert refused.returncode == 2
+    assert f"{folder}: damaged: {name}" in refused.stderr
     assert not (tmp_path / "exported").exists()
 
 

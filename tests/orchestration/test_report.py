@@ -81,9 +81,23 @@ def test_the_figures_of_an_earlier_version_are_refused(copied, name):
         ({"allowed_items": 116}, "among 116 of 150 candidates, seen items masked"),
         ({"masked_actions": []}, "150 candidates, seen items not masked"),
         ({"masked_actions": [1, 2]}, "150 candidates, items of own clicks and conversions masked"),
-        ({"targets_not_candidates": 2}, "masked; 2 targets are no candidates and count as missed"),
+        (
+            {"targets_not_candidates": 2},
+            "2 are no candidates, which count as missed",
+        ),
+        (
+            {"targets_not_candidates": 2, "cascade_losses": {"seen_filtered": {"users": 1}}},
+            "2 are no candidates and 1 had been seen before, which count as missed",
+        ),
     ],
 )
 def test_it_says_among_what_targets_were_looked_for(facts, told):
-    evaluation = {"users": 5, "candidates": 150, "allowed_items": 150, "masked_actions": [0, 1, 2]}
-    assert who_competes({**evaluation, "targets_not_candidates": 0, **facts}).endswith(told)
+    evaluation = {
+        "users": 5,
+        "candidates": 150,
+        "allowed_items": 150,
+        "masked_actions": [0, 1, 2],
+        "targets_not_candidates": 0,
+        "cascade_losses": {"seen_filtered": {"users": 0}},
+    }
+    assert who_competes({**evaluation, **facts}).endswith(told)
