@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from model.artifact import atomic_write
-from model.dataset.raw_files import require_utf8
+from model.dataset.raw_files import refuse_loops, require_utf8
 from model.errors import InputError
 from model.progress import track
 
@@ -131,11 +131,12 @@ def list_files(folder: Path) -> list[str]:
     does not follow them, see :func:`linked_folder`.
 
     Raises:
-        InputError: a folder cannot be read.
+        InputError: a folder cannot be read, or holds a link to one that it lies in.
     """
     found = []
     for parent, names, files in os.walk(folder, followlinks=True, onerror=_refuse):
         names[:] = [name for name in names if _counts(name)]
+        refuse_loops(folder, Path(parent), names)
         base = Path(parent).relative_to(folder)
         found.extend((base / name).as_posix() for name in files if _counts(name))
     return sorted(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from model.artifact import atomic_folder, read_json, write_json
-from model.dataset.raw_files import readable, require_utf8, unreadable
+from model.dataset.raw_files import readable, refuse_loops, require_utf8, unreadable
 from model.dataset.synthesizer import write_synthetic_world
 from model.errors import InputError
 from model.params import RawDataParams
@@ -107,7 +107,7 @@ def describe_raw_data(params: RawDataParams) -> RawData:
 
     Raises:
         InputError: the folder is missing, not a folder, or holds no files, or something in it
-            cannot be read or has a name that is not UTF-8.
+            cannot be read, has a name that is not UTF-8 or links to a folder that it lies in.
     """
     root = Path(params.source)
     with readable(root):
@@ -152,6 +152,7 @@ def _visible_files(root: Path) -> Iterator[Path]:
 
     for parent, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        refuse_loops(root, Path(parent), folders)
         yield from (Path(parent) / name for name in names if not name.startswith("."))
 
 

@@ -1,7 +1,7 @@
 """Find and open raw files, with a clear message where that is not possible."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,23 @@ def require_utf8(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise InputError(f"{str(path)!a}: the name is not UTF-8; rename it") from None
+
+
+def refuse_loops(root: Path, parent: Path, names: Iterable[str]) -> None:
+    """Refuse links to folders above them, which a walk that follows links would never leave.
+
+    Args:
+        root: where the walk began.
+        parent: a folder that it has reached.
+        names: of the folders in it.
+
+    Raises:
+        InputError: one of them is such a link.
+    """
+    for link in (parent / name for name in names if (parent / name).is_symlink()):
+        above = (one for one in (parent, *parent.parents) if one.is_relative_to(root))
+        if any(map(link.samefile, above)):
+            raise InputError(f"{link}: a link to a folder that it lies in; remove the link")
 
 
 def is_there(path: Path) -> bool:

@@ -141,6 +141,17 @@ def test_what_dvc_ignores_by_itself_does_not_count(folder, name):
     assert HashCache(None).hash_path(folder) == before
 
 
+def test_links_that_lead_upwards_are_refused_and_not_walked_for_ever(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "out").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(tmp_path / "elsewhere")
+    list_files(folder)  # the same folder twice is none
+    for name in ("back", "up"):
+        (tmp_path / "elsewhere" / name).symlink_to(folder)
+    with pytest.raises(InputError, match=r"(back|up): a link to a folder that it lies in; remove"):
+        list_files(folder)
+
+
 def test_a_linked_folder_is_named(folder, tmp_path):
     assert linked_folder(folder) is None
     (tmp_path / "elsewhere").mkdir()

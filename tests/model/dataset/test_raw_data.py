@@ -104,3 +104,10 @@ def test_a_synthetic_world_lies_in_the_artefact(tmp_path, monkeypatch):
     assert (made.root / made.files[0].path).read_text() == "seed 5"
     (tmp_path / "raw_data").rename(tmp_path / "moved")
     assert RawData.load(tmp_path / "moved").root == tmp_path / "moved" / "world"
+
+
+def test_a_folder_that_links_to_itself_is_refused(source):
+    for name in ("latest", "current"):
+        (source / name).symlink_to(".")
+    with pytest.raises(InputError, match=r": a link to a folder that it lies in; remove the link"):
+        describe_raw_data(params(source))
