@@ -6,6 +6,7 @@ would decide whether that of another is promoted. Raw files that have changed si
 of an earlier run, are restored by their hashes.
 """
 
+import fcntl
 import logging
 import os
 import shutil
@@ -20,6 +21,7 @@ import yaml
 
 from assets.device import device_name
 from assets.lineage import Lineage
+from assets.locks import locked
 from assets.manifest_file import Manifest, read_manifest
 from assets.stages import load_stages
 from assets.workspace import (
@@ -65,7 +67,10 @@ def rebuild(workspace: Workspace, wanted: str | None, target: Path) -> str:
         raise InputError(f"{manifest['id']}: made outside git, so its code is not known")
     target.mkdir(parents=True, exist_ok=True)
     params_file, data = target / "params.yaml", target / "data" / manifest["id"]
-    with _checkout(workspace.root, revision, target / "code") as code:
+    with (
+        locked(target / ".lock", fcntl.LOCK_EX),  # another would take the working tree away
+        _checkout(workspace.root, revision, target / "code") as code,
+    ):
         stages, params = load_stages(code.resolve()), manifest["params"]
         made_by = Revision(code.resolve(), stages, params, manifest["seed"])
         storage = DvcStorage(workspace.root)

@@ -104,7 +104,7 @@ def _require_its_items(workspace: Workspace, model: Path, current: str) -> None:
 
 def _promoted(home: Path, wanted: str) -> str:
     judged = sorted(path.parent.name for path in home.glob(f"*/{DECISION_FILE}"))
-    found = [name for name in judged if name.startswith(wanted)]
+    found = [wanted] if wanted in judged else [one for one in judged if one.startswith(wanted)]
     promoted = [name for name in found if JudgedModel.load(home / name).decision.promoted]
     if len(promoted) != 1:
         known = ", ".join(judged)

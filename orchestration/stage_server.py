@@ -85,7 +85,9 @@ class _Stage(socketserver.BaseRequestHandler):
         self.server.socket.close()  # this process needs only the connection
         message, files, *_ = socket.recv_fds(request, 1 << 16, 3)
         while not message.endswith(b"\n"):
-            message += request.recv(1 << 16)
+            if not (more := request.recv(1 << 16)):  # who asked is gone
+                return
+            message += more
         request.sendall(b"+")
         sys.argv, folder, environment = json.loads(message)
         for number, file in enumerate(files):
