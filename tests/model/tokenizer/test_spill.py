@@ -77,3 +77,10 @@ def test_how_many_items_move_at_once_changes_nothing(quantizer, monkeypatch):
     pieces, _ = spill(quantizer, vectors, assigned, nobody, rooms)
     assert np.array_equal(pieces.codes, whole.codes)
     assert np.array_equal(pieces.distances, whole.distances)
+
+
+def test_more_pinned_items_than_a_code_has_room_for_stay(quantizer):
+    vectors = item_vectors(np.random.default_rng(4).standard_normal((10, 4)).astype(np.float32))
+    assigned = Assignment(np.zeros((10, 4), np.int32), np.ones((10, 4), np.float32))
+    _, spilled = spill(quantizer, vectors, assigned, np.arange(10) < 8, [6])
+    assert np.flatnonzero(spilled).tolist() == [8, 9]
