@@ -62,6 +62,7 @@ def test_what_was_never_made(workspace):
             {"params": {**RECIPE.params, **dict.fromkeys("abcde", 1)}},
             "other parameters (a, b, c and 2 more)",
         ),
+        ({"params": {**RECIPE.params, "a": None}}, "other parameters (a)"),
         ({"code": "d"}, "other code"),
         ({"seed": 1}, "another seed"),
         ({"code": "d", "seed": 1}, "other code, another seed"),
