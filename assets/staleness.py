@@ -92,7 +92,7 @@ def changes(made: Recipe, wanted: Recipe) -> Iterator[str]:
     if made.seed != wanted.seed:
         yield "another seed"
     if (made.asset, made.partition) != (wanted.asset, wanted.partition):
-        yield f"its {LINEAGE_FILE} is of {made.asset}"
+        yield " ".join([f"its {LINEAGE_FILE} is of {made.asset}", *filter(None, [made.partition])])
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

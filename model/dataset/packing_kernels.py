@@ -114,7 +114,6 @@ def _grid(boundaries: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     starts = boundaries[0] + (np.arange((span >> shift) + 2) << shift)
     counts = np.searchsorted(boundaries[:-1], starts, side="right").astype(np.int32)
     counts[0] = 0
-    counts[-1] = len(boundaries) - 1
     return boundaries, counts, shift
 
 

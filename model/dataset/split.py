@@ -46,7 +46,7 @@ def split_events(
     """
     if strategy == "leave_one_out":
         test = _at_least_second(offsets[1:] - 1, offsets)
-        validation = _at_least_second(np.where(test >= 0, test - 1, -1), offsets)
+        validation = _at_least_second(test - 1, offsets)
     else:
         positives = np.flatnonzero(action_types != EXPOSURE)
         test = _at_least_second(_last_before(positives, offsets[1:]), offsets)

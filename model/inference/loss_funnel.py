@@ -52,7 +52,7 @@ def fates(
     Returns:
         (B,) int8 of :class:`Fate`.
     """
-    wanted = torch.where(target_rows >= 0, target_rows, -2)[:, None]
+    wanted = target_rows[:, None]  # what meets -1 here is overwritten below
     shown = ranked.rows[:, :NUM_RECOMMENDATIONS] == wanted
     filled = ranked.path[:, :NUM_RECOMMENDATIONS] == BACK_FILL
     earned = (uncapped.rows[:, :NUM_RECOMMENDATIONS] == wanted).any(dim=1)

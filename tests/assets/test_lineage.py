@@ -9,6 +9,7 @@ from assets.hashing import HashCache
 from assets.lineage import (
     LINEAGE_FILE,
     MANIFEST_FILE,
+    PAGE_FILE,
     Lineage,
     Recipe,
     content_files,
@@ -58,8 +59,9 @@ def test_the_same_content_of_another_recipe_has_another_hash(folder):
         assert (folder_hash(folder) == before) == (other == RECIPE)
 
 
-def test_a_manifest_is_not_content(folder):
-    (folder / MANIFEST_FILE).write_text("{}")
+@pytest.mark.parametrize("name", [MANIFEST_FILE, PAGE_FILE])
+def test_what_describes_an_artefact_is_not_content(folder, name):
+    (folder / name).write_text("{}")
     assert differences(Lineage.read(folder), content_files(folder, HASHES)) == []
 
 

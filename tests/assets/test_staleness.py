@@ -55,9 +55,14 @@ def test_what_was_never_made(workspace):
             "other parameters (interactions.split.validation_fraction)",
         ),
         (
+            {"params": {**RECIPE.params, **dict.fromkeys("abc", 1)}},
+            "other parameters (a, b, c)",
+        ),
+        (
             {"params": {**RECIPE.params, **dict.fromkeys("abcde", 1)}},
             "other parameters (a, b, c and 2 more)",
         ),
+        ({"params": {**RECIPE.params, "a": None}}, "other parameters (a)"),
         ({"code": "d"}, "other code"),
         ({"seed": 1}, "another seed"),
         ({"code": "d", "seed": 1}, "other code, another seed"),
@@ -69,6 +74,15 @@ def test_what_changed_is_named(workspace, made, change, told):
     made.rename(workspace.folder(wanted.asset))
     assert why_outdated(workspace, wanted) == told
     assert not is_current(workspace, wanted)
+
+
+def test_the_vectors_of_another_modality_are_named(workspace):
+    folder = workspace.folder("modality_embeddings", "82")
+    folder.mkdir(parents=True)
+    of_81 = replace(RECIPE, asset="modality_embeddings", partition="81")
+    Lineage.of(of_81, folder, workspace.hashes).write(folder)
+    told = why_outdated(workspace, replace(of_81, partition="82"))
+    assert told == "its lineage.json is of modality_embeddings 81"
 
 
 def test_damage_is_named(workspace, made):

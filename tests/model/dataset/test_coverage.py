@@ -55,7 +55,7 @@ def modalities():
     valid = int((states == VALID).sum())
     vectors = rng.standard_normal((valid, 4)).astype(np.float16)
     vectors[[3, 5, 9]] = vectors[1]  # four alike
-    vectors[7] = vectors[6]
+    vectors[7] = vectors[0]  # a smaller group with an earlier item
     first = np.full(NUM_ITEMS + 1, MISSING, np.int8)
     first[1:25] = VALID
     other = rng.standard_normal((24, 3)).astype(np.float16)
@@ -241,6 +241,17 @@ def test_norms(report, modalities):
     for row in bins:
         inside = (lengths >= row["from"] - 1e-5) & (lengths <= row["to"] + 1e-5)
         assert row["items"] <= inside.sum()
+    assert bins[0]["from"] == norm["min"]
+    assert bins[-1]["to"] == pytest.approx(norm["max"])
+
+
+def test_vectors_of_one_length_are_one_bin(interactions, statistics):
+    states = np.full(NUM_ITEMS + 1, VALID, np.int8)
+    states[0] = MISSING
+    same = _modality("81", states, np.full((NUM_ITEMS, 4), 2.0, np.float16))
+    report = measure_coverage(interactions, statistics, [same], PARAMS.coverage_report)
+    (only,) = report.norms
+    assert (only["from"], only["items"]) == (4.0, NUM_ITEMS)
 
 
 def test_items_in_trouble_are_named(report, interactions, modalities):
@@ -263,6 +274,15 @@ def test_the_hottest_uncovered_items_come_first(report, interactions, modalities
     found = report.samples["90"]["hottest_uncovered"]
     assert [row["events"] for row in found] == [-n for n, _ in expected]
     assert found[0]["id"] == interactions.raw_item_ids[expected[0][1] - 1].as_py()
+
+
+def test_uncovered_items_without_an_event_cost_nothing(interactions, statistics):
+    nothing = _modality("81", np.full(NUM_ITEMS + 1, ZERO, np.int8), np.zeros((0, 4), np.float16))
+    seen = np.flatnonzero(statistics.popularity)
+    few = dataclasses.replace(statistics, counts=np.array(statistics.counts))
+    few.counts[seen[5:]] = 0
+    report = measure_coverage(interactions, few, [nothing], PARAMS.coverage_report)
+    assert len(report.samples["81"]["hottest_uncovered"]) == 5
 
 
 def test_held_out_events_change_nothing(report, interactions, statistics, modalities):
@@ -327,6 +347,9 @@ def test_vectors_of_other_items_are_refused(interactions, statistics, modalities
     short = dataclasses.replace(modalities[0], states=modalities[0].states[:-1])
     with pytest.raises(InputError, match=r"modality_embeddings 81: made for 67 items.*68"):
         measure_coverage(interactions, statistics, [short], PARAMS.coverage_report)
+    long = dataclasses.replace(modalities[0], states=np.append(modalities[0].states, [VALID]))
+    with pytest.raises(InputError, match=r"modality_embeddings 81: made for 69 items.*68"):
+        measure_coverage(interactions, statistics, [long], PARAMS.coverage_report)
 
 
 def test_fingerprints_tell_vectors_apart_whatever_the_chunk(monkeypatch):

@@ -5,11 +5,12 @@ from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from model import artifact
 from model.dataset import histories
-from model.dataset.histories import EventLog
+from model.dataset.histories import EventLog, check_times, warn_if_all_cold
 from model.dataset.readers import read_interactions
 from model.errors import InputError
 from model.params import InteractionsParams, SplitParams
@@ -57,7 +58,19 @@ def test_there_must_be_room_for_all_events_once_more_to_sort_them(tmp_path, monk
 
 def test_a_disk_that_fills_up_all_the_same(tmp_path):
     log = EventLog(tmp_path)
-    with Path("/dev/full").open("wb", buffering=0) as full:
-        log._files["item_ids"] = full
-        with pytest.raises(InputError, match=r"12 bytes of the events: the disk filled up while"):
-            log.append(**EVENTS)
+    full = log._files["item_ids"] = Path("/dev/full").open("wb")  # noqa: SIM115
+    with pytest.raises(InputError, match=r"12 bytes of the events: the disk filled up while"):
+        log.append(**EVENTS)
+    with pytest.raises(OSError):
+        full.close()  # which tries once more
+
+
+def test_seconds_of_any_year_are_told_from_milliseconds():
+    check_times(np.array([0, 95_617_584_000]), str)  # the year 5000
+    with pytest.raises(InputError, match=r"^1: timestamp 126230400000 is not in unix seconds"):
+        check_times(np.array([0, 126_230_400_000]), str)  # milliseconds of 1974
+
+
+def test_candidates_without_any_item_of_the_data_are_no_other_data_set(caplog):
+    warn_if_all_cold(Path("candidates"), pa.array(["a"]), pa.array([], pa.string()))
+    assert caplog.text == ""

@@ -11,7 +11,11 @@ import pytest
 
 from model import partial_folders
 from model.dataset.event_database import duckdb_folder, training_events
-from model.dataset.item_statistics import ItemStatistics, compute_item_statistics
+from model.dataset.item_statistics import (
+    LAST_YEAR_CODE,
+    ItemStatistics,
+    compute_item_statistics,
+)
 from model.errors import InputError
 from model.params import ItemStatisticsParams
 from tests.tiny import write_tiny_world
@@ -106,6 +110,22 @@ def test_log_q(statistics, training, interactions):
     for item in range(interactions.num_items + 1):
         share = counts.get(item, smallest) / len(training)
         assert statistics.log_q[item] == pytest.approx(np.log(share), rel=1e-6)
+
+
+def test_an_unseen_item_is_as_rare_as_the_rarest_seen(interactions):
+    """Which may have several events."""
+    thrice = dataclasses.replace(interactions, item_ids=1 + np.arange(interactions.num_events) % 2)
+    found = compute_item_statistics(thrice, PARAMS)
+    assert found.popularity[1:3].min() > 1
+    assert (found.log_q[3:] == found.log_q[1:3].min()).all()
+
+
+@pytest.mark.parametrize(("time", "code"), [(0, 1), (4_102_444_800, LAST_YEAR_CODE)])
+def test_years_without_a_code_have_that_of_the_nearest(interactions, time, code):
+    """1970 and 2100; a code beyond the table would end the training."""
+    then = dataclasses.replace(interactions, timestamps=np.full(interactions.num_events, time))
+    statistics = compute_item_statistics(then, PARAMS)
+    assert set(statistics.life_cycle[statistics.popularity > 0, 0].tolist()) == {code}
 
 
 def test_lifetime_in_utc(statistics, training, interactions):

@@ -7,7 +7,7 @@ import pytest
 
 from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import compute_item_statistics
-from model.dataset.packing import PackedTokens, Windows, pack
+from model.dataset.packing import DAY, HOUR, PackedTokens, Windows, pack
 from model.dataset.packing_kernels import Packer
 from model.params import ItemStatisticsParams
 
@@ -74,3 +74,32 @@ def test_no_rows_and_no_statistics(data):
     packer = Packer(nothing, statistics, ALL)
     for windows in (drawn_windows(nothing, 0), Windows(NOTHING, NOTHING, NOTHING, NOTHING)):
         assert_same(packer(windows, NOTHING), pack(nothing, statistics, ALL, windows, NOTHING))
+
+
+@pytest.mark.parametrize("seconds", [-(10**14), 10**14])
+def test_events_outside_the_buckets_belong_to_none_or_to_the_last(data, seconds):
+    interactions = drawn_interactions(data.interactions, 0)
+    statistics = compute_item_statistics(
+        interactions, ItemStatisticsParams(num_time_buckets=16, memory_limit_gib=1.0)
+    )
+    moved = replace(interactions, timestamps=interactions.timestamps + seconds)
+    windows = drawn_windows(moved, 0)
+    packed = Packer(moved, statistics, ALL)(windows, NOTHING)
+    assert_same(packed, pack(moved, statistics, ALL, windows, NOTHING))
+    bucket = 0 if seconds < 0 else statistics.num_time_buckets
+    assert (packed.calendar[packed.actions > 0, 2] == bucket).all()
+
+
+def test_a_gap_of_31_days_and_more_is_one_code(data):
+    interactions = drawn_interactions(data.interactions, 0)
+    user = int(np.diff(interactions.offsets).argmax())
+    begin = int(interactions.offsets[user])
+    gaps = np.array([0, 31 * DAY - 1, 31 * DAY, 31 * DAY + HOUR, 400 * DAY])
+    interactions.timestamps[begin : begin + 5] = 1_700_000_000 + np.cumsum(gaps)
+    statistics = compute_item_statistics(
+        interactions, ItemStatisticsParams(num_time_buckets=16, memory_limit_gib=1.0)
+    )
+    windows = Windows(np.array([user]), np.array([begin]), np.array([begin + 5]), np.array([0]))
+    packed = Packer(interactions, statistics, ALL)(windows, NOTHING)
+    assert packed.gaps[2:].tolist() == [[31, 24, 60], *[[32, 1, 1]] * 3]
+    assert_same(packed, pack(interactions, statistics, ALL, windows, NOTHING))

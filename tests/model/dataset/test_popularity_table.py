@@ -54,6 +54,15 @@ def test_items_that_all_want_the_same_slot_are_found():
     assert not look_up(*table, np.ones(len(items), int), items + 1).any()
 
 
+def test_a_search_beyond_the_last_item_of_the_last_bucket_ends_there():
+    ascending = np.argsort(hash_of(np.arange(1, NUM_ITEMS))) + 1
+    items, absent = ascending[-3:-1], ascending[-1:]
+    assert set(home(hash_of(items), 3).tolist()) == {2}  # one is pushed beyond the last slot
+    table = build_table(np.ones(2, int), items, np.array([4, 5]), 1)
+    assert look_up(*table, np.ones(2, int), items).tolist() == [4, 5]
+    assert look_up(*table, np.ones(1, int), absent).tolist() == [0]
+
+
 def test_no_bucket_at_all():
     nothing = np.zeros(0, np.int64)
     table = build_table(nothing, nothing, nothing.astype(np.int16), 0)

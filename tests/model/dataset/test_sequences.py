@@ -54,6 +54,24 @@ def test_a_training_row_is_the_user_and_the_newest_events_each_predicting_the_ne
         assert (batch.rows[part] == row).all()
 
 
+def test_a_user_without_a_training_event_is_no_training_row(data):
+    train_end = np.array(data.interactions.train_end)
+    train_end[3] = data.interactions.offsets[3]
+    changed = dataclasses.replace(data.interactions, train_end=train_end)
+    users = dataclasses.replace(data, interactions=changed).dataset(PARAMS).training_users()
+    assert users.tolist() == [u for u in range(data.interactions.num_users) if u != 3]
+
+
+def test_a_submission_asks_for_the_action_that_the_input_names(data):
+    users = np.arange(4)
+    named = np.array(data.interactions.target_actions)
+    named[users] = [0, 1, 2, -1]
+    changed = dataclasses.replace(data.interactions, target_actions=named)
+    dataset = dataclasses.replace(data, interactions=changed).dataset(PARAMS)
+    asked = dataset.history_windows("submission", users, default_action=2).next_actions
+    assert asked.tolist() == [0, 1, 2, 2]
+
+
 @pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("part", ["validation", "test", "submission"])
 def test_an_evaluation_row_ends_before_its_target_and_knows_only_the_action_asked_for(
@@ -101,14 +119,20 @@ def test_time_features_are_utc_and_the_user_token_has_none(data):
         gap = time - int(batch.timestamps[token - 1])
         days = gap // 86_400
         expected = [days + 1, gap % 86_400 // 3_600 + 1, gap % 3_600 // 60 + 1]
-        assert batch.gaps[token].tolist() == ([32, 1, 1] if days >= 32 else expected)
+        assert batch.gaps[token].tolist() == ([32, 1, 1] if days >= 31 else expected)
 
 
 def test_a_switched_off_feature_is_not_computed(data):
     off = network_params(
-        features={"relative_time": False, "absolute_time": False, "popularity": False}
+        features={
+            "relative_time": False,
+            "absolute_time": False,
+            "popularity": False,
+            "user_features": False,
+        }
     )
     batch = data.training_batch(off)
+    assert batch.user_codes == {} != data.training_batch(PARAMS).user_codes
     for codes in (batch.gaps, batch.calendar, batch.popularity):
         assert not codes.any()
 

@@ -98,6 +98,7 @@ def test_a_sample_of_users_is_seeded_and_ascending():
     assert len(sample) == 10
     assert (np.diff(sample) > 0).all() and (sample % 3 == 0).all()
     assert sample.tolist() == sample_users(events, 10, seed=1).tolist()
+    assert sample.tolist() != sample_users(events, 10, seed=2).tolist()
 
 
 def test_no_test_target_at_all_is_one_sentence():

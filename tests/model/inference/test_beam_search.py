@@ -33,6 +33,8 @@ def random_sids(sizes: tuple[int, ...], share: float, seed: int = 1) -> np.ndarr
         ((3, 4, 5), 0.3, 4, 10),  # three levels
         ((3, 4, 5), 0.3, 2, 3),  # fewer prefixes of the second level kept than there are
         ((3, 4, 5), 0.3, 3, 2),  # more beams than semantic IDs
+        ((4, 9, 9), 0.6, 8, 1),  # so many more that it matters
+        ((6, 4, 4), 0.5, 1, 60),  # one beam has fewer children than are kept
         ((2, 3, 2, 3), 0.5, 3, 7),  # four
         ((12,), 0.5, 3, 4),  # one level: the first is the last
     ],

@@ -88,6 +88,12 @@ def test_search_alone_loses_by_its_index_not_by_beams():
     )
 
 
+def test_exact_search_alone_is_not_told_to_be_exact():
+    facts = {"search_alone": True, "search": {"kind": "exact"}}
+    _, sentence = judged(*LOSS, not_among_beams=0.0, facts=facts)
+    assert "cascade.search" not in sentence
+
+
 def test_where_no_target_can_be_found_no_model_is_blamed():
     nobody = {"not_among_beams": 0.0, "ranked_below_ten": 0.0}
     keeps_up, sentence = judged(

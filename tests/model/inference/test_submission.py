@@ -62,7 +62,9 @@ def validate(made: Recommendations, interactions: Interactions) -> None:
     validate_recommendations(made, interactions, allowed, filter_history=ALL_ACTIONS)
 
 
-def test_result_has_the_competitions_form(submission, made, tmp_path):
+@pytest.mark.parametrize("users_at_once", [3, 50_000])
+def test_result_has_the_competitions_form(submission, made, tmp_path, monkeypatch, users_at_once):
+    monkeypatch.setattr("model.inference.submission.USERS_AT_ONCE", users_at_once)
     submission.save(tmp_path / "s")
     result = json.loads((tmp_path / "s" / "result.json").read_text())
     assert list(result) == ["user", "top10s"]
@@ -84,6 +86,13 @@ def test_ids_are_strings_where_one_of_the_catalogue_is_no_number(interactions, m
     assert not Submission.load(tmp_path / "s").items_are_numbers
 
 
+def test_a_user_with_one_back_filled_item_has_back_fill(made, interactions):
+    path = np.zeros_like(made.path)
+    path[[2, 5], 9] = 1
+    summary = described(replace(made, path=path), interactions).summary
+    assert (summary["users_with_back_fill"], summary["back_filled_share"]) == (2, 0.02)
+
+
 @pytest.mark.parametrize("users_at_once", [3, 50_000])
 def test_table_has_scores_ranks_paths_and_sids(
     submission, made, tmp_path, monkeypatch, users_at_once
@@ -94,6 +103,7 @@ def test_table_has_scores_ranks_paths_and_sids(
     assert table["rank"][:11] == [*range(1, 11), 1]
     assert table["user_id"][9:11] == ["user_000", "user_001"]
     assert table["item_id"] == made.item_ids.ravel().tolist()
+    assert table["raw_item_id"] == [str(item + 499) for item in table["item_id"]]
     assert table["path"] == [("beam", "back-fill")[p] for p in made.path.ravel()]
     assert table["sid"] == made.sids.reshape(-1, 2).tolist()
     np.testing.assert_array_equal(table["score"], made.scores.ravel())
@@ -147,6 +157,7 @@ def test_good_recommendations_pass(made, interactions):
         (lambda made, world: changed(made, 4, 9, cold_item(world)), "not an allowed candidate"),
         (lambda made, world: changed(made, 4, 9, seen_item(world, 4)), "history"),
         (lambda made, world: replace(made, scores=made.scores * np.nan), "not finite"),
+        (lambda made, world: replace(made, scores=np.full_like(made.scores, np.inf)), "not finite"),
         (lambda made, world: replace(made, user_indices=made.user_indices[::-1]), "order"),
     ],
 )
@@ -155,6 +166,12 @@ def test_a_broken_one_is_refused_with_the_user_and_the_reason(break_it, reason, 
         validate(break_it(made, interactions), interactions)
     if reason not in ("order", "not finite"):
         assert "user_004" in str(refused.value)
+
+
+def test_a_user_of_a_later_chunk_is_named(made, interactions, monkeypatch):
+    monkeypatch.setattr("model.inference.validation.USERS_AT_ONCE", 3)
+    with pytest.raises(InputError, match="user_007"):
+        validate(changed(made, 7, 9, 0), interactions)
 
 
 def test_the_number_left_is_that_of_the_user_who_is_named(made, interactions):

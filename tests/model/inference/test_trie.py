@@ -36,7 +36,7 @@ def test_holds_exactly_the_semantic_ids_of_the_items(levels):
 
 
 def test_an_item_without_a_semantic_id_cannot_be_generated():
-    codes = np.array([[1, 1], [0, 0], [2, 3]])
+    codes = np.array([[1, 1], [0, 0], [2, 3], [1, 0]])
     assert walk(trie_of(codes)) == {(1, 1): [0], (2, 3): [2]}
 
 

@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from model.network.history_skip import HistorySkip
@@ -32,6 +33,14 @@ def test_a_token_gets_its_own_item_and_those_before_it_in_its_row(data):
                     item = vectors[batch.token_items[token - age]]
                     expected = expected + skip.weights[age] * item
             assert torch.allclose(made[token], expected, atol=1e-5)
+
+
+def test_a_batch_may_have_fewer_tokens_than_there_are_ages(data):
+    dataset = data.dataset(PARAMS)
+    user = int(np.flatnonzero(np.diff(data.interactions.offsets) == 1)[0])
+    batch = dataset.assemble(dataset.training_windows(np.array([user])))
+    made = HistorySkip(3, 16)(torch.randn(len(batch.items.ids), 16), batch)
+    assert made.tolist() == [[0.0] * 16]
 
 
 def test_reaches_the_output_of_the_encoder(data):

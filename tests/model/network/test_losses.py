@@ -19,10 +19,11 @@ def _inputs(n=37, m=23, d=8):
     return x, weight, bias, labels, torch.rand(n, generator=generator)
 
 
+@pytest.mark.parametrize("at_once", [100, 7])  # four rows; less than a row: one all the same
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_equals_cross_entropy_in_small_pieces(monkeypatch, smoothing, with_bias):
-    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", {"cpu": 100})  # four rows at a time
+def test_equals_cross_entropy_in_small_pieces(monkeypatch, at_once, smoothing, with_bias):
+    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", {"cpu": at_once})
     x, weight, bias, labels, row_weights = _inputs()
     given = [x, weight, bias] if with_bias else [x, weight]
     made = linear_cross_entropy(

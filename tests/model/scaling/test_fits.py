@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from model.errors import InputError
 from model.scaling.fits import ABOVE_FLOOR, NO_LAW, PLAIN, Fit, fit_losses
 from model.scaling.laws import PowerLaw, fit_law
+from model.scaling.residuals import Residuals
 
 # The paper's five points of each loss: sizes as printed (billions), losses read off its figure 1.
 INFONCE_SIZES = [0.0152, 0.0257, 0.0363, 0.0468, 0.0573]
@@ -84,11 +86,47 @@ def test_where_nothing_depends_on_size_no_law_is_claimed():
     x, claims = _sizes(), 0
     for seed in range(20):
         losses = 4.0 + 0.02 * np.random.default_rng(100 + seed).standard_normal(len(x))
-        claims += _fit(x, losses, samples=1).holds
+        fit = _fit(x, losses, samples=1)
+        assert fit.holds == (fit.p_value < 0.05)
+        claims += fit.holds
     assert claims <= 3
     fit = _fit(x, np.full(len(x), 4.0), samples=1)
     assert fit.verdict == NO_LAW
     assert fit.p_value == 1.0
+    assert np.isfinite([one.bic for one in fit.qualities]).all()
+
+
+def test_a_floor_is_fitted_only_where_there_are_more_sizes_than_numbers():
+    sizes, losses = np.geomspace(0.01, 1.0, 4), np.array([4.0, 3.7, 3.6, 3.58])
+    three, four = (_fit(sizes[:n], losses[:n], samples=1) for n in (3, 4))
+    assert {one.form for one in three.qualities} == {"constant", PLAIN}
+    assert {one.form for one in four.qualities} == {"constant", PLAIN, ABOVE_FLOOR}
+
+
+def test_as_many_points_as_numbers_prove_no_law():
+    x = np.array([[0.01, 1.0], [0.1, 2.0], [1.0, 3.0], [0.1, 1.0]])
+    fit = _fit(x, [4.0, 3.7, 3.5, 3.8], ("N", "D"), samples=1)
+    assert (fit.verdict, fit.p_value) == (NO_LAW, 1.0)
+
+
+def test_forms_are_compared_by_bic_and_an_f_test():
+    fit = _fit(*PAPER["sid2"], samples=20)
+    for one in fit.qualities:
+        expected = 5 * np.log(one.rss / 5) + one.parameters * np.log(5)
+        assert one.bic == pytest.approx(expected)
+    gain = (fit.qualities[0].rss - fit.quality.rss) / 2
+    assert fit.p_value == pytest.approx(stats.f.sf(gain / (fit.quality.rss / 2), 2, 2))
+    assert fit.bounds()["a"] == pytest.approx(tuple(np.quantile(fit.samples[:, 2], [0.05, 0.95])))
+
+
+def test_residuals_are_centred_and_widened_for_what_the_fit_used_up():
+    groups = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    means, within = np.array([3.0, 1.0, 1.0, 3.0]), np.tile([0.1, -0.1], 4)
+    found = Residuals.of(groups, means[groups] + within, 2)
+    assert found.common == pytest.approx((means - 2.0) * np.sqrt(4 / 2))
+    assert found.own == pytest.approx(within * np.sqrt(8 / 4))
+    alone = Residuals.of(np.arange(4), means, 2)
+    assert alone.own.tolist() == [0.0] * 4
 
 
 def test_a_single_diverged_training_does_not_bend_the_law():

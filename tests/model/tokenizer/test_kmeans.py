@@ -71,6 +71,14 @@ def test_fewer_distinct_vectors_than_clusters_give_copies():
     assert np.isfinite(centroids).all()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_seed_is_drawn_far_from_all_seeds_before(seed):
+    near = 0.01 * np.random.default_rng(seed).standard_normal((50, 2))
+    far = np.float32([[100, 0], [0, 100]])
+    seeds = fit(np.concatenate([near.astype(np.float32), far]), 3, seed=seed, iterations=0)
+    assert {(100.0, 0.0), (0.0, 100.0)} < {tuple(one) for one in seeds.tolist()}
+
+
 def test_fewer_vectors_than_clusters():
     assert fit(clustered(3), 8, initialization="sample").shape == (8, 8)
 

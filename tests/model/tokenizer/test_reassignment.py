@@ -98,6 +98,19 @@ def test_how_many_residuals_fit_into_memory_changes_nothing(monkeypatch):
     assert np.array_equal(draw.exact(), whole)
 
 
+@pytest.mark.parametrize("how", ["exact", "paper"])
+def test_prefixes_that_share_a_count_array_do_not_affect_each_other(how):
+    draw, copies = Draw(0, capacity=2), 400
+    alone = draw.exact() if how == "exact" else draw.paper(39)
+    prefixes = np.arange(copies)[:, None] * 12 + draw.prefixes
+    assert prefixes.max() > reassignment._RUNS
+    many = {"prefixes": prefixes.ravel()}
+    for name in ("codes", "distances", "residuals", "pinned"):
+        many[name] = np.concatenate([getattr(draw, name)] * copies)
+    placed = draw.exact(**many) if how == "exact" else draw.paper(39, **many)
+    assert (placed.reshape(copies, -1) == alone).all()
+
+
 def test_short_lists_still_find_every_free_code(monkeypatch):
     draw = Draw(1, capacity=2)
     monkeypatch.setattr(reassignment, "_LISTED", 3)
@@ -129,3 +142,26 @@ def test_identical_items_are_placed_by_number():
         capacity=1,
     )
     assert placed.tolist() == [0, 1, 2, 3, 4]
+
+
+def _second_of_two(centroids: list[float], residual: float) -> int:
+    """The code of an item whose code, 0, another item holds."""
+    placed = reassign_exact(
+        np.zeros(2, np.int64),
+        np.zeros(2, np.int32),
+        np.array([0.0, 1.0], np.float32),
+        np.zeros(2, bool),
+        np.array(centroids, np.float32)[:, None],
+        lambda items: np.full((len(items), 1), residual, np.float32),
+        capacity=1,
+    )
+    assert placed[0] == 0
+    return int(placed[1])
+
+
+def test_a_moved_item_may_go_as_far_as_the_last_free_code_that_is_looked_at():
+    assert _second_of_two([float(k) for k in range(40)], residual=39.0) == LOOKED_AT
+
+
+def test_of_equal_codes_the_first_is_taken():
+    assert _second_of_two([0.0, 1.0, 1.0, 1.0], residual=2.0) == 1

@@ -94,6 +94,16 @@ def test_balanced_clusters_are_hardly_larger_than_the_mean(sizes, limited):
         assert clusters.max() <= np.ceil(1.1 * 2000 / np.prod(sizes[:level]))
 
 
+def test_balanced_codebooks_are_fitted_to_balanced_clusters():
+    """Not only the codes are balanced: centroids have moved to where the vectors are dense."""
+    vectors, largest = item_vectors(clustered(4000, 16, centres=5)), {}
+    for method in METHODS[:2]:
+        params = codebook_params(method=method, iterations=10)
+        nearest_codes = quantize(fit_quantizer(vectors, params, 0), vectors).codes[:, 0]
+        largest[method] = np.bincount(nearest_codes).max()
+    assert largest["balanced_residual_kmeans"] < 0.8 * largest["residual_kmeans"]
+
+
 @pytest.mark.parametrize(("items", "most"), [(100, 11), (200, 22), (700, 77), (101, 12)])
 def test_a_balanced_cluster_has_a_tenth_more_than_the_mean_rounded_up(items, most):
     assert balanced_room(items, [10]) == most  # as floats, 1.1 times 10 is more than 11

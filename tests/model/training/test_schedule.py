@@ -26,6 +26,7 @@ def test_rises_to_one_then_only_falls_and_never_is_zero_within_the_run(kind, tot
 def test_warm_up_is_linear_and_ends_at_one():
     assert curve("cosine")[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert curve("cosine", warmup=0.0)[0] == 1.0
+    assert curve("cosine", total=18)[:2] == pytest.approx([0.5, 1.0])  # 1.8 steps are two
 
 
 def test_cosine_halves_in_the_middle():
