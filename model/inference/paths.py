@@ -82,9 +82,7 @@ def rank_paths(
             "cascade": ranked.rows.cpu().numpy(),
         }
         for path, rows in lists.items():
-            # A target without a row must not match the -1 that pads a short list.
-            wanted = np.where(target_rows >= 0, target_rows, -2)
-            ranks[path][places] = metrics.ranks_in_lists(rows, wanted)
+            ranks[path][places] = metrics.ranks_in_lists(rows, target_rows)
             top[path][places] = rows[:, :NUM_RECOMMENDATIONS]
         uncapped = rank(recommender, proposals, beam_weight=beam_weight, cap=0)
         fate[places] = fates_of_targets(recommender, proposals, ranked, uncapped, targets[places])
