@@ -18,13 +18,13 @@ def ranks_in_lists(lists: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The rank of each user's target in the user's list.
 
     Args:
-        lists: (U, K) item ids, best first; a filler must differ from every target.
-        targets: (U,) item ids.
+        lists: (U, K) items by any number, best first, -1 past the end of a short list.
+        targets: (U,) items by the same number, -1 for one that has none and is in no list.
 
     Returns:
         (U,) int64, 1-based; 0 where the list lacks the target.
     """
-    found = lists == targets[:, None]
+    found = (lists == targets[:, None]) & (targets >= 0)[:, None]
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0).astype(np.int64)
 
 

@@ -93,8 +93,7 @@ def _ranks_of_targets(
         places = np.searchsorted(users, proposals.users)
         if recommender.params.num_sids == 0:
             found = rank(recommender, proposals, beam_weight=0.0, cap=0).rows.cpu().numpy()
-            wanted = np.where(targets >= 0, targets, -2)
-            ranks[:, places] = metrics.ranks_in_lists(found, wanted)
+            ranks[:, places] = metrics.ranks_in_lists(found, targets)
             continue
         is_target = proposals.rows == torch.from_numpy(targets).to(proposals.rows)[:, None]
         is_target &= proposals.rows >= 0

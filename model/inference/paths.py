@@ -17,7 +17,6 @@ import torch
 from model import metrics
 from model.inference.baselines import Cooccurrence, Popularity, last_items
 from model.inference.cascade import NUM_RECOMMENDATIONS, Ranked, rank
-from model.inference.catalogue import Catalogue
 from model.inference.loss_funnel import fates
 from model.inference.recommender import ACTIONS, Proposals, Recommender
 
@@ -82,7 +81,7 @@ def rank_paths(
         own = beams is recommender
         by_beams = proposals if own else beams.propose_encoded("test", indices, *encoded)
         places = np.searchsorted(users, proposals.users)
-        wanted = _rows_to_find(catalogue, targets[places])
+        target_rows = catalogue.rows[targets[places]]
         ranked = rank(recommender, proposals, beam_weight=beam_weight, num_results=longest)
         lists = {
             **counted(proposals),
@@ -91,7 +90,7 @@ def rank_paths(
             "cascade": ranked.rows.cpu().numpy(),
         }
         for path, rows in lists.items():
-            ranks[path][places] = metrics.ranks_in_lists(rows, wanted)
+            ranks[path][places] = metrics.ranks_in_lists(rows, target_rows)
             top[path][places] = rows[:, :NUM_RECOMMENDATIONS]
         uncapped = rank(recommender, proposals, beam_weight=beam_weight, cap=0)
         fate[places] = fates_of_targets(recommender, proposals, ranked, uncapped, targets[places])
@@ -118,15 +117,9 @@ def _untold_ranks(
         proposals = recommender.propose_encoded("test", indices, *recommender.encode(batch))
         ranked = rank(recommender, proposals, beam_weight=beam_weight, num_results=longest)
         places = np.searchsorted(users, indices)
-        wanted = _rows_to_find(recommender.catalogue, targets[places])
-        ranks[places] = metrics.ranks_in_lists(ranked.rows.cpu().numpy(), wanted)
+        target_rows = recommender.catalogue.rows[targets[places]]
+        ranks[places] = metrics.ranks_in_lists(ranked.rows.cpu().numpy(), target_rows)
     return ranks
-
-
-def _rows_to_find(catalogue: Catalogue, targets: np.ndarray) -> np.ndarray:
-    """(B,) catalogue rows; a target without one must not match the -1 that pads a short list."""
-    rows = catalogue.rows[targets]
-    return np.where(rows >= 0, rows, -2)
 
 
 def _with_beams(recommender: Recommender, num_sids: int) -> Recommender:

@@ -71,7 +71,7 @@ class Way:
     seconds: float = 0.0
 
     def run(self, encoded: Encoded, targets: np.ndarray) -> None:
-        """Answer and time a batch; ``targets`` are catalogue rows, -2 for none."""
+        """Answer and time a batch; ``targets`` are catalogue rows, -1 for none."""
         _wait(encoded.queries.device)
         start = time.perf_counter()
         rows, ten = self.answer(encoded)
@@ -159,7 +159,7 @@ def study_quotas(
         rows = catalogue.rows[interactions.item_ids[events]]
         asked.append(indices)
         for way in ways:
-            way.run(encoded, np.where(rows >= 0, rows, -2))
+            way.run(encoded, rows)
     in_order = weights[np.searchsorted(users, np.concatenate(asked))]
     table = pd.DataFrame([way.row(in_order) for way in ways])
     return table.assign(embedding_recall=_recall_at_equal_cost(ways, in_order))

@@ -162,6 +162,6 @@ def _embedding_ranks(
         ).to(device)
         _, rows = search.search(queries, DEPTH, seen)
         targets = catalogue.rows[interactions.item_ids[interactions.test_event[chosen]]]
-        found = metrics.ranks_in_lists(rows.cpu().numpy(), np.where(targets >= 0, targets, -2))
+        found = metrics.ranks_in_lists(rows.cpu().numpy(), targets)
         ranks[np.searchsorted(users, chosen)] = found
     return ranks, user_weights(interactions, users, "test", section.action_weights)

@@ -35,6 +35,9 @@ class ExponentialMovingAverage:
     @contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:
         """Within the block the network holds its average; before any update, its own weights."""
+        if not self.updates:
+            yield
+            return
         weights = {name: weight.detach() for name, weight in network.named_parameters()}
         kept = {name: weight.clone() for name, weight in weights.items()}
         share = 1.0 - self.decay ** int(self.updates)

@@ -110,7 +110,7 @@ class Muon:
                 size = self.parameters[name][0].numel()
                 if batch and elements + size > ELEMENTS_AT_ONCE:
                     yield batch
-                    elements = 0
+                    batch, elements = [], 0
                 batch.append(name)
                 elements += size
             yield batch

@@ -131,7 +131,7 @@ class Objective(nn.Module):
         if self.params.negatives == "full_catalogue" or self.params.logq == "none":
             return None
         if self.streaming is not None:
-            if True:
+            if self.training:
                 for found in [ids] if self._gathers else of_each_process(ids):
                     self.streaming.update(found)
             return -self.streaming(ids)

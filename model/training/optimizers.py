@@ -104,7 +104,7 @@ class Optimizers:
         if elsewhere:
             norm = (norm.square() + total(nn.utils.get_total_norm(elsewhere).square())).sqrt()
         factor = (max_norm / (norm + TINY)).clamp(max=1.0)
-        for value in values:
+        for value in values + elsewhere:
             value.mul_(factor)
         return norm
 

@@ -77,10 +77,9 @@ class Validation:
         )
 
     def _targets(self, users: np.ndarray) -> np.ndarray:
-        """(B,) index of each target among the candidates, -2 where it is not one."""
+        """(B,) index of each target among the candidates, -1 where it is not one."""
         interactions = self.dataset.interactions
-        places = self._place[interactions.item_ids[interactions.validation_event[users]]]
-        return np.where(places >= 0, places, -2)
+        return self._place[interactions.item_ids[interactions.validation_event[users]]]
 
     def _hide_seen(self, scores: Tensor, users: np.ndarray) -> None:
         interactions = self.dataset.interactions

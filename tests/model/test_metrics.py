@@ -14,6 +14,11 @@ def test_a_rank_is_the_place_in_the_list_and_zero_where_it_is_missing():
     assert metrics.ranks_in_lists(lists, np.array([7, 9, 5])).tolist() == [1, 3, 0]
 
 
+def test_a_target_without_a_number_is_not_found_in_the_padding_of_a_short_list():
+    lists = np.array([[7, 0, -1], [7, 0, -1]])
+    assert metrics.ranks_in_lists(lists, np.array([-1, 0])).tolist() == [0, 2]
+
+
 def test_hit_rate_counts_targets_within_the_cutoff():
     assert metrics.hit_rate(RANKS, 1) == 1 / 4
     assert metrics.hit_rate(RANKS, 10) == 2 / 4

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.inference import cascade
-from model.inference.cascade import BACK_FILL, BEAM, recommend
+from model.inference.cascade import BACK_FILL, BEAM, NUM_RECOMMENDATIONS, rank, recommend
 from model.inference.recommender import Recommender
 from model.inference.search import ExactSearch, VectorSearch
 from tests.model.inference.fakes import cascade_params, fake_recommender, random_interactions
@@ -217,3 +217,14 @@ def test_exact_search_passes_full_groups_over_instead_of_digging_below_them(cap,
     for user in USERS:
         slow = slow_recommend(exact, user, 0.1)
         assert made.item_ids[user, : len(slow)].tolist() == [item for item, _, _ in slow]
+
+
+def test_behind_the_first_ten_of_a_longer_list_there_are_proposals_alone():
+    params = cascade_params(num_sids=2, filter_history=[], filter_cold=False)
+    recommender = fake_recommender(random_interactions(9, 30), params)
+    (proposals,) = recommender.propose("test", USERS[:1])
+    num_proposed = int((proposals.rows >= 0).sum())
+    assert 0 < num_proposed < NUM_RECOMMENDATIONS
+    ranked = rank(recommender, proposals, beam_weight=0.0, num_results=20)
+    assert (ranked.rows[0] >= 0).tolist() == [True] * 10 + [False] * 10
+    assert (ranked.path[0, :10] == BEAM).sum() == num_proposed

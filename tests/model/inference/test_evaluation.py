@@ -377,6 +377,9 @@ def test_a_blend_is_judged_by_users_that_weigh_something():
 @pytest.mark.parametrize(("users", "chosen"), [(1, 0), (9, 0), (10, 1)])
 def test_few_users_choose_no_blend(users, chosen):
     assert choose([np.zeros(users), np.ones(users)], np.ones(users)) == chosen
+    idle = np.ones(users + 50)  # users without weight are no evidence either
+    idle[users:] = 0.0
+    assert choose([np.zeros(users + 50), np.ones(users + 50)], idle) == chosen
 
 
 def test_more_ids_and_longer_lists_than_there_are_change_nothing(recommender):
