@@ -28,9 +28,9 @@ from model.dataset.interactions import Interactions
 from model.dataset.item_statistics import ItemStatistics
 from model.dataset.recommendable import require_enough_candidates
 from model.errors import REFUSED, InputError
+from model.parent_process import obey_parent
 from model.partial_folders import publish_folder
 from model.progress import IN_BAR
-from model.training.distributed import obey_parent
 from model.training.progress_report import is_in_bar
 
 logger = logging.getLogger("onepiece")

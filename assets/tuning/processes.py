@@ -18,7 +18,7 @@ import torch
 
 from assets.training_worker import frozen_parameters, launcher, stream
 from assets.workspace import Workspace
-from model.training.distributed import obey_parent
+from model.parent_process import obey_parent
 
 
 def run_workers(workspace: Workspace, processes: int) -> None:

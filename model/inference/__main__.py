@@ -23,6 +23,7 @@ from model.inference.recommender import prepare_recommender
 from model.inference.shards import open_shards
 from model.inference.submission_task import submission_task
 from model.network.device import own_device
+from model.parent_process import die_with_parent
 from model.params import Params
 
 
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the shards")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        die_with_parent()  # a torchrun that is killed does not notify its processes
     try:
         device = own_device()
         params = Params.load(given.params)

@@ -1,8 +1,6 @@
 """One code path for one process and many: what they share, gathered by torch's collectives."""
 
-import ctypes
 import os
-import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,8 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from model.network.device import own_device
+from model.parent_process import die_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _PATIENCE = timedelta(hours=12)  # the others wait while the first writes tens of GB to a slow disk
 
 
@@ -52,21 +50,6 @@ def join_world() -> World:
         die_with_parent()
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     return World(rank=int(os.environ.get("RANK", "0")), size=size, device=device)
-
-
-def die_with_parent() -> None:
-    """Have this process receive SIGTERM when its parent process dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def obey_parent() -> None:
-    """As ``preexec_fn``: the new process ends on SIGTERM, and receives it when its parent dies.
-
-    What is started in the background ignores SIGINT, Dagster gives SIGTERM the same handler, and
-    children inherit what is ignored.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent()
 
 
 def leave_world() -> None:

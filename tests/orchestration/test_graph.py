@@ -134,7 +134,8 @@ MACHINERY = re.compile(
     r"|lineage_text|locks|machine|maker|manifest|manifest_file|measurement|peak_memory|published_ids"
     r"|raw_source|recorder|refusals|report_metadata|report_pictures|stages|staleness"
     r"|training_metadata|training_worker|transient|workspace|__init__)\.py"
-    r"|model/(artifact|compiled|errors|partial_folders|pictures|progress|sources|__init__)\.py"
+    r"|model/(artifact|compiled|errors|parent_process|partial_folders|pictures|progress|sources"
+    r"|__init__)\.py"
     r"|model/params/\w+\.py"  # values decide, and are named one by one
     r"|model/inference/champion\.py"  # names a folder
     r"|model/tokenizer/(given_out|published|room)\.py"  # refuse, or open what codebook opens

@@ -171,16 +171,23 @@ def _newest(states):
     return max((path.name for path in states.glob("step-*")), default="") if states.exists() else ""
 
 
-def test_one_of_many_ends_when_its_launcher_is_killed():
-    one = (
-        "import signal, time\n"
-        # What is started behind ignores SIGINT, and Dagster gives SIGTERM the same handler.
-        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
-        "from model.training import distributed\n"
-        "distributed.dist.init_process_group = lambda kind, timeout: print('up', flush=True)\n"
-        "distributed.join_world()\n"
-        "time.sleep(100)\n"
-    )
+TRAINING = """
+from model.training import distributed
+distributed.dist.init_process_group = lambda kind, timeout: print("up", flush=True)
+distributed.join_world()
+time.sleep(100)
+"""
+SHARDS = """
+from model.inference import __main__ as shards
+shards.Params.load = lambda file: print("up", flush=True) or time.sleep(100)
+shards.main(["shards", "--params", "params.yaml", "--data", "data", "--out", "shards"])
+"""
+
+
+@pytest.mark.parametrize("work", [TRAINING, SHARDS], ids=["training", "shards"])
+def test_one_of_many_ends_when_its_launcher_is_killed(work):
+    # What is started behind ignores SIGINT, and Dagster gives SIGTERM the same handler.
+    one = f"import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_DFL)\n{work}"
     launcher = (
         "import subprocess, sys\n"
         f"subprocess.run([sys.executable, '-c', {one!r}], start_new_session=True)\n"
