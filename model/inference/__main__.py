@@ -23,8 +23,8 @@ from model.inference.recommender import prepare_recommender
 from model.inference.shards import open_shards
 from model.inference.submission_task import submission_task
 from model.network.device import own_device
-from model.parent_process import die_with_parent
 from model.params import Params
+from model.parent_process import die_with_parent
 
 
 def fill_shards(params: Params, data: Path, shard_folder: Path, device: torch.device) -> None:
