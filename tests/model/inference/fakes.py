@@ -85,7 +85,7 @@ class Encoded:
 class FakeBatch:
     users: np.ndarray
     last: torch.Tensor
-    told: bool
+    told: bool = True
 
     @property
     def items(self) -> SimpleNamespace:
