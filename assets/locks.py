@@ -18,6 +18,7 @@ LOCK_WAIT_SECONDS = 24 * 3600.0
 
 
 def _opened(path: Path) -> AbstractContextManager[IO[str] | None]:
+    """A lock's file; where it cannot be written to, to read it, or None if it is not there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+")

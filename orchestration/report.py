@@ -19,7 +19,7 @@ from orchestration.text_table import columns
 ACTIONS = ("exposures", "clicks", "conversions")
 PATHS = ("popularity", "cooccurrence", "embedding", "sid", "cascade")
 METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10", "score": "score"}
-_NEEDED = {"masked_actions", "beam_weight_tuned", "search_alone", UNTOLD}  # of this version
+_NEEDED = {"masked_actions", "beam_weight_tuned", "search_alone", UNTOLD}  # not in earlier versions
 
 
 def read_facts(workspace: Workspace) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from model.inference.champion import CHAMPION_FILE
 from model.inference.inputs import InferenceInputs
 from orchestration.follow_up import follow_up
 from orchestration.instance import open_instance
+from orchestration.submissions import named
 from orchestration.synchronization import report_existing
 
 
@@ -104,7 +105,7 @@ def _require_its_items(workspace: Workspace, model: Path, current: str) -> None:
 
 def _promoted(home: Path, wanted: str) -> str:
     judged = sorted(path.parent.name for path in home.glob(f"*/{DECISION_FILE}"))
-    found = [wanted] if wanted in judged else [one for one in judged if one.startswith(wanted)]
+    found = named(wanted, judged)
     promoted = [name for name in found if JudgedModel.load(home / name).decision.promoted]
     if len(promoted) != 1:
         known = ", ".join(judged)

@@ -1,5 +1,6 @@
 """The submissions of a data folder: found by id, newest or a prefix."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from assets.workspace import SUBMISSION, Workspace
@@ -29,6 +30,11 @@ def newest_id(workspace: Workspace) -> str:
     return workspace.current_folder(SUBMISSION).name
 
 
+def named(wanted: str, known: Sequence[str]) -> list[str]:
+    """The name that is given whole, or else all that begin like it."""
+    return [wanted] if wanted in known else [name for name in known if name.startswith(wanted)]
+
+
 def find_submission(workspace: Workspace, wanted: str | None) -> Path:
     """The folder of a submission.
 
@@ -44,7 +50,7 @@ def find_submission(workspace: Workspace, wanted: str | None) -> Path:
     home, known = workspace.folder(SUBMISSION), submission_ids(workspace)
     if not known:
         raise InputError(none_yet(workspace))
-    ids = [wanted] if wanted in known else [name for name in known if name.startswith(wanted)]
+    ids = named(wanted, known)
     if len(ids) != 1:
         problem = "no submission has this id" if not ids else f"{len(ids)} submissions match"
         raise InputError(f"{wanted}: {problem}; name one of {home}: {', '.join(known)}")

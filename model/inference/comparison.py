@@ -38,7 +38,8 @@ def compare_cascade(metrics: Mapping[str, Any]) -> tuple[bool, str]:
 def without_being_told(metrics: Mapping[str, Any]) -> str:
     """A sentence with the cascade's figures where nobody knows what the user will do next.
 
-    Empty where that makes no difference: every target has the action that is then asked for.
+    Empty where that makes no difference: every target has the action that is then asked for, or the
+    network reads none.
     """
     found = metrics[UNTOLD]
     if found["users"] == 0:

@@ -81,10 +81,7 @@ def test_the_figures_of_an_earlier_version_are_refused(copied, name):
         ({"allowed_items": 116}, "among 116 of 150 candidates, seen items masked"),
         ({"masked_actions": []}, "150 candidates, seen items not masked"),
         ({"masked_actions": [1, 2]}, "150 candidates, items of own clicks and conversions masked"),
-        (
-            {"targets_not_candidates": 2},
-            "2 are no candidates, which count as missed",
-        ),
+        ({"targets_not_candidates": 2}, "2 are no candidates, which count as missed"),
         (
             {"targets_not_candidates": 2, "cascade_losses": {"seen_filtered": {"users": 1}}},
             "2 are no candidates and 1 had been seen before, which count as missed",

@@ -85,7 +85,7 @@ def test_a_point_that_cannot_be_trained_is_refused_before_the_others_are(tmp_pat
     data = tmp_path / "data"
     refused = onepiece("materialize", "scaling_study", *options, "--params", params, "--data", data)
     assert refused.returncode == 2
-    assert f"{wide}" in refused.stderr
+    assert wide in refused.stderr
     assert "width 20" in refused.stderr
     assert not (data / "raw_data").exists()
 
